@@ -1,0 +1,1 @@
+"""Which checkpoints exist and what they are. Torch-free."""

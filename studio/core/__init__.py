@@ -1,0 +1,1 @@
+"""The words everyone shares: requests, events, records, errors. No torch, no gradio."""

@@ -1,0 +1,159 @@
+"""What every request is made of: strict, frozen, bounded fields, and their JSON.
+
+A request is a pydantic dataclass made with `STRICT`: unknown keys, wrong types, NaN and values out
+of bounds are refused, and the docstring under a field becomes its tooltip and its API text.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, TypeVar, cast
+
+from annotated_types import Ge, Le, MaxLen
+from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import (
+    ErrorDetails,
+    PydanticCustomError,
+    PydanticSerializationError,
+    to_json,
+)
+
+from studio.core.errors import InvalidRequest
+
+STRICT = ConfigDict(
+    strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
+)
+
+MAX_PROMPT_CHARS = 8000
+MAX_SEED = 2**63 - 1
+
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+"""Control characters but tab and newline, and the bidi controls that make a text read as another."""
+
+
+def _printable(text: str) -> str:
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    if found := _UNPRINTABLE.search(text):
+        raise PydanticCustomError(
+            "unprintable",
+            "holds the invisible control character U+{code} at position {position}",
+            {"code": f"{ord(found[0]):04X}", "position": found.start() + 1},
+        )
+    return text
+
+
+def _not_blank(text: str) -> str:
+    if not text.strip():
+        raise PydanticCustomError("blank", "is empty")
+    return text
+
+
+Text = Annotated[str, MaxLen(MAX_PROMPT_CHARS), AfterValidator(_printable)]
+Prompt = Annotated[Text, AfterValidator(_not_blank)]
+Pixels = Annotated[int, Ge(64), Le(2048)]
+Steps = Annotated[int, Ge(1), Le(150)]
+Guidance = Annotated[float, Ge(0), Le(30)]
+Seed = Annotated[int, Ge(-1), Le(MAX_SEED)]
+ClipSkip = Annotated[int, Ge(1), Le(12)]
+Count = Annotated[int, Ge(1), Le(32)]
+Name = Annotated[str, MaxLen(200), AfterValidator(_printable)]
+ImageRef = Annotated[str, MaxLen(64)]
+"""SHA-256 (64 hex digits) of stored bytes, or the id (32 hex digits) of a picture in the gallery."""
+
+R = TypeVar("R")
+
+
+@cache
+def _adapter(kind: type) -> TypeAdapter[Any]:
+    return TypeAdapter(kind)
+
+
+@cache
+def schema(kind: type) -> dict[str, Any]:
+    """The JSON schema of a request class; treat it as read-only."""
+    found = _adapter(kind).json_schema()
+    # pydantic reads attribute docstrings of the class itself only, so inherited ones come from here
+    for base in kind.__mro__[1:-1]:
+        for name, rule in _adapter(base).json_schema().get("properties", {}).items():
+            if "description" in rule:
+                found["properties"][name].setdefault("description", rule["description"])
+    return found
+
+
+def parse(kind: type[R], data: Mapping[str, Any]) -> R:
+    """A request from plain JSON data.
+
+    Raises `InvalidRequest` that names the first offending field; a key that `kind` does not have is
+    an error, never dropped.
+    """
+    try:
+        return cast(R, _adapter(kind).validate_json(to_json(data, inf_nan_mode="constants")))
+    except PydanticSerializationError:
+        raise InvalidRequest(
+            "The request holds text that is not valid Unicode.", "Send it as UTF-8."
+        ) from None
+    except ValidationError as error:
+        raise _sentence(kind, error.errors(include_url=False)[0]) from None
+
+
+def dump(request: object) -> dict[str, Any]:
+    """The request as plain JSON data; `parse(type(request), dump(request)) == request`."""
+    return cast(dict[str, Any], _adapter(type(request)).dump_python(request, mode="json"))
+
+
+def _sentence(kind: type, error: ErrorDetails) -> InvalidRequest:
+    field = str(error["loc"][0]) if error["loc"] else "request"
+    properties = cast(dict[str, Any], schema(kind).get("properties", {}))
+    rule = _flat(properties.get(field, {}))
+    label = field.replace("_", " ").capitalize()
+    kind_of_error = error["type"]
+    if kind_of_error in {"unexpected_keyword_argument", "extra_forbidden"}:
+        known = ", ".join(properties)
+        return InvalidRequest(
+            f"There is no setting called '{field[:60]}' here.",
+            f"Remove it; the settings are {known}.",
+            field=field[:60],
+        )
+    if kind_of_error in {"missing", "missing_argument", "missing_keyword_only_argument"}:
+        return InvalidRequest(f"{label} is missing.", f"Add '{field}' to the request.", field=field)
+    if kind_of_error == "blank":
+        return InvalidRequest(
+            f"{label} is empty.", "Type what you would like to see.", field=field
+        )
+    if kind_of_error == "unprintable":
+        return InvalidRequest(f"{label} {error['msg']}.", "Remove it and try again.", field=field)
+    if "maxLength" in rule and kind_of_error == "string_too_long":
+        return InvalidRequest(
+            f"{label} may be at most {rule['maxLength']} characters long "
+            f"(got {len(str(error['input']))}).",
+            "Shorten it and try again.",
+            field=field,
+        )
+    low, high = rule.get("minimum"), rule.get("maximum")
+    got = _brief(error["input"])
+    if low is not None and high is not None:
+        noun = "a whole number between" if rule.get("type") == "integer" else "between"
+        return InvalidRequest(
+            f"{label} must be {noun} {low:g} and {high if high > 10**6 else format(high, 'g')} "
+            f"(got {got}).",
+            "Change it and try again.",
+            field=field,
+        )
+    return InvalidRequest(
+        f"{label} must be of type {rule.get('type', 'text')} (got {got}).",
+        "Change it and try again.",
+        field=field,
+    )
+
+
+def _flat(rule: Mapping[str, Any]) -> dict[str, Any]:
+    """A field's schema with the `null` branch of an optional one taken away."""
+    for branch in rule.get("anyOf", ()):
+        if branch.get("type") != "null":
+            return {**rule, **branch}
+    return dict(rule)
+
+
+def _brief(value: object) -> str:
+    text = repr(value) if isinstance(value, str) else str(value)
+    return text if len(text) <= 40 else text[:37] + "…"

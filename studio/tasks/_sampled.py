@@ -1,0 +1,116 @@
+"""The fields that every sampled picture has, and how they are decided."""
+
+import secrets
+from dataclasses import replace
+
+from pydantic.dataclasses import dataclass
+
+from studio import samplers
+from studio.checkpoints.catalog import Checkpoint
+from studio.core.errors import InvalidRequest
+from studio.core.requests import (
+    STRICT,
+    ClipSkip,
+    Count,
+    Guidance,
+    Name,
+    Pixels,
+    Prompt,
+    Seed,
+    Steps,
+    Text,
+)
+from studio.tasks._task import Brush, Facts, Resolved
+
+MAX_STEP_PIXELS = 150 * 2048 * 2048
+"""Width × height × steps × count of one job: 150 steps of the largest picture."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
+class Sampled:
+    """A picture painted step by step from a prompt. None asks the studio to decide."""
+
+    prompt: Prompt
+    """What to paint. `(word:1.3)` weighs a word more, `[word]` less, BREAK starts a new chunk."""
+    negative_prompt: Text = ""
+    """What to keep away from. Ignored at guidance 1 and below."""
+    checkpoint: Name | None = None
+    """Id of the weights to paint with; the default is the studio's first."""
+    width: Pixels | None = None
+    """Pixels, snapped down to the checkpoint's multiple; the default is its native size."""
+    height: Pixels | None = None
+    """Pixels, snapped down to the checkpoint's multiple; the default is its native size."""
+    steps: Steps | None = None
+    """Denoising steps. More is slower and, up to a point, finer."""
+    guidance: Guidance | None = None
+    """How strictly the prompt is followed (classifier-free guidance scale). 1 switches it off."""
+    sampler: Name | None = None
+    """How noise is taken away, by id or by name ("DPM++ 2M Karras")."""
+    seed: Seed | None = None
+    """The picture's random numbers; picture i of a job uses seed + i. -1 or nothing draws one."""
+    count: Count = 1
+    """Pictures to make."""
+    clip_skip: ClipSkip = 1
+    """Which layer of the text encoder is read, counted from the last: 1 is the last one."""
+
+
+def resolve(request: Sampled, facts: Facts) -> Resolved:
+    """Fixes checkpoint, size, steps, guidance, sampler and seed. Raises `InvalidRequest`."""
+    checkpoint = facts.checkpoint(request.checkpoint)
+    asked = (request.width or checkpoint.native_px, request.height or checkpoint.native_px)
+    size, notes = snapped(asked, checkpoint)
+    sampler = samplers.find(request.sampler or checkpoint.defaults.sampler)
+    steps = request.steps or checkpoint.defaults.steps
+    if size[0] * size[1] * steps * request.count > MAX_STEP_PIXELS:
+        raise InvalidRequest(
+            f"{request.count} pictures of {size[0]}×{size[1]} at {steps} steps are too much for one job.",
+            "Ask for fewer pictures, fewer steps or a smaller size.",
+            field="count",
+        )
+    guidance = request.guidance
+    seed = request.seed if request.seed not in (None, -1) else secrets.randbelow(2**32)
+    return Resolved(
+        request=replace(
+            request,
+            checkpoint=checkpoint.id,
+            width=size[0],
+            height=size[1],
+            steps=steps,
+            guidance=checkpoint.defaults.guidance if guidance is None else guidance,
+            sampler=sampler.id,
+            seed=seed,
+        ),
+        notes=notes,
+    )
+
+
+def snapped(
+    size: tuple[int, int], checkpoint: Checkpoint
+) -> tuple[tuple[int, int], tuple[str, ...]]:
+    """Width and height rounded down to the checkpoint's multiple, and a sentence for each change."""
+    unit = checkpoint.multiple_px
+    fitted = [max(unit, side // unit * unit) for side in size]
+    notes = tuple(
+        f"{name} {side} became {fit}: {checkpoint.label} works in multiples of {unit} px."
+        for name, side, fit in zip(("Width", "Height"), size, fitted, strict=True)
+        if side != fit
+    )
+    return (fitted[0], fitted[1]), notes
+
+
+def brush(request: Sampled, index: int) -> Brush:
+    """Picture `index` of a resolved request."""
+    asked = (request.width, request.height, request.steps, request.guidance, request.sampler)
+    if None in asked or request.seed is None:
+        raise ValueError("an unresolved request reached the engine")
+    return Brush(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        width=request.width or 0,
+        height=request.height or 0,
+        steps=request.steps or 0,
+        guidance=request.guidance if request.guidance is not None else 0.0,
+        sampler=request.sampler or "",
+        seed=request.seed + index,
+        clip_skip=request.clip_skip,
+    )
