@@ -1,0 +1,1 @@
+"""Jobs on disk, their order, their feed, and the thread that has them done."""

@@ -1,0 +1,328 @@
+"""The thread that takes jobs in turn, has the engine do them, and saves what comes out."""
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from studio.core.errors import StorageFailed, StudioError
+from studio.core.events import (
+    Cancelled,
+    Event,
+    Failed,
+    Finished,
+    Interrupted,
+    Loading,
+    Progress,
+    Saved,
+)
+from studio.core.records import ImageRecord, Job, Picture
+from studio.jobs.link import Died, EngineProcess, Frame
+from studio.jobs.store import JobStore
+
+log = logging.getLogger("pochade.worker")
+
+PROGRESS_EVERY_S = 0.25
+"""Progress is stored at most four times a second; the last step of a picture always is."""
+HUNG_AFTER_S = 30.0
+"""An engine that has not answered Stop for so long is killed. One step of the largest picture on a
+slow processor takes less."""
+MAX_UNSAVED = 16
+"""Pictures kept in memory while the disk is full."""
+
+
+class Album(Protocol):
+    """Where pictures go: the gallery, seen from here."""
+
+    def add(
+        self, *, owner: str, job_id: str, task: str, request: dict[str, Any], picture: Picture
+    ) -> ImageRecord: ...
+
+
+@dataclass(slots=True)
+class Live:
+    """What is known about the running job and is not worth storing."""
+
+    job: Job
+    progress: Progress | None = None
+    loading: str | None = None
+    preview: bytes | None = None
+    previews: int = 0
+    stored_at: float = 0.0
+    image_ids: list[str] = field(default_factory=list[str])
+    unsaved: int = 0
+    cancelled_at: float | None = None
+
+
+@dataclass(slots=True)
+class EngineState:
+    """The engine as people see it."""
+
+    state: str = "starting"
+    """`starting`, `ready` or `down`."""
+    device: str = ""
+    versions: Mapping[str, str] = field(default_factory=dict[str, str])
+    reason: str = ""
+
+
+class Worker:
+    """One worker drives one engine process. Everything public may be called from any thread."""
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        album: Album,
+        changed: Callable[[str], None],
+        watched: Callable[[str], bool],
+        start_engine: Callable[[], EngineProcess],
+    ) -> None:
+        """`changed(owner)` is called whenever something of that owner's moved; `watched(owner)`
+        tells whether somebody looks, since previews cost time."""
+        self._jobs = jobs
+        self._album = album
+        self._changed = changed
+        self._watched = watched
+        self._start_engine = start_engine
+        self._engine: EngineProcess | None = None
+        self._live: Live | None = None
+        self._wake = threading.Event()
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+        self._unsaved: deque[tuple[Job, Picture]] = deque()
+        self._crashes = 0
+        self.engine = EngineState()
+        self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
+
+    def start(self) -> None:
+        """Starts the engine and begins to serve the queue."""
+        self._thread.start()
+
+    def close(self, timeout_s: float = 8.0) -> None:
+        """Ends the engine; the job that was running becomes interrupted, queued ones stay queued."""
+        self._closing.set()
+        self._wake.set()
+        if self._thread.ident is not None:
+            self._thread.join(timeout_s)
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._wake.set()
+
+    def live(self, job_id: str) -> Live | None:
+        """The running job's progress and preview, if it is this one."""
+        live = self._live
+        return live if live and live.job.id == job_id else None
+
+    def stop_running(self, job_id: str) -> bool:
+        """Asks the engine to stop a job at its next step; False if it is not the running one."""
+        with self._lock:
+            live, engine = self._live, self._engine
+            if live is None or live.job.id != job_id or engine is None:
+                return False
+            live.cancelled_at = live.cancelled_at or time.monotonic()
+        engine.send({"op": "cancel", "job": job_id})
+        return True
+
+    def look(self) -> None:
+        """Somebody began or ceased to watch: tells the engine whether previews are wanted."""
+        live, engine = self._live, self._engine
+        if engine is not None and live is not None:
+            engine.send({"op": "watch", "on": self._watched(live.job.owner)})
+
+    # The rest runs in the worker's own thread.
+
+    def _run(self) -> None:
+        while not self._closing.is_set():
+            try:
+                self._serve()
+            except Exception:
+                log.exception("the worker stumbled and goes on")
+                self._closing.wait(1.0)
+        if self._engine is not None:
+            self._engine.end()
+
+    def _serve(self) -> None:
+        if not self._engine_ready():
+            return
+        self._save_left_over()
+        self._wake.clear()
+        job = self._jobs.take()
+        if job is None:
+            self._idle()
+            return
+        self._do(job)
+
+    def _idle(self) -> None:
+        """Waits for work, and notices an engine that dies while nothing is asked of it."""
+        if self._wake.wait(0.2) or self._engine is None:
+            return
+        message = self._engine.receive(timeout=0.0)
+        if isinstance(message, Died):
+            self._lost(message.reason)
+
+    def _engine_ready(self) -> bool:
+        if self._engine is None:
+            self.engine = EngineState(state="starting")
+            self._engine = self._start_engine()
+        if self.engine.state == "ready":
+            return True
+        message = self._engine.receive(timeout=0.2)
+        if isinstance(message, Died):
+            self._lost(message.reason)
+        elif message is not None and message.op == "ready":
+            header = message.header
+            self.engine = EngineState(
+                state="ready", device=header["device"], versions=dict(header["versions"])
+            )
+            self._changed("")
+        return self.engine.state == "ready"
+
+    def _lost(self, reason: str) -> None:
+        """The engine died: a new one is started, later and later if that keeps happening."""
+        log.error("the engine ended: %s", reason)
+        self._engine = None
+        self._crashes += 1
+        self.engine = EngineState(state="down", reason=reason)
+        self._changed("")
+        if self._crashes > 3:
+            self._closing.wait(min(60.0, 2.0 ** (self._crashes - 3)))
+
+    def _do(self, job: Job) -> None:
+        engine = self._engine
+        if engine is None:
+            raise RuntimeError("a job was taken without an engine")
+        with self._lock:
+            self._live = live = Live(job=job)
+        engine.send({"op": "watch", "on": self._watched(job.owner)})
+        engine.send({"op": "run", "job": job.id, "task": job.task, "request": dict(job.request)})
+        self._changed(job.owner)
+        ending: Event | None = None
+        while ending is None:
+            ending = self._next(engine, live)
+        with self._lock:
+            self._live = None
+        self._jobs.append(job.id, ending)
+        self._changed(job.owner)
+
+    def _next(self, engine: EngineProcess, live: Live) -> Event | None:
+        """Handles one message; the job's last event once there is one."""
+        if self._closing.is_set():
+            engine.send({"op": "cancel", "job": live.job.id})
+            return Interrupted(
+                message="The studio was closed while this was being painted.",
+                hint="Run it again: the same settings give the same picture.",
+            )
+        message = engine.receive(timeout=0.2)
+        if isinstance(message, Died):
+            self._lost(message.reason)
+            if live.cancelled_at is not None:
+                return Cancelled()
+            return Failed(
+                message=f"The engine stopped while painting this ({message.reason}).",
+                hint="It has been started again; a smaller size needs less memory.",
+            )
+        if message is None:
+            hung = live.cancelled_at and time.monotonic() - live.cancelled_at > HUNG_AFTER_S
+            if hung:
+                engine.kill()
+            return None
+        if message.header.get("job") != live.job.id:
+            return None
+        return self._handle(message, live)
+
+    def _handle(self, message: Frame, live: Live) -> Event | None:
+        header = message.header
+        match message.op:
+            case "loading":
+                live.loading = str(header["what"])
+                self._jobs.append(live.job.id, Loading(what=live.loading))
+            case "progress":
+                self._progress(header, live)
+            case "preview":
+                live.preview = message.blob
+                live.previews += 1
+            case "picture":
+                self._save(message, live)
+            case "done":
+                self._crashes = 0
+                return self._done(header, live)
+            case "cancelled":
+                return Cancelled()
+            case "failed":
+                return Failed(message=str(header["message"]), hint=str(header["hint"]))
+            case _:
+                return None
+        self._changed(live.job.owner)
+        return None
+
+    def _progress(self, header: Mapping[str, Any], live: Live) -> None:
+        live.loading = None
+        live.progress = Progress(
+            picture=header["picture"],
+            pictures=header["pictures"],
+            step=header["step"],
+            steps=header["steps"],
+            seconds_left=header.get("seconds_left"),
+        )
+        now = time.monotonic()
+        last = live.progress.step == live.progress.steps
+        if last or now - live.stored_at >= PROGRESS_EVERY_S:
+            live.stored_at = now
+            self._jobs.append(live.job.id, live.progress)
+
+    def _done(self, header: Mapping[str, Any], live: Live) -> Event:
+        if live.unsaved:
+            return Failed(
+                message="The disk is full, so the picture could not be saved.",
+                hint="Free some space and keep the studio running: it is kept in memory and will "
+                "be saved as soon as there is room.",
+            )
+        return Finished(image_ids=tuple(live.image_ids), seconds=float(header["seconds"]))
+
+    def _save(self, message: Frame, live: Live) -> None:
+        header = message.header
+        picture = Picture(
+            index=header["index"],
+            seed=header["seed"],
+            width=header["width"],
+            height=header["height"],
+            pixels=message.blob,
+            facts=header["facts"],
+        )
+        try:
+            self._keep(live.job, picture, live.image_ids)
+        except StorageFailed as error:
+            log.error("a picture could not be saved yet: %s", error)
+            live.unsaved += 1
+            self._unsaved.append((live.job, picture))
+            while len(self._unsaved) > MAX_UNSAVED:
+                self._unsaved.popleft()
+
+    def _keep(self, job: Job, picture: Picture, image_ids: list[str]) -> None:
+        record = self._album.add(
+            owner=job.owner,
+            job_id=job.id,
+            task=job.task,
+            request=dict(job.request),
+            picture=picture,
+        )
+        image_ids.append(record.id)
+        self._jobs.append(
+            job.id, Saved(image_id=record.id, index=picture.index, seed=picture.seed)
+        )
+
+    def _save_left_over(self) -> None:
+        """Tries again to save what the full disk refused."""
+        if not self._unsaved:
+            return
+        job, picture = self._unsaved[0]
+        try:
+            self._keep(job, picture, [])
+        except StudioError:
+            return
+        self._unsaved.popleft()
+        self._changed(job.owner)

@@ -1,0 +1,336 @@
+"""Studio: all that the browser, the API and the command line may ask for.
+
+Every method is thread-safe and answers at once; nothing here waits for the engine. An `owner` is a
+string: "local" on one's own machine, "user:…" behind a login, "visitor:…" on a public studio.
+What belongs to another owner does not exist.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from studio import __version__, samplers
+from studio.core.errors import InvalidRequest
+from studio.core.events import JobState
+from studio.core.records import ImageRecord, Job
+from studio.core.requests import dump, parse, schema
+from studio.tasks._task import Task
+
+if TYPE_CHECKING:
+    from studio.checkpoints.catalog import Catalog, Checkpoint
+    from studio.gallery.inputs import Inputs
+    from studio.gallery.store import Gallery, Page, Query
+    from studio.jobs.store import JobStore
+    from studio.jobs.worker import Worker
+    from studio.prompts.foreign import Recovered
+
+RECENT = 12
+"""Ended jobs in a live snapshot."""
+VISITORS_WAITING = 4
+"""Jobs that a visitor of a public studio may have waiting."""
+
+
+class Watchers:
+    """Who looks at the moment, and what has changed since."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._versions: dict[str, int] = {}
+        self._everyone = 0
+        self._watching: dict[str, int] = {}
+
+    def changed(self, owner: str) -> None:
+        """Something of this owner's moved; "" is for everybody."""
+        with self._lock:
+            if owner:
+                self._versions[owner] = self._versions.get(owner, 0) + 1
+            else:
+                self._everyone += 1
+
+    def version(self, owner: str) -> int:
+        with self._lock:
+            return self._versions.get(owner, 0) + self._everyone
+
+    def watched(self, owner: str) -> bool:
+        return self._watching.get(owner, 0) > 0
+
+    @contextmanager
+    def watch(self, owner: str, look: Callable[[], None]) -> Iterator[None]:
+        with self._lock:
+            self._watching[owner] = self._watching.get(owner, 0) + 1
+        look()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._watching[owner] -= 1
+                if not self._watching[owner]:
+                    del self._watching[owner]
+            look()
+
+
+class Studio:
+    """The one door to everything. Built by `studio.app`, and nowhere else."""
+
+    def __init__(
+        self,
+        *,
+        tasks: Mapping[str, Task],
+        catalog: "Catalog",
+        jobs: "JobStore",
+        worker: "Worker",
+        gallery: "Gallery",
+        inputs: "Inputs",
+        watchers: Watchers,
+        recover: "Callable[[bytes], Recovered]",
+        count_tokens: "Callable[[Checkpoint, str], dict[str, int]]",
+        max_waiting: int,
+    ) -> None:
+        self._tasks = tasks
+        self._catalog = catalog
+        self._jobs = jobs
+        self._worker = worker
+        self._gallery = gallery
+        self._inputs = inputs
+        self._watchers = watchers
+        self._recover = recover
+        self._count_tokens = count_tokens
+        self._max_waiting = max_waiting
+
+    # Jobs
+
+    def submit(self, owner: str, task: str, fields: Mapping[str, Any]) -> Job:
+        """Decides everything the request left open and queues it.
+
+        Raises `InvalidRequest`, `Busy` or `StorageFailed`; then nothing was queued.
+        """
+        if task not in self._tasks:
+            raise InvalidRequest(
+                f"There is no task called '{task[:60]}'.",
+                f"The tasks are {', '.join(self._tasks)}.",
+                field="task",
+            )
+        entry = self._tasks[task]
+        resolved = entry.resolve(parse(entry.request, fields), self)
+        self._gallery.require_space()
+        limit = VISITORS_WAITING if owner.startswith("visitor:") else self._max_waiting
+        job = self._jobs.add(owner, task, dump(resolved.request), notes=resolved.notes, limit=limit)
+        self._worker.wake()
+        self._watchers.changed(owner)
+        return job
+
+    def checkpoint(self, checkpoint_id: str | None) -> "Checkpoint":
+        """The checkpoint of that id, None for the default one. Raises `InvalidRequest`."""
+        return self._catalog.get(checkpoint_id)
+
+    def job(self, owner: str, job_id: str) -> Job:
+        return self._jobs.get(job_id, owner)
+
+    def jobs(self, owner: str, limit: int = 50, *, active_only: bool = False) -> tuple[Job, ...]:
+        """Running and queued jobs in the order they run, then the ended ones, newest first."""
+        return self._jobs.active(owner) if active_only else self._jobs.of(owner, limit)
+
+    def cancel(self, owner: str, job_id: str) -> Job:
+        """Takes a job from the queue, or stops it at its next step; an ended job stays as it is."""
+        job = self._jobs.get(job_id, owner)
+        if job.state is JobState.QUEUED and self._jobs.cancel_queued(job_id):
+            self._watchers.changed(owner)
+        elif not job.state.over:
+            self._worker.stop_running(job_id)
+        return self._jobs.get(job_id, owner)
+
+    def move(self, owner: str, job_id: str, before: str | None) -> None:
+        """Puts a queued job before another of one's own, or last. Raises `NotFound`."""
+        self._jobs.move(owner, job_id, before)
+        self._watchers.changed(owner)
+
+    def rerun(self, owner: str, job_id: str) -> Job:
+        """Queues the same resolved request again: the same pixels, as a new job."""
+        job = self._jobs.get(job_id, owner)
+        return self.submit(owner, job.task, job.request)
+
+    def events(
+        self, owner: str, job_id: str, after: int = 0
+    ) -> tuple[tuple[int, dict[str, Any]], ...]:
+        """The stored feed of a job from entry `after` + 1 on, numbered from 1."""
+        self._jobs.get(job_id, owner)
+        return self._jobs.events(job_id, after)
+
+    def preview(self, owner: str, job_id: str) -> bytes | None:
+        """How the picture looks now, as a JPEG; None if there is nothing to see."""
+        self._jobs.get(job_id, owner)
+        live = self._worker.live(job_id)
+        return live.preview if live else None
+
+    def watch(self, owner: str) -> Any:
+        """A context: previews are made for this owner's jobs while somebody is inside."""
+        return self._watchers.watch(owner, self._worker.look)
+
+    def version(self, owner: str) -> int:
+        """Grows whenever a job or picture of this owner changes. Cheap."""
+        return self._watchers.version(owner)
+
+    def live(self, owner: str) -> dict[str, Any]:
+        """Everything a page shows that moves, in one snapshot."""
+        version = self.version(owner)
+        engine = self._worker.engine
+        active = self._jobs.active(owner)
+        waiting = [job.position for job in active if job.position is not None]
+        running = any(job.state is JobState.RUNNING for job in active)
+        return {
+            "version": version,
+            "warm": engine.state == "ready",
+            "engine": {"state": engine.state, "device": engine.device, "reason": engine.reason},
+            "jobs": [{**self.job_json(job), **self._moving(job.id)} for job in active],
+            "ahead": min(waiting) - 1 if waiting and not running else 0,
+            "recent": [self.job_json(job) for job in self._jobs.ended(owner, RECENT)],
+        }
+
+    def _moving(self, job_id: str) -> dict[str, Any]:
+        live = self._worker.live(job_id)
+        return {
+            "progress": asdict(live.progress) if live and live.progress else None,
+            "loading": live.loading if live else None,
+            "preview": live.previews if live else 0,
+        }
+
+    # Pictures
+
+    def records(self, owner: str, query: "Query") -> "Page":
+        return self._gallery.records(owner, query)
+
+    def record(self, owner: str, image_id: str) -> ImageRecord:
+        return self._gallery.record(owner, image_id)
+
+    def star(self, owner: str, image_id: str, starred: bool) -> ImageRecord:
+        self._gallery.star(owner, image_id, starred)
+        self._watchers.changed(owner)
+        return self._gallery.record(owner, image_id)
+
+    def trash(self, owner: str, image_ids: Sequence[str]) -> None:
+        """Puts pictures into the trash, from which `restore` takes them back."""
+        self._gallery.trash(owner, image_ids)
+        self._watchers.changed(owner)
+
+    def restore(self, owner: str, image_ids: Sequence[str]) -> None:
+        self._gallery.restore(owner, image_ids)
+        self._watchers.changed(owner)
+
+    def empty_trash(self, owner: str) -> None:
+        """Deletes for good what is in the trash."""
+        self._gallery.empty_trash(owner)
+        self._watchers.changed(owner)
+
+    def file(self, owner: str, image_id: str) -> Path:
+        """The PNG as it was saved."""
+        return self._gallery.file(owner, image_id)
+
+    def thumb(self, owner: str, image_id: str) -> Path:
+        """A WebP of at most 384 px."""
+        return self._gallery.thumb(owner, image_id)
+
+    def add_input(self, owner: str, data: bytes, content_type: str | None = None) -> str:
+        """Stores an upload by its content; the ref is its SHA-256."""
+        return self._inputs.add(owner, data, content_type)
+
+    def input_file(self, owner: str, ref: str) -> Path:
+        return self._inputs.file(owner, ref)
+
+    def read_settings(self, data: bytes) -> "Recovered":
+        """The settings inside a picture made here or by another program."""
+        return self._recover(data)
+
+    # The page
+
+    def tokens(self, checkpoint_id: str | None, text: str) -> dict[str, int]:
+        """`used` tokens of a prompt, the encoder's `window`, and how many `chunks` that makes."""
+        return self._count_tokens(self._catalog.get(checkpoint_id), text)
+
+    def draft(self, owner: str, tab: str) -> dict[str, Any]:
+        """The form of a tab as this owner left it; empty if never touched."""
+        return self._gallery.draft(owner, tab)
+
+    def save_draft(self, owner: str, tab: str, values: Mapping[str, Any]) -> None:
+        self._gallery.save_draft(owner, tab, dict(values))
+
+    def choices(self) -> dict[str, Any]:
+        """What a request may name, with each task's JSON schema."""
+        checkpoints = self._catalog.all()
+        usable = [checkpoint for checkpoint in checkpoints if not checkpoint.problem]
+        return {
+            "checkpoints": [_checkpoint_json(checkpoint) for checkpoint in checkpoints],
+            "samplers": [{"id": row.id, "label": row.label} for row in samplers.ROWS],
+            "tasks": [
+                {"id": task.id, "label": task.label, "schema": schema(task.request)}
+                for task in self._tasks.values()
+            ],
+            "default_checkpoint": usable[0].id if usable else None,
+        }
+
+    def health(self) -> dict[str, Any]:
+        engine = self._worker.engine
+        return {
+            "status": "ok",
+            "version": __version__,
+            "engine": {"state": engine.state, "device": engine.device},
+        }
+
+    def job_json(self, job: Job) -> dict[str, Any]:
+        """A job as front ends see it, with the pictures that it has so far."""
+        return {
+            "id": job.id,
+            "task": job.task,
+            "state": job.state.value,
+            "request": dict(job.request),
+            "notes": list(job.notes),
+            "images": [
+                {"id": record.id, "seed": record.seed, "index": record.index}
+                for record in self._gallery.job_images(job.id)
+            ],
+            "error": dict(job.error) if job.error else None,
+            "position": job.position,
+            "created": job.created,
+            "started": job.started,
+            "ended": job.ended,
+        }
+
+
+def record_json(record: ImageRecord) -> dict[str, Any]:
+    """A picture as front ends see it: everything but its owner and where its file lies."""
+    return {
+        "id": record.id,
+        "job": record.job_id,
+        "index": record.index,
+        "task": record.task,
+        "request": dict(record.request),
+        "seed": record.seed,
+        "width": record.width,
+        "height": record.height,
+        "prompt": record.request.get("prompt", ""),
+        "negative_prompt": record.request.get("negative_prompt", ""),
+        "checkpoint": record.request.get("checkpoint"),
+        "infotext": record.infotext,
+        "facts": dict(record.facts),
+        "created": record.created,
+        "starred": record.starred,
+        "trashed": record.trashed,
+        "parents": list(record.parents),
+    }
+
+
+def _checkpoint_json(checkpoint: "Checkpoint") -> dict[str, Any]:
+    return {
+        "id": checkpoint.id,
+        "label": checkpoint.label,
+        "family": checkpoint.family,
+        "native_px": checkpoint.native_px,
+        "multiple_px": checkpoint.multiple_px,
+        "size_bytes": checkpoint.size_bytes,
+        "defaults": asdict(checkpoint.defaults),
+        "supports": asdict(checkpoint.supports),
+        "problem": checkpoint.problem,
+        "advice": checkpoint.advice,
+    }
