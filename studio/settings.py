@@ -1,0 +1,331 @@
+"""One frozen `Settings`: defaults < studio.toml < STUDIO_* < flags.
+
+The only place that reads the environment. A wrong value is one sentence that names the setting as
+the person wrote it, wherever it was written.
+"""
+
+import os
+import sys
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any
+
+from studio.core.errors import InvalidRequest, StorageFailed
+
+FILE = "studio.toml"
+PREFIX = "STUDIO_"
+DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+DTYPES = ("auto", "float32", "float16", "bfloat16")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Settings:
+    """How this studio runs. Nothing in it changes what a request paints, except device and dtype."""
+
+    data_dir: Path
+    """Folder of everything the studio keeps: pictures, jobs, inputs, checkpoints."""
+    host: str = "127.0.0.1"
+    """Address to listen on. Beyond loopback people must log in, unless `public`."""
+    port: int = 7860
+    """Port to listen on, 1 to 65535; the next free one is taken, and said, when it is in use."""
+    listen: bool = False
+    """Listen on every address of this machine, so that the local network can reach the studio."""
+    share: bool = False
+    """Open a tunnel that gives the studio an address on the internet, for a week at most."""
+    public: bool = False
+    """Let anybody who can reach the studio use it without a login, each with a space of their own."""
+    auth: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    """Names and passwords that may log in. Empty: beyond loopback a one-time link is printed."""
+    allowed_hosts: tuple[str, ...] = ()
+    """More names the studio is reached under, such as that of a reverse proxy in front of it."""
+    open_browser: bool = True
+    """Open the page in a browser once the studio is up, where there is a screen to show it on."""
+    checkpoint_dirs: tuple[Path, ...] = ()
+    """More folders to look for checkpoints in, beside `checkpoints` in the data folder."""
+    device: str = "auto"
+    """What paints: auto, cpu, cuda, mps or xpu. auto takes the quickest there is."""
+    dtype: str = "auto"
+    """Number format of the weights: auto, float32, float16 or bfloat16."""
+    max_waiting: int = 8
+    """Jobs that one person may have waiting; 1 to 10000. One more is refused with 429."""
+    max_waiting_local: int = 200
+    """The same for the person at this machine, who shares it with nobody; 1 to 10000."""
+    min_free_bytes: int = 500_000_000
+    """No job starts with less free space than this on the data folder's disk."""
+    input_quota_bytes: int = 2_000_000_000
+    """Bytes of uploaded pictures that one person may keep."""
+    engine_start_s: float = 180.0
+    """Seconds a starting engine may take before its jobs fail; 5 to 3600."""
+    engine_silence_s: float = 600.0
+    """Seconds a running job may go without a sign of life before its engine is ended; 5 to 86400."""
+
+    @property
+    def bind_host(self) -> str:
+        """The address to listen on. `listen` widens the default one, a `host` that was given stays."""
+        return "0.0.0.0" if self.listen and is_loopback(self.host) else self.host
+
+    @property
+    def beyond_loopback(self) -> bool:
+        """Whether anybody but this machine's own people can reach the studio."""
+        return self.share or not is_loopback(self.bind_host)
+
+    @property
+    def needs_login(self) -> bool:
+        """Whether a page is only shown to who has logged in."""
+        return bool(self.auth) or (self.beyond_loopback and not self.public)
+
+    @property
+    def all_checkpoint_dirs(self) -> tuple[Path, ...]:
+        """The data folder's own checkpoints first, then those that were added."""
+        return (self.data_dir / "checkpoints", *self.checkpoint_dirs)
+
+
+def is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def load(
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> Settings:
+    """The settings that hold: `flags` (None = not given) win over STUDIO_* over studio.toml.
+
+    studio.toml is read from `folder` (the current one) and from the data folder; where both name a
+    setting, the current folder wins. Raises `InvalidRequest` for a wrong or unknown setting and
+    `StorageFailed` where there is no home folder to keep the data in.
+    """
+    environ = os.environ if environ is None else environ
+    given = {name: value for name, value in flags.items() if value is not None}
+    here = _from_file((folder or Path.cwd()) / FILE)
+    from_environ = _from_environ(environ)
+    chosen = {**here, **from_environ, **_checked(given, _flag)}
+    data_dir = chosen.get("data_dir") or default_data_dir(environ)
+    there = _from_file(data_dir / FILE)
+    if "data_dir" in there and there["data_dir"] != data_dir:
+        raise InvalidRequest(
+            "The studio.toml in the data folder names another data folder.",
+            "Remove data_dir there; choose the folder with --data-dir or STUDIO_DATA_DIR.",
+            field="data_dir",
+        )
+    settings = Settings(**{**there, **chosen, "data_dir": data_dir})
+    if settings.public and settings.auth:
+        raise InvalidRequest(
+            "--public and --auth contradict each other.",
+            "Leave one of them out: --public lets everybody in, --auth asks for a password.",
+            field="public",
+        )
+    return settings
+
+
+def default_data_dir(environ: Mapping[str, str]) -> Path:
+    """The folder this system keeps a person's application data in. Raises `StorageFailed`."""
+    if found := environ.get("XDG_DATA_HOME"):
+        return Path(found).absolute() / "pochade"
+    try:
+        home = Path.home()
+    except RuntimeError:
+        raise StorageFailed(
+            "There is no home folder to keep pictures in.", "Name a folder with --data-dir."
+        ) from None
+    if sys.platform == "darwin":
+        return home / "Library" / "Application Support" / "pochade"
+    if sys.platform == "win32":
+        return Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "pochade"
+    return home / ".local" / "share" / "pochade"
+
+
+def has_screen() -> bool:
+    """Whether a browser could be shown here."""
+    if sys.platform in {"darwin", "win32"}:
+        return "SSH_CONNECTION" not in os.environ
+    return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
+class _Wrong(Exception):
+    """A value of the wrong kind; says what it must be."""
+
+
+def _truth(value: object) -> bool:
+    if isinstance(value, bool):
+        return value
+    known = {"1": True, "true": True, "yes": True, "on": True}
+    known |= {"0": False, "false": False, "no": False, "off": False, "": False}
+    if isinstance(value, str) and value.strip().lower() in known:
+        return known[value.strip().lower()]
+    raise _Wrong("true or false")
+
+
+def _whole(low: int, high: int) -> Callable[[object], int]:
+    def read(value: object) -> int:
+        try:
+            if isinstance(value, bool) or not isinstance(value, int | str):
+                raise ValueError
+            number = int(value)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise _Wrong(f"a whole number between {low} and {high}")
+        return number
+
+    return read
+
+
+def _seconds(low: float, high: float) -> Callable[[object], float]:
+    def read(value: object) -> float:
+        try:
+            if isinstance(value, bool) or not isinstance(value, int | float | str):
+                raise ValueError
+            number = float(value)
+        except ValueError:
+            number = low - 1
+        if not low <= number <= high:
+            raise _Wrong(f"a number of seconds between {low:g} and {high:g}")
+        return number
+
+    return read
+
+
+def _one_of(choices: tuple[str, ...]) -> Callable[[object], str]:
+    def read(value: object) -> str:
+        if value not in choices:
+            raise _Wrong(f"one of {', '.join(choices)}")
+        return str(value)
+
+    return read
+
+
+def _host(value: object) -> str:
+    text = value.strip() if isinstance(value, str) else ""
+    if not text or any(sign in text for sign in "/ \t@?#") or "://" in text:
+        raise _Wrong("an address such as 127.0.0.1 or a host name")
+    return text
+
+
+def _folder(value: object) -> Path:
+    if not isinstance(value, str | Path) or not str(value).strip() or "\0" in str(value):
+        raise _Wrong("a folder")
+    try:
+        return Path(value).expanduser().absolute()
+    except RuntimeError:
+        raise _Wrong("a folder that exists without a home folder") from None
+
+
+def _several(value: object, separator: str | None) -> tuple[object, ...]:
+    if isinstance(value, str):
+        return tuple(part for part in value.split(separator) if part.strip())
+    if isinstance(value, list | tuple):
+        return tuple(value)
+    raise _Wrong("a list")
+
+
+def _folders(value: object) -> tuple[Path, ...]:
+    return tuple(_folder(part) for part in _several(value, os.pathsep))
+
+
+def _hosts(value: object) -> tuple[str, ...]:
+    return tuple(_host(part) for part in _several(value, None))
+
+
+def _logins(value: object) -> tuple[tuple[str, str], ...]:
+    return tuple(_login(part) for part in _several(value, None))
+
+
+def _login(value: object) -> tuple[str, str]:
+    name, _, password = value.partition(":") if isinstance(value, str) else ("", "", "")
+    if not name.strip() or not password or not name.isprintable():
+        raise _Wrong("of the form name:password")
+    return name.strip(), password
+
+
+_READERS: Mapping[str, Callable[[object], Any]] = {
+    "data_dir": _folder,
+    "host": _host,
+    "port": _whole(1, 65535),
+    "listen": _truth,
+    "share": _truth,
+    "public": _truth,
+    "auth": _logins,
+    "allowed_hosts": _hosts,
+    "open_browser": _truth,
+    "checkpoint_dirs": _folders,
+    "device": _one_of(DEVICES),
+    "dtype": _one_of(DTYPES),
+    "max_waiting": _whole(1, 10_000),
+    "max_waiting_local": _whole(1, 10_000),
+    "min_free_bytes": _whole(0, 2**50),
+    "input_quota_bytes": _whole(0, 2**50),
+    "engine_start_s": _seconds(5, 3600),
+    "engine_silence_s": _seconds(5, 86_400),
+}
+
+_FLAGS: Mapping[str, str] = {
+    "auth": "--auth",
+    "allowed_hosts": "--allow-host",
+    "open_browser": "--open",
+    "checkpoint_dirs": "--checkpoints",
+}
+"""Flags whose name is not that of their setting."""
+
+
+def _flag(name: str) -> str:
+    return _FLAGS.get(name, "--" + name.replace("_", "-"))
+
+
+def _variable(name: str) -> str:
+    return PREFIX + name.upper()
+
+
+def _checked(values: Mapping[str, Any], said_as: Callable[[str], str]) -> dict[str, Any]:
+    """Every value read by its reader; an error names the setting as it was written down."""
+    read: dict[str, Any] = {}
+    for name, value in values.items():
+        written = said_as(name)
+        try:
+            read[name] = _READERS[name](value)
+        except KeyError:
+            known = ", ".join(said_as(setting.name) for setting in fields(Settings))
+            raise InvalidRequest(
+                f"There is no setting called '{written[:60]}'.",
+                f"Remove it; the settings are {known}.",
+                field=name[:60],
+            ) from None
+        except _Wrong as wrong:
+            # a password is not repeated, not even a wrong one
+            got = "" if name == "auth" else f" (got {str(value)[:60]!r})"
+            raise InvalidRequest(
+                f"{written} must be {wrong}{got}.", "Change it and start again.", field=name
+            ) from None
+    return read
+
+
+def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
+    """STUDIO_* variables; one that names no setting is an error, so that a typo is seen."""
+    found = {
+        key.removeprefix(PREFIX).lower(): value
+        for key, value in environ.items()
+        if key.startswith(PREFIX)
+    }
+    return _checked(found, _variable)
+
+
+def _from_file(file: Path) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(file.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except OSError as error:
+        raise InvalidRequest(
+            f"{FILE} cannot be read ({error.strerror}).", "Check its permissions."
+        ) from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise InvalidRequest(
+            f"{FILE} is not valid TOML ({error}).", "Correct it or move it away."
+        ) from None
+    return _checked(data, lambda name: f"{name} in {FILE}")
