@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
 RECENT = 12
 """Ended jobs in a live snapshot."""
-VISITORS_WAITING = 4
-"""Jobs that a visitor of a public studio may have waiting."""
+LOCAL = "local"
+"""The person at this machine."""
 
 
 class Watchers:
@@ -88,6 +88,7 @@ class Studio:
         recover: "Callable[[bytes], Recovered]",
         count_tokens: "Callable[[Checkpoint, str], dict[str, int]]",
         max_waiting: int,
+        max_waiting_local: int,
     ) -> None:
         self._tasks = tasks
         self._catalog = catalog
@@ -99,6 +100,7 @@ class Studio:
         self._recover = recover
         self._count_tokens = count_tokens
         self._max_waiting = max_waiting
+        self._max_waiting_local = max_waiting_local
 
     # Jobs
 
@@ -116,7 +118,7 @@ class Studio:
         entry = self._tasks[task]
         resolved = entry.resolve(parse(entry.request, fields), self)
         self._gallery.require_space()
-        limit = VISITORS_WAITING if owner.startswith("visitor:") else self._max_waiting
+        limit = self._max_waiting_local if owner == LOCAL else self._max_waiting
         job = self._jobs.add(owner, task, dump(resolved.request), notes=resolved.notes, limit=limit)
         self._worker.wake()
         self._watchers.changed(owner)

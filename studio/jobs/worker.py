@@ -55,6 +55,7 @@ class Live:
     image_ids: list[str] = field(default_factory=list[str])
     unsaved: int = 0
     cancelled_at: float | None = None
+    heard_at: float = field(default_factory=time.monotonic)
 
 
 @dataclass(slots=True)
@@ -79,14 +80,19 @@ class Worker:
         changed: Callable[[str], None],
         watched: Callable[[str], bool],
         start_engine: Callable[[], EngineProcess],
+        start_s: float,
+        silence_s: float,
     ) -> None:
         """`changed(owner)` is called whenever something of that owner's moved; `watched(owner)`
-        tells whether somebody looks, since previews cost time."""
+        tells whether somebody looks, since previews cost time. An engine that is not ready after
+        `start_s` seconds, or says nothing for `silence_s` while painting, is killed."""
         self._jobs = jobs
         self._album = album
         self._changed = changed
         self._watched = watched
         self._start_engine = start_engine
+        self._start_s = start_s
+        self._silence_s = silence_s
         self._engine: EngineProcess | None = None
         self._live: Live | None = None
         self._wake = threading.Event()
@@ -94,6 +100,7 @@ class Worker:
         self._lock = threading.Lock()
         self._unsaved: deque[tuple[Job, Picture]] = deque()
         self._crashes = 0
+        self._started_at = 0.0
         self.engine = EngineState()
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
 
@@ -168,11 +175,14 @@ class Worker:
         if self._engine is None:
             self.engine = EngineState(state="starting")
             self._engine = self._start_engine()
+            self._started_at = time.monotonic()
         if self.engine.state == "ready":
             return True
         message = self._engine.receive(timeout=0.2)
         if isinstance(message, Died):
             self._lost(message.reason)
+        elif message is None and time.monotonic() - self._started_at > self._start_s:
+            self._engine.kill()
         elif message is not None and message.op == "ready":
             header = message.header
             self.engine = EngineState(
@@ -226,13 +236,19 @@ class Worker:
                 hint="It has been started again; a smaller size needs less memory.",
             )
         if message is None:
-            hung = live.cancelled_at and time.monotonic() - live.cancelled_at > HUNG_AFTER_S
-            if hung:
+            if self._hung(live):
                 engine.kill()
             return None
+        live.heard_at = time.monotonic()
         if message.header.get("job") != live.job.id:
             return None
         return self._handle(message, live)
+
+    def _hung(self, live: Live) -> bool:
+        now = time.monotonic()
+        if live.cancelled_at is not None and now - live.cancelled_at > HUNG_AFTER_S:
+            return True
+        return now - live.heard_at > self._silence_s
 
     def _handle(self, message: Frame, live: Live) -> Event | None:
         header = message.header

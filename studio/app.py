@@ -1,0 +1,111 @@
+"""The composition root: the only place that builds long-lived objects and knows every room."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from studio.checkpoints.catalog import Catalog, Checkpoint
+from studio.core.records import ImageRecord, Picture
+from studio.core.sqlite import DatabaseDamaged, set_aside
+from studio.discovery import open_drawer
+from studio.gallery.inputs import Inputs
+from studio.gallery.store import Gallery
+from studio.jobs.link import EngineProcess
+from studio.jobs.store import JobStore
+from studio.jobs.worker import Worker
+from studio.paths import ASSETS
+from studio.prompts import foreign, infotext, tokens
+from studio.service import Studio, Watchers
+from studio.settings import Settings
+from studio.tasks._task import Task
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """A composed studio. `start` begins to serve the queue; `close` ends everything it started."""
+
+    studio: Studio
+    worker: Worker
+    jobs: JobStore
+    gallery: Gallery
+
+    def start(self) -> None:
+        self.worker.start()
+
+    def close(self) -> None:
+        """A running job becomes interrupted, queued ones stay queued. Takes some seconds at most."""
+        self.worker.close()
+        self.jobs.close()
+        self.gallery.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Album:
+    """Saves a picture with everything that made it written into the file."""
+
+    gallery: Gallery
+
+    def add(
+        self, *, owner: str, job_id: str, task: str, request: dict[str, Any], picture: Picture
+    ) -> ImageRecord:
+        text = infotext.write(task, request, picture)
+        return self.gallery.add(owner, job_id, task, request, picture, text)
+
+
+def compose(settings: Settings) -> App:
+    """Builds the studio over the data folder; the caller holds its lock. Starts nothing yet.
+
+    Raises `StorageFailed` where the data folder cannot be used.
+    """
+    gallery = Gallery(settings.data_dir, min_free_bytes=settings.min_free_bytes)
+    jobs = _jobs(settings.data_dir / "jobs.db")
+    catalog = Catalog(settings.all_checkpoint_dirs, builtin=ASSETS / "builtin")
+    watchers = Watchers()
+    worker = Worker(
+        jobs=jobs,
+        album=Album(gallery),
+        changed=watchers.changed,
+        watched=watchers.watched,
+        start_engine=lambda: EngineProcess(_configuration(settings)),
+        start_s=settings.engine_start_s,
+        silence_s=settings.engine_silence_s,
+    )
+    studio = Studio(
+        tasks=open_drawer("studio.tasks", Task),
+        catalog=catalog,
+        jobs=jobs,
+        worker=worker,
+        gallery=gallery,
+        inputs=Inputs(settings.data_dir, quota_bytes=settings.input_quota_bytes),
+        watchers=watchers,
+        recover=foreign.recover,
+        count_tokens=_count_tokens,
+        max_waiting=settings.max_waiting,
+        max_waiting_local=settings.max_waiting_local,
+    )
+    return App(studio=studio, worker=worker, jobs=jobs, gallery=gallery)
+
+
+def _configuration(settings: Settings) -> Mapping[str, Any]:
+    """What the engine process is told before its first job."""
+    return {
+        "builtin": str(ASSETS / "builtin"),
+        "folders": [str(folder) for folder in settings.all_checkpoint_dirs],
+        "device": settings.device,
+        "dtype": settings.dtype,
+        "cache": str(settings.data_dir / "cache"),
+    }
+
+
+def _jobs(path: Path) -> JobStore:
+    """The job store; a damaged one is set aside, since pictures do not depend on it."""
+    try:
+        return JobStore(path)
+    except DatabaseDamaged:
+        set_aside(path)
+        return JobStore(path)
+
+
+def _count_tokens(checkpoint: Checkpoint, text: str) -> dict[str, int]:
+    raise NotADirectoryError

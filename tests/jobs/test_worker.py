@@ -1,0 +1,140 @@
+"""The worker over a real engine process: what is kept when something goes wrong."""
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+from PIL import Image
+
+from studio.app import compose
+from studio.core.errors import StorageFailed
+from studio.core.events import JobState
+from tests.jobs.conftest import OWNER, Desk
+
+
+def engine_pid(desk: Desk) -> int:
+    engine = desk.app.worker._engine  # pyright: ignore[reportPrivateUsage]
+    assert engine is not None
+    return engine.pid
+
+
+def test_a_job_ends_with_its_pictures_in_the_gallery(desk: Desk) -> None:
+    job = desk.ended(desk.submit(count=2, seed=5))
+    assert job.state is JobState.FINISHED
+    images = desk.app.studio.job_json(job)["images"]
+    assert [(image["seed"], image["index"]) for image in images] == [(5, 0), (6, 1)]
+    kinds = [event["kind"] for _, event in desk.app.studio.events(OWNER, job.id)]
+    assert kinds[:2] == ["queued", "started"]
+    assert kinds[-1] == "finished"
+    assert kinds.count("saved") == 2
+
+
+def test_the_file_carries_the_whole_request(desk: Desk) -> None:
+    job = desk.ended(desk.submit(prompt="a red fox, (snow:1.2)", seed=9))
+    image = desk.app.studio.job_json(job)["images"][0]
+    with Image.open(desk.app.studio.file(OWNER, image["id"])) as picture:
+        text = dict(picture.text)  # type: ignore[attr-defined]
+    assert json.loads(text["pochade"])["request"] == job.request
+    assert text["parameters"].splitlines()[-1].startswith("Steps: 2, Sampler: ")
+
+
+def test_the_same_seed_gives_the_same_bytes_alone_and_in_a_batch(desk: Desk) -> None:
+    def pixels(image_id: str) -> bytes:
+        with Image.open(desk.app.studio.file(OWNER, image_id)) as picture:
+            return picture.tobytes()
+
+    batch = desk.app.studio.job_json(desk.ended(desk.submit(count=3, seed=40)))["images"]
+    alone = desk.app.studio.job_json(desk.ended(desk.submit(seed=42)))["images"]
+    assert pixels(batch[2]["id"]) == pixels(alone[0]["id"])
+    assert pixels(batch[0]["id"]) != pixels(batch[2]["id"])
+
+
+def test_running_again_gives_the_same_pixels(desk: Desk) -> None:
+    first = desk.ended(desk.submit(seed=None))
+    again = desk.ended(desk.app.studio.rerun(OWNER, first.id))
+    assert again.request == first.request
+    files = [
+        desk.app.studio.file(OWNER, desk.app.studio.job_json(job)["images"][0]["id"])
+        for job in (first, again)
+    ]
+    with Image.open(files[0]) as one, Image.open(files[1]) as two:
+        assert one.tobytes() == two.tobytes()
+
+
+def test_stop_acts_on_the_running_job_and_the_queue_goes_on(desk: Desk) -> None:
+    long, after = desk.submit(steps=150, count=8), desk.submit()
+    desk.painting(long)
+    desk.app.studio.cancel(OWNER, long.id)
+    assert desk.ended(long).state is JobState.CANCELLED
+    assert desk.ended(after).state is JobState.FINISHED
+
+
+def test_previews_are_made_only_while_somebody_watches(desk: Desk) -> None:
+    unseen = desk.ended(desk.submit(steps=40))
+    assert desk.app.studio.preview(OWNER, unseen.id) is None
+    with desk.app.studio.watch(OWNER):
+        seen = desk.submit(steps=150, count=8)
+        desk.until(lambda: desk.app.studio.preview(OWNER, seen.id))
+        jpeg = desk.app.studio.preview(OWNER, seen.id)
+        desk.app.studio.cancel(OWNER, seen.id)
+    assert jpeg is not None
+    assert jpeg.startswith(b"\xff\xd8")
+    desk.ended(seen)
+
+
+def test_a_killed_engine_fails_its_job_and_the_queue_goes_on(desk: Desk) -> None:
+    struck, after = desk.submit(steps=150, count=8), desk.submit()
+    desk.painting(struck)
+    os.kill(engine_pid(desk), signal.SIGKILL)
+    failed = desk.ended(struck)
+    assert failed.state is JobState.FAILED
+    assert failed.error is not None
+    assert "killed" in failed.error["message"]
+    assert desk.ended(after).state is JobState.FINISHED
+
+
+def test_a_hung_engine_is_ended_after_stop(desk: Desk, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    monkeypatch.setattr("studio.jobs.worker.HUNG_AFTER_S", 0.5)
+    hung, after = desk.submit(steps=150, count=8), desk.submit()
+    desk.painting(hung)
+    os.kill(engine_pid(desk), signal.SIGSTOP)
+    desk.app.studio.cancel(OWNER, hung.id)
+    assert desk.ended(hung).state is JobState.CANCELLED
+    assert desk.ended(after).state is JobState.FINISHED
+
+
+def test_a_full_disk_loses_no_picture(desk: Desk, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    real, full = desk.app.gallery.add, [True]
+
+    def add(*args: object, **kwargs: object) -> object:
+        if full[0]:
+            raise StorageFailed("The disk is full.", "Free some space.")
+        return real(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(type(desk.app.gallery), "add", lambda self, *a, **k: add(*a, **k))
+    job = desk.ended(desk.submit())
+    assert job.state is JobState.FAILED
+    assert job.error is not None
+    assert "disk is full" in job.error["message"]
+    assert desk.app.studio.job_json(job)["images"] == []
+    full[0] = False
+    desk.until(lambda: desk.app.studio.job_json(job)["images"])
+
+
+def test_closing_interrupts_and_a_new_start_goes_on(desk: Desk, tmp_path: Path) -> None:
+    settings = replace(desk.settings, data_dir=tmp_path)
+    app = compose(settings)
+    app.start()
+    here = Desk(app, settings)
+    running, queued = here.submit(steps=150, count=8), here.submit()
+    here.painting(running)
+    app.close()
+    app = compose(settings)
+    here = Desk(app, settings)
+    assert here.state(running) is JobState.INTERRUPTED
+    assert here.state(queued) is JobState.QUEUED
+    app.start()
+    assert here.ended(queued).state is JobState.FINISHED
+    app.close()
