@@ -23,7 +23,7 @@ DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Settings:
-    """How this studio runs. Nothing in it changes what a request paints, except device and dtype."""
+    """How this studio runs. But for device and dtype, none of it changes what is painted."""
 
     data_dir: Path
     """Folder of everything the studio keeps: pictures, jobs, inputs, checkpoints."""
@@ -36,7 +36,7 @@ class Settings:
     share: bool = False
     """Open a tunnel that gives the studio an address on the internet, for a week at most."""
     public: bool = False
-    """Let anybody who can reach the studio use it without a login, each with a space of their own."""
+    """Let anybody who can reach the studio use it without a login, each in a space of their own."""
     auth: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Names and passwords that may log in. Empty: beyond loopback a one-time link is printed."""
     allowed_hosts: tuple[str, ...] = ()
@@ -49,10 +49,8 @@ class Settings:
     """What paints: auto, cpu, cuda, mps or xpu. auto takes the quickest there is."""
     dtype: str = "auto"
     """Number format of the weights: auto, float32, float16 or bfloat16."""
-    max_waiting: int = 8
-    """Jobs that one person may have waiting; 1 to 10000. One more is refused with 429."""
-    max_waiting_local: int = 200
-    """The same for the person at this machine, who shares it with nobody; 1 to 10000."""
+    max_waiting: int = 200
+    """Jobs that one person may have waiting; 1 to 10000. Visitors of a public studio have fewer."""
     min_free_bytes: int = 500_000_000
     """No job starts with less free space than this on the data folder's disk."""
     input_quota_bytes: int = 2_000_000_000
@@ -60,11 +58,11 @@ class Settings:
     engine_start_s: float = 180.0
     """Seconds a starting engine may take before its jobs fail; 5 to 3600."""
     engine_silence_s: float = 600.0
-    """Seconds a running job may go without a sign of life before its engine is ended; 5 to 86400."""
+    """Seconds a running job may go without a sign of life before its engine is ended; 5-86400."""
 
     @property
     def bind_host(self) -> str:
-        """The address to listen on. `listen` widens the default one, a `host` that was given stays."""
+        """The address to listen on. `listen` widens the default one, a given `host` stays."""
         return "0.0.0.0" if self.listen and is_loopback(self.host) else self.host
 
     @property
@@ -258,7 +256,6 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "device": _one_of(DEVICES),
     "dtype": _one_of(DTYPES),
     "max_waiting": _whole(1, 10_000),
-    "max_waiting_local": _whole(1, 10_000),
     "min_free_bytes": _whole(0, 2**50),
     "input_quota_bytes": _whole(0, 2**50),
     "engine_start_s": _seconds(5, 3600),
