@@ -49,8 +49,10 @@ class Settings:
     """What paints: auto, cpu, cuda, mps or xpu. auto takes the quickest there is."""
     dtype: str = "auto"
     """Number format of the weights: auto, float32, float16 or bfloat16."""
-    max_waiting: int = 200
-    """Jobs that one person may have waiting; 1 to 10000. Visitors of a public studio have fewer."""
+    max_waiting: int = 8
+    """Jobs that one person may have waiting; 1 to 10000. One more is refused with 429."""
+    max_waiting_local: int = 200
+    """The same for the person at this machine, who shares it with nobody; 1 to 10000."""
     min_free_bytes: int = 500_000_000
     """No job starts with less free space than this on the data folder's disk."""
     input_quota_bytes: int = 2_000_000_000
@@ -256,6 +258,7 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "device": _one_of(DEVICES),
     "dtype": _one_of(DTYPES),
     "max_waiting": _whole(1, 10_000),
+    "max_waiting_local": _whole(1, 10_000),
     "min_free_bytes": _whole(0, 2**50),
     "input_quota_bytes": _whole(0, 2**50),
     "engine_start_s": _seconds(5, 3600),
