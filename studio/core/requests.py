@@ -20,9 +20,7 @@ from pydantic_core import (
 
 from studio.core.errors import InvalidRequest
 
-STRICT = ConfigDict(
-    strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True
-)
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
 
 MAX_PROMPT_CHARS = 8000
 MAX_SEED = 2**63 - 1
@@ -117,9 +115,7 @@ def _sentence(kind: type, error: ErrorDetails) -> InvalidRequest:
     if kind_of_error in {"missing", "missing_argument", "missing_keyword_only_argument"}:
         return InvalidRequest(f"{label} is missing.", f"Add '{field}' to the request.", field=field)
     if kind_of_error == "blank":
-        return InvalidRequest(
-            f"{label} is empty.", "Type what you would like to see.", field=field
-        )
+        return InvalidRequest(f"{label} is empty.", "Type what you would like to see.", field=field)
     if kind_of_error == "unprintable":
         return InvalidRequest(f"{label} {error['msg']}.", "Remove it and try again.", field=field)
     if "maxLength" in rule and kind_of_error == "string_too_long":

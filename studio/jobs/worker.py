@@ -327,9 +327,7 @@ class Worker:
             picture=picture,
         )
         image_ids.append(record.id)
-        self._jobs.append(
-            job.id, Saved(image_id=record.id, index=picture.index, seed=picture.seed)
-        )
+        self._jobs.append(job.id, Saved(image_id=record.id, index=picture.index, seed=picture.seed))
 
     def _save_left_over(self) -> None:
         """Tries again to save what the full disk refused."""

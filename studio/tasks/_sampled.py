@@ -63,7 +63,8 @@ def resolve(request: Sampled, facts: Facts) -> Resolved:
     steps = request.steps or checkpoint.defaults.steps
     if size[0] * size[1] * steps * request.count > MAX_STEP_PIXELS:
         raise InvalidRequest(
-            f"{request.count} pictures of {size[0]}×{size[1]} at {steps} steps are too much for one job.",
+            f"{request.count} pictures of {size[0]}×{size[1]} at {steps} steps are too much for one"
+            " job.",
             "Ask for fewer pictures, fewer steps or a smaller size.",
             field="count",
         )

@@ -34,7 +34,7 @@ class Brush:
 
 
 class Painter(Protocol):
-    """A pipeline on loan; each `paint` starts from a fresh scheduler and the picture's own generator."""
+    """A pipeline on loan; each `paint` has a fresh scheduler and a generator of its own."""
 
     def paint(
         self,
