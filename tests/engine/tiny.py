@@ -1,0 +1,175 @@
+"""Complete checkpoints of real diffusers classes, small enough to run in milliseconds.
+
+Their weights are random: pictures are noise, but every class, key, file and code path is the one
+that large checkpoints take.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+NATIVE_PX = 64
+
+
+def save_tiny_sd(
+    folder: Path, *, seed: int = 0, prediction: str = "epsilon", tiny_vae: bool = False
+) -> Path:
+    """Writes a Stable Diffusion 1.x checkpoint in diffusers' folder layout and returns `folder`.
+
+    64 px native, its own CLIP vocabulary of single characters. `tiny_vae` takes an AutoencoderTiny
+    as the built-in checkpoint does.
+    """
+    import diffusers
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pipeline = diffusers.StableDiffusionPipeline(
+            vae=_vae(tiny=tiny_vae),
+            text_encoder=_text_encoder(32, projected=False),
+            tokenizer=_tokenizer(folder / "tokenizer"),
+            unet=diffusers.UNet2DConditionModel(
+                sample_size=8,
+                layers_per_block=1,
+                block_out_channels=(16, 32),
+                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+                attention_head_dim=4,
+                norm_num_groups=8,
+                cross_attention_dim=32,
+            ),
+            scheduler=diffusers.PNDMScheduler(
+                beta_start=0.00085,
+                beta_end=0.012,
+                beta_schedule="scaled_linear",
+                skip_prk_steps=True,
+                set_alpha_to_one=False,
+                steps_offset=1,
+                prediction_type=prediction,
+            ),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        _save(pipeline, folder)
+    return folder
+
+
+def save_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
+    """Writes an SDXL checkpoint in diffusers' folder layout and returns `folder`; 64 px native."""
+    import diffusers
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        pipeline = diffusers.StableDiffusionXLPipeline(
+            vae=_vae(tiny=False),
+            text_encoder=_text_encoder(32, projected=False),
+            text_encoder_2=_text_encoder(32, projected=True),
+            tokenizer=_tokenizer(folder / "tokenizer"),
+            tokenizer_2=_tokenizer(folder / "tokenizer_2", pad="!"),
+            unet=diffusers.UNet2DConditionModel(
+                sample_size=8,
+                layers_per_block=1,
+                block_out_channels=(16, 32),
+                down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+                up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+                attention_head_dim=(2, 4),
+                norm_num_groups=8,
+                use_linear_projection=True,
+                addition_embed_type="text_time",
+                addition_time_embed_dim=8,
+                transformer_layers_per_block=(1, 2),
+                projection_class_embeddings_input_dim=80,
+                cross_attention_dim=64,
+            ),
+            scheduler=diffusers.EulerDiscreteScheduler(
+                beta_start=0.00085,
+                beta_end=0.012,
+                beta_schedule="scaled_linear",
+                steps_offset=1,
+                timestep_spacing="leading",
+            ),
+            force_zeros_for_empty_prompt=True,
+            add_watermarker=False,
+        )
+        _save(pipeline, folder)
+    return folder
+
+
+def _save(pipeline: Any, folder: Path) -> None:
+    pipeline.save_pretrained(folder, safe_serialization=True)
+    for name in ("tokenizer", "tokenizer_2"):
+        if (folder / name).is_dir():
+            _tokenizer(folder / name, pad="!" if name == "tokenizer_2" else "<|endoftext|>")
+
+
+def _vae(*, tiny: bool) -> Any:
+    import diffusers
+
+    if tiny:
+        widths = (8, 8, 8, 8)
+        return diffusers.AutoencoderTiny(
+            encoder_block_out_channels=widths,
+            decoder_block_out_channels=widths,
+            num_encoder_blocks=(0, 1, 1, 1),
+            num_decoder_blocks=(1, 1, 1, 0),
+        )
+    return diffusers.AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        norm_num_groups=4,
+        latent_channels=4,
+        sample_size=64,
+    )
+
+
+def _text_encoder(width: int, *, projected: bool) -> Any:
+    import transformers
+
+    config = transformers.CLIPTextConfig(
+        vocab_size=514,
+        hidden_size=width,
+        intermediate_size=2 * width,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        max_position_embeddings=77,
+        projection_dim=width,
+        hidden_act="gelu" if projected else "quick_gelu",
+        bos_token_id=512,
+        eos_token_id=513,
+        pad_token_id=0 if projected else 513,
+    )
+    kind = transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel
+    return kind(config)
+
+
+def _tokenizer(folder: Path, pad: str = "<|endoftext|>") -> Any:
+    """CLIP's tokenizer without a single merge: a token a character."""
+    import transformers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "vocab.json").write_text(json.dumps(_vocabulary(), ensure_ascii=False))
+    (folder / "merges.txt").write_text("#version: 0.2\n")
+    settings = {
+        "tokenizer_class": "CLIPTokenizer",
+        "model_max_length": 77,
+        "bos_token": "<|startoftext|>",
+        "eos_token": "<|endoftext|>",
+        "unk_token": "<|endoftext|>",
+        "pad_token": pad,
+        "do_lower_case": True,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    return transformers.CLIPTokenizer.from_pretrained(folder, local_files_only=True)
+
+
+def _vocabulary() -> dict[str, int]:
+    """CLIP's 256 byte characters, each bare and at the end of a word, and the two marks."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = [byte for byte in range(256) if byte not in printable]
+    letters = [*map(chr, printable), *(chr(256 + n) for n in range(len(others)))]
+    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
+    return {token: n for n, token in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
