@@ -11,7 +11,6 @@ from studio.app import App, compose
 from studio.core.events import JobState
 from studio.core.records import Job
 from studio.settings import Settings
-from tests.engine.tiny import save_tiny_sd
 
 OWNER = "local"
 
@@ -44,13 +43,6 @@ class Desk:
     def painting(self, job: Job) -> None:
         """Waits until the job's first step is done."""
         self.until(lambda: (live := self.app.worker.live(job.id)) and live.progress)
-
-
-@pytest.fixture(scope="session")
-def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("checkpoints")
-    save_tiny_sd(folder / "tiny")
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,15 @@
+"""What several rooms' tests share."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.engine.tiny import save_tiny_sd
+
+
+@pytest.fixture(scope="session")
+def checkpoints(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint folder that holds one: `tiny`, random weights, 64 px."""
+    folder = tmp_path_factory.mktemp("checkpoints")
+    save_tiny_sd(folder / "tiny")
+    return folder
