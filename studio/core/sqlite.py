@@ -159,6 +159,7 @@ def connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     try:
         db.row_factory = sqlite3.Row
+        db.text_factory = _text  # a byte changed on the disk must not hide a whole page of rows
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")  # NORMAL may lose the last commits at power loss
         db.execute("PRAGMA foreign_keys = ON")
@@ -187,6 +188,10 @@ def set_aside(path: Path) -> Path:
     except OSError:
         raise _cannot_be_written() from None
     return target
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
 
 
 def _applied(db: sqlite3.Connection) -> list[str]:
