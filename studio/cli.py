@@ -1,0 +1,202 @@
+"""The command line: serve (default) · generate · checkpoints · test · bench.
+
+Only what a command needs is imported, when it runs: `--help` needs nothing but Python itself.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from studio import __version__
+from studio.commands.exit_codes import BAD_INPUT, EXPLAINED, OK, STOPPED, exit_code
+
+COMMANDS = ("serve", "generate", "checkpoints", "test", "bench")
+
+SETTINGS = """\
+Every setting can also be written into studio.toml, in the current folder or the data folder, or
+given as a variable: --data-dir is data_dir there and STUDIO_DATA_DIR here. Flags win over
+variables, and variables over the file.
+"""
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong in a sentence and a hint, as every other error is said."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{message[:1].upper()}{message[1:]}.", file=sys.stderr)
+        print(f"See {self.prog} --help.", file=sys.stderr)
+        raise SystemExit(BAD_INPUT)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command; its exit code. Prints errors, never a traceback for what a person did."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or (given[0].startswith("-") and given[0] not in {"-h", "--help", "--version"}):
+        given.insert(0, "serve")
+    if given[0] in {"test", "bench"}:
+        return _developer(given[0], given[1:])
+    options = vars(parser().parse_args(given))
+    command = options.pop("command")
+    as_json = bool(options.get("json"))
+    from studio.core.errors import StudioError
+
+    try:
+        return _run(command, options)
+    except StudioError as error:
+        return _say(error, as_json=as_json)
+    except KeyboardInterrupt:
+        return STOPPED
+    except BrokenPipeError:
+        # whoever read the output has left, as `| head` does; nothing more can be said to them
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OK
+
+
+def _run(command: str, options: dict[str, Any]) -> int:
+    if command == "generate":
+        from studio.commands.generate import generate
+
+        return generate(options)
+    if command == "checkpoints":
+        from studio.commands.checkpoints import checkpoints
+
+        return checkpoints(options)
+    from studio.commands.serve import serve
+
+    return serve(options)
+
+
+def parser() -> argparse.ArgumentParser:
+    top = Parser(
+        prog="pochade",
+        description="An image studio in the browser. Without a command it is served.",
+        epilog=f"{SETTINGS}\n{EXPLAINED}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"pochade {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _serve(_command(commands, "serve", "show the studio in the browser (what happens without one)"))
+    _generate(_command(commands, "generate", "make pictures from the command line"))
+    _checkpoints(_command(commands, "checkpoints", "list the checkpoints there are"))
+    commands.add_parser("test", help="run the tests; what follows goes to pytest", add_help=False)
+    commands.add_parser("bench", help="run measurements, all or those named", add_help=False)
+    return top
+
+
+def _command(commands: Any, name: str, text: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name,
+        help=text,
+        description=f"{text[:1].upper()}{text[1:]}.",
+        epilog=f"{SETTINGS}\n{EXPLAINED}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        argument_default=None,
+    )
+
+
+def _common(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--data-dir", metavar="DIR", help="where everything is kept")
+    command.add_argument(
+        "--checkpoints",
+        dest="checkpoint_dirs",
+        action="append",
+        metavar="DIR",
+        help="one more folder with checkpoints; can be given again",
+    )
+
+
+def _painting(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--device", help="what paints: auto, cpu, cuda, mps or xpu")
+    command.add_argument("--dtype", help="number format: auto, float32, float16 or bfloat16")
+
+
+def _serve(command: argparse.ArgumentParser) -> None:
+    _common(command)
+    _painting(command)
+    command.add_argument("--port", help="port to listen on; the next free one if it is taken")
+    command.add_argument("--host", help="address to listen on; 127.0.0.1 is this machine alone")
+    command.add_argument(
+        "--listen",
+        action="store_const",
+        const=True,
+        help="let the local network in; people need the link that is printed, or a password",
+    )
+    command.add_argument(
+        "--share",
+        action="store_const",
+        const=True,
+        help="get an address on the internet, through Gradio's tunnel, for a week at most",
+    )
+    command.add_argument(
+        "--auth",
+        action="append",
+        metavar="NAME:PASSWORD",
+        help="somebody who may log in; can be given again, each has their own pictures",
+    )
+    command.add_argument(
+        "--public",
+        action="store_const",
+        const=True,
+        help="let anybody in who can reach the studio, without a login",
+    )
+    command.add_argument(
+        "--allow-host",
+        dest="allowed_hosts",
+        action="append",
+        metavar="NAME",
+        help="a name that a reverse proxy reaches the studio under; can be given again",
+    )
+    command.add_argument(
+        "--open",
+        dest="open_browser",
+        action=argparse.BooleanOptionalAction,
+        help="open the page in a browser, or do not",
+    )
+
+
+def _generate(command: argparse.ArgumentParser) -> None:
+    command.add_argument("prompt", help="what to paint")
+    command.add_argument("--out", default=".", metavar="DIR", help="where copies of the files go")
+    command.add_argument("--count", help="pictures to make")
+    command.add_argument(
+        "--seed", help="random numbers of the first; the next picture has seed + 1"
+    )
+    command.add_argument("--size", metavar="WxH", help="pixels, such as 512x768")
+    command.add_argument("--steps", help="denoising steps")
+    command.add_argument(
+        "--guidance", help="how strictly the prompt is followed; 1 switches it off"
+    )
+    command.add_argument("--sampler", help='by name, such as "DPM++ 2M Karras"')
+    command.add_argument("--checkpoint", help="weights to paint with; see the command checkpoints")
+    command.add_argument("--negative", metavar="PROMPT", help="what to keep away from")
+    command.add_argument("--json", action="store_true", help="print one JSON object at the end")
+    _common(command)
+    _painting(command)
+
+
+def _checkpoints(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="print JSON")
+    _common(command)
+
+
+def _developer(command: str, rest: Sequence[str]) -> int:
+    from studio.commands.developer import bench, test
+
+    return test(rest) if command == "test" else bench(rest)
+
+
+def _say(error: Any, *, as_json: bool) -> int:
+    if as_json:
+        import json
+
+        said = {"message": error.message, "hint": error.hint, "field": error.field}
+        print(json.dumps({"error": said}, ensure_ascii=False))
+    else:
+        print(f"{error.message}\n{error.hint}", file=sys.stderr)
+    return exit_code(error.status)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
