@@ -9,7 +9,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -74,13 +74,14 @@ class Database:
         with self._turn, _told():
             self._require_open()
             db = self._writer
+            _undo(db)
             db.execute("BEGIN IMMEDIATE")
             try:
                 yield db
                 db.execute("COMMIT")
             except BaseException:
-                if db.in_transaction:  # SQLite has undone it by itself after some disk errors
-                    db.execute("ROLLBACK")
+                with suppress(sqlite3.Error):  # then the next write undoes it before it begins
+                    _undo(db)
                 raise
 
     def integrity(self) -> bool:
@@ -188,6 +189,11 @@ def set_aside(path: Path) -> Path:
     except OSError:
         raise _cannot_be_written() from None
     return target
+
+
+def _undo(db: sqlite3.Connection) -> None:
+    if db.in_transaction:  # SQLite has undone it by itself after some disk errors
+        db.execute("ROLLBACK")
 
 
 def _text(data: bytes) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from studio.core.errors import StorageFailed
 
 TEMPORARY = ".tmp-"
-"""Every unfinished file begins so; what is left of them after a crash is swept at the next start."""
+"""Unfinished files begin so; what a crash leaves of them is swept at the next start."""
 
 MARKER = ".studio"
 _MARKER_TEXT = b"This folder belongs to a Pochade studio. Without this file it will not be used.\n"
@@ -102,7 +102,8 @@ def require_free(folder: Path, free_bytes: int) -> None:
         raise storage_failed(error) from error
     if left < free_bytes:
         raise StorageFailed(
-            f"The disk is nearly full ({left / 1e6:.0f} MB left, {free_bytes / 1e6:.0f} MB needed).",
+            f"The disk is nearly full ({left / 1e6:.0f} MB left, "
+            f"{free_bytes / 1e6:.0f} MB needed).",
             "Free some space and try again.",
         )
 
@@ -131,14 +132,14 @@ def picture_name(created: float, prompt: str, image_id: str) -> str:
 
 
 def slug(text: str) -> str:
-    """Letters and digits of any script in lower case, joined by `-`; `picture` if there are none."""
+    """Letters and digits of any script in lower case, joined by `-`; `picture` if none is left."""
     kept: list[str] = []
     size = 0
     head = unicodedata.normalize("NFKC", text[:400]).lower()
     for character in unicodedata.normalize("NFC", head):
         kind = unicodedata.category(character)
-        wanted = kind[0] == "L" or kind == "Nd" or (kind in {"Mn", "Mc"} and kept and kept[-1] != "-")
-        if not wanted:
+        accent = kind in {"Mn", "Mc"} and kept and kept[-1] != "-"
+        if not (kind[0] == "L" or kind == "Nd" or accent):
             if not kept or kept[-1] == "-":
                 continue
             character = "-"

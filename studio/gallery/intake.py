@@ -287,7 +287,7 @@ def _read_jpeg(data: bytes) -> _Header:
 
 
 def _harmless_tail(tail: bytes) -> bool:
-    """Whether it is what cameras put behind a JPEG: nothing, padding, another JPEG, a short film."""
+    """Whether it is what cameras put there: nothing, padding, another JPEG, a short film."""
     tail = tail.lstrip(_PADDING)
     return not tail or tail.startswith(b"\xff\xd8\xff") or tail[:16].find(b"ftyp") >= 0
 

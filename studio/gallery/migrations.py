@@ -1,4 +1,4 @@
-"""How the gallery's databases came to look as they do. Append only; never change a released step."""
+"""How the gallery's databases came to look as they do. Append only: a released step stays."""
 
 import sqlite3
 

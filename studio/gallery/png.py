@@ -120,7 +120,8 @@ def walk(file: BinaryIO, keep: Callable[[bytes, int], bool]) -> Iterator[Chunk]:
 
 def story_text(story: Mapping[str, Any]) -> str:
     """A story as the `pochade` chunk holds it: ASCII, so that no reader can trip over it."""
-    return json.dumps(story, separators=(",", ":"), allow_nan=False)
+    # default: frozen mappings are no dicts
+    return json.dumps(story, separators=(",", ":"), allow_nan=False, default=dict)
 
 
 def _is_told(kind: bytes, length: int) -> bool:

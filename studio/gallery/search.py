@@ -6,7 +6,9 @@ import unicodedata
 MAX_TERMS = 32
 MAX_TERM_CHARS = 64
 
-_UNSPACED = re.compile("([\u2e80-\u2fdf\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])")
+_UNSPACED = re.compile(
+    "([\u2e80-\u2fdf\u3040-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff])"
+)
 """Scripts that put no spaces between words: each character is indexed as a word."""
 
 

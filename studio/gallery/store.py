@@ -6,6 +6,7 @@ Files tell their whole story, so the database can be rebuilt from them.
 
 import json
 import math
+import os
 import re
 import sqlite3
 import threading
@@ -126,7 +127,6 @@ class Gallery:
         files.make_folder(data_dir)
         self._db = self._open()
         try:
-            files.make_folder(self._pictures)
             self._thumbnails = Thumbnails(data_dir / "thumbs")
             self.repair()
         except BaseException:
@@ -222,7 +222,11 @@ class Gallery:
         sql, params = _listing(owner, query)
         if sql is None:
             return Page(records=(), next_cursor=None)
-        rows = self._db.read(sql, params)
+        try:
+            rows = self._db.read(sql, params)
+        except DatabaseDamaged:
+            _mend_words(self._db)  # most likely: the word index is what SQLite checks least
+            rows = self._db.read(sql, params)
         page = rows[: query.limit]
         more = len(rows) > query.limit
         return Page(
@@ -256,7 +260,9 @@ class Gallery:
         """The PNG as it was saved. Raises `NotFound`, also if somebody deleted the file."""
         path = self._root / self.record(owner, image_id).file
         if not path.is_file():
-            raise NotFound("The file of this picture is gone.", "It was deleted outside the studio.")
+            raise NotFound(
+                "The file of this picture is gone.", "It was deleted outside the studio."
+            )
         return path
 
     def thumb(self, owner: str, image_id: str) -> Path:
@@ -320,7 +326,7 @@ class Gallery:
             known = {_normal(row["file"]): row for row in rows}
             lost = [row for name, row in known.items() if name not in on_disk]
             back = [row for name, row in known.items() if name in on_disk and row["missing"]]
-            new = self._stories(path for name, path in on_disk.items() if name not in known)
+            new = self._stories(file for name, file in on_disk.items() if name not in known)
             added = found = 0
             with self._db.write() as db:
                 # deleting was under way: the file went first
@@ -368,21 +374,17 @@ class Gallery:
         path = self._root / "gallery.db"
         existed = path.is_file() and path.stat().st_size > 0
         try:
-            db = Database(path, GALLERY)
-            if not db.integrity():
-                db.close()
-                raise DatabaseDamaged("The gallery's records are damaged.", "Start again.")
+            db = _sound(path)
         except DatabaseDamaged:
             self._require_marked(has_rows=True)
             set_aside(path)
-            db = Database(path, GALLERY)
-        else:
-            try:
-                rows = db.read("SELECT EXISTS (SELECT 1 FROM pictures)")[0][0]
-                self._require_marked(has_rows=existed and bool(rows))
-            except BaseException:
-                db.close()
-                raise
+            return Database(path, GALLERY)
+        try:
+            rows = db.read("SELECT EXISTS (SELECT 1 FROM pictures)")[0][0]
+            self._require_marked(has_rows=existed and bool(rows))
+        except BaseException:
+            db.close()
+            raise
         return db
 
     def _require_marked(self, *, has_rows: bool) -> None:
@@ -455,27 +457,32 @@ class Gallery:
                 if not changed or not changed.rowcount:
                     raise _unknown_picture()
 
-    def _on_disk(self) -> dict[str, Path]:
-        """Every PNG below pictures/ by its normalized name below the data folder."""
+    def _on_disk(self) -> dict[str, str]:
+        """The path below the data folder of every PNG in pictures/, by its normalized name."""
+        found: dict[str, str] = {}
         try:
-            return {
-                _normal(path.relative_to(self._root).as_posix()): path
-                for path in self._pictures.glob("*/*.png")
-                if not path.name.startswith(".")
-            }
+            with os.scandir(self._pictures) as months:
+                folders = [month.name for month in months if month.is_dir()]
+            for folder in folders:
+                for name in os.listdir(self._pictures / folder):
+                    if name.endswith(".png") and not name.startswith("."):
+                        file = f"{self._pictures.name}/{folder}/{name}"
+                        found[_normal(file)] = file
         except OSError as error:
             raise files.storage_failed(error) from error
+        return found
 
-    def _stories(self, paths: Iterable[Path]) -> list[tuple[_Story, str]]:
+    def _stories(self, names: Iterable[str]) -> list[tuple[_Story, str]]:
         """What whole files of ours tell, in the order they were made."""
         told: list[tuple[_Story, str]] = []
-        for path in paths:
+        for file in names:
+            path = self._root / file
             try:
                 story = _read_story(path) if png.tells(path, png.STORY) else None
             except (png.DamagedPng, OSError):
                 continue
             if story is not None:
-                told.append((story, path.relative_to(self._root).as_posix()))
+                told.append((story, file))
         return sorted(told, key=lambda found: (found[0].number, found[0].created, found[1]))
 
     def _adopt(self, db: sqlite3.Connection, story: _Story, file: str) -> bool:
@@ -490,6 +497,29 @@ class Gallery:
         # somebody copied the file: the copy is a picture of its own
         _insert(db, story, owner, file, image_id=story.id if row is None else new_id())
         return True
+
+
+def _sound(path: Path) -> Database:
+    """The database, checked from end to end. Raises `DatabaseDamaged`."""
+    db = Database(path, GALLERY)
+    try:
+        if not db.integrity():
+            raise DatabaseDamaged("The gallery's records are damaged.", "Start the studio again.")
+        _mend_words(db)
+    except BaseException:
+        db.close()
+        raise
+    return db
+
+
+def _mend_words(database: Database) -> None:
+    """Builds the word index anew if it is damaged: SQLite's own check does not look into it."""
+    try:
+        with database.write() as db:
+            db.execute("INSERT INTO pictures_words (pictures_words) VALUES ('integrity-check')")
+    except DatabaseDamaged:
+        with database.write() as db:
+            db.execute("INSERT INTO pictures_words (pictures_words) VALUES ('rebuild')")
 
 
 def _listing(owner: str, query: Query) -> tuple[str | None, dict[str, Any]]:
@@ -560,7 +590,7 @@ def _told(story: _Story) -> dict[str, Any]:
 
 
 def _read_story(path: Path) -> _Story | None:
-    """What a file tells, None if it is not ours. Raises `DamagedPng` if it is not whole, `OSError`."""
+    """What a file tells; None if it is not ours. Raises `DamagedPng`, `OSError`."""
     facts = png.read(path)
     try:
         told = json.loads(facts.texts.get(png.STORY, ""))
