@@ -1,0 +1,135 @@
+"""Train the AutoencoderTiny: 128 px pictures to 4 x 16 x 16 latents of unit variance and back."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from studio.training import runs, shards
+
+log = logging.getLogger(__name__)
+
+BATCH = 8
+
+LATENT_NOISE = 0.07
+"""Deviation of the noise on latents in training; it keeps neighbours in latent space alike."""
+
+CHECKPOINT = "autoencoder.pt"
+
+
+def create() -> Any:
+    """A fresh autoencoder: most blocks sit where the picture is small and they are cheap."""
+    from diffusers import AutoencoderTiny
+
+    width = (48, 48, 48, 48)
+    return AutoencoderTiny(
+        encoder_block_out_channels=width,
+        decoder_block_out_channels=width,
+        num_encoder_blocks=(0, 1, 2, 4),
+        num_decoder_blocks=(4, 3, 1, 0),
+        latent_channels=4,
+        scaling_factor=1.0,
+    )
+
+
+def to_tensor(pixels: np.ndarray) -> Tensor:
+    """[n, h, w, 3] uint8 to [n, 3, h, w] float in -1.0–1.0, channels last in memory."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+
+
+def slopes(x: Tensor) -> tuple[Tensor, Tensor]:
+    return x[..., 1:, :] - x[..., :-1, :], x[..., 1:] - x[..., :-1]
+
+
+def reconstruction_loss(found: Tensor, wanted: Tensor) -> Tensor:
+    """Mean distance of pixels, of their slopes (sharp edges) and of 8 x 8 means (true colours)."""
+    edge = sum(F.l1_loss(a, b) for a, b in zip(slopes(found), slopes(wanted), strict=True))
+    tone = F.mse_loss(F.avg_pool2d(found, 8), F.avg_pool2d(wanted, 8))
+    return F.l1_loss(found, wanted) + edge + 2 * tone
+
+
+def whiteness_loss(latents: Tensor) -> Tensor:
+    """How far the channels of [n, 4, h, w] are from zero mean, unit variance and no correlation."""
+    flat = latents.float().transpose(0, 1).flatten(1)
+    mean = flat.mean(1)
+    centred = flat - mean[:, None]
+    covariance = centred @ centred.T / flat.shape[1]
+    return mean.square().sum() + (covariance - torch.eye(len(covariance))).square().sum()
+
+
+def batches(folder: Path, seed: int) -> Any:
+    """Endless batches [BATCH, 3, 128, 128], a few shards mixed at a time."""
+    rng = np.random.default_rng(seed)
+    while True:
+        chosen = rng.permutation(shards.numbers(folder))[:3]
+        pool = np.concatenate([shards.pixels(folder, int(n)) for n in chosen])
+        order = rng.permutation(len(pool))
+        for start in range(0, len(order) - BATCH + 1, BATCH):
+            yield to_tensor(pool[order[start : start + BATCH]])
+
+
+def train(folder: Path, minutes: float) -> None:
+    """Train for `minutes` in all, going on from the checkpoint where there is one."""
+    net = create().to(memory_format=torch.channels_last)
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    step, spent, mean = 0, 0.0, None
+    if saved := runs.restore(folder / CHECKPOINT):
+        net.load_state_dict(saved["net"])
+        optimizer.load_state_dict(saved["optimizer"])
+        step, spent = saved["step"], saved["minutes"]
+    stream = batches(folder, step)
+    for tick in runs.ticks(minutes, step, spent):
+        runs.set_rate(optimizer, runs.rate(tick, 1.5e-3, warmup=100))
+        wanted = next(stream).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            latents = net.encode(wanted).latents
+            noisy = latents + LATENT_NOISE * torch.randn_like(latents)
+            found = net.decode(noisy).sample
+        loss = reconstruction_loss(found.float(), wanted)
+        (loss + 0.01 * whiteness_loss(latents)).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        mean = runs.running(mean, loss.item())
+        if tick.step % 100 == 0:
+            log.info("autoencoder step %d, %.0f %%, loss %.4f, deviation %.2f",
+                     tick.step, 100 * tick.progress, mean, latents.float().std().item())  # fmt: skip
+        if tick.step % 1000 == 0:
+            keep(folder, net, optimizer, tick.step, tick.progress * minutes)
+    keep(folder, net, optimizer, tick.step, minutes)
+
+
+def keep(folder: Path, net: Any, optimizer: Any, step: int, minutes: float) -> None:
+    """Write the checkpoint and a sheet of originals above what became of them."""
+    from PIL import Image
+
+    runs.save(folder / CHECKPOINT, {"net": net.state_dict(), "optimizer": optimizer.state_dict(),
+                                    "step": step, "minutes": minutes})  # fmt: skip
+    pixels = np.array(shards.pixels(folder, 0)[:24])
+    again = reconstruct(net, pixels)
+    error = np.square(pixels.astype(np.float32) - again).mean()
+    log.info("autoencoder at %.1f minutes: %.2f dB", minutes, 10 * np.log10(255**2 / error))
+    rows = [np.concatenate(list(row), 1) for k in (0, 12) for row in (pixels[k : k + 12], again[k : k + 12])]
+    Image.fromarray(np.concatenate(rows)).save(folder / "autoencoder.png")
+
+
+@torch.no_grad()
+def reconstruct(net: Any, pixels: np.ndarray) -> np.ndarray:
+    """Encode and decode [n, h, w, 3] uint8."""
+    found = net.decode(net.encode(to_tensor(pixels)).latents).sample
+    return ((found.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def trained(folder: Path) -> Any:
+    """The autoencoder as far as it is trained."""
+    saved = runs.restore(folder / CHECKPOINT)
+    if saved is None:
+        message = "Train the autoencoder first."
+        raise FileNotFoundError(message)
+    net = create()
+    net.load_state_dict(saved["net"])
+    return net.eval()

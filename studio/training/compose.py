@@ -1,0 +1,283 @@
+"""Put sprites into scenes: every picture comes with a caption that is exactly true of it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageFilter
+
+from studio.training import captions, scenes
+from studio.training.colours import COLOURS, Colour, colour_of, main_hue, recolour
+from studio.training.filters import FILTERS, outline
+from studio.training.sources import SIDE, load_json
+
+Rng = np.random.Generator
+
+DRAWN_STYLES: tuple[str, ...] = ("3d render", "flat vector", "glossy cartoon", "sticker")
+
+STYLE_ODDS: tuple[tuple[str, float], ...] = (
+    ("3d render", 0.21), ("flat vector", 0.17), ("glossy cartoon", 0.17), ("sticker", 0.18),
+    ("watercolor", 0.07), ("pencil sketch", 0.06), ("pixel art", 0.07), ("oil painting", 0.07),
+)  # fmt: skip
+
+KIND_ODDS: tuple[tuple[str, float], ...] = (
+    ("single", 0.42), ("plain", 0.12), ("scene", 0.28), ("count", 0.08), ("pair", 0.07), ("empty", 0.03),
+)  # fmt: skip
+"""How often a picture shows one thing on white, on a colour, in a scene; several; two; none."""
+
+SPOTS: dict[int, tuple[tuple[tuple[float, float], ...], ...]] = {
+    2: (((0.27, 0.5), (0.73, 0.5)),),
+    3: (((0.5, 0.27), (0.27, 0.72), (0.73, 0.72)), ((0.19, 0.5), (0.5, 0.5), (0.81, 0.5))),
+    4: (((0.27, 0.27), (0.73, 0.27), (0.27, 0.73), (0.73, 0.73)),),
+    5: (((0.22, 0.22), (0.78, 0.22), (0.5, 0.5), (0.22, 0.78), (0.78, 0.78)),),
+}
+"""Centres of several things, 0.0–1.0."""
+
+SQUARE_ICONS: frozenset[str] = frozenset({"place-geographic", "place-other"})
+"""Kinds that are scenes of their own and look odd when set into another."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Library:
+    """The sprites and what is known of each; rows of all tuples go together."""
+
+    pixels: np.ndarray
+    """[n, 128, 128, 4] uint8."""
+    concept: tuple[int, ...]
+    style: tuple[str, ...]
+    hue: tuple[float | None, ...]
+    """See `colours.main_hue`."""
+    colour: tuple[str | None, ...]
+    names: tuple[str, ...]
+    """By concept."""
+    words: tuple[tuple[str, ...], ...]
+    """By concept: other names."""
+    kinds: tuple[str, ...]
+    """By concept."""
+
+    def of(self, concept: int, style: str) -> int | None:
+        """A concept's row in a set, or None."""
+        for row, (c, s) in enumerate(zip(self.concept, self.style, strict=True)):
+            if c == concept and s == style:
+                return row
+        return None
+
+
+def load(folder: Path) -> Library:
+    """Read what `sources.build` wrote."""
+    pixels = np.load(folder / "sprites.npy")
+    sprites, concepts = load_json(folder / "sprites.json"), load_json(folder / "concepts.json")
+    hues = tuple(main_hue(p) for p in pixels)
+    return Library(
+        pixels=pixels,
+        concept=tuple(s["concept"] for s in sprites),
+        style=tuple(s["style"] for s in sprites),
+        hue=hues,
+        colour=tuple(None if h is None else colour_of(p, h) for p, h in zip(pixels, hues, strict=True)),
+        names=tuple(c["name"] for c in concepts),
+        words=tuple(tuple(c["words"]) for c in concepts),
+        kinds=tuple(c["kind"] for c in concepts),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Item:
+    """One sprite in a picture."""
+
+    row: int
+    """Into the library."""
+    colour: Colour | None
+    """The colour it is given, None leaves its own."""
+    x: float
+    """Centre, 0.0 left to 1.0 right."""
+    y: float
+    """Centre, 0.0 top to 1.0 bottom."""
+    size: float
+    """Longer side as a share of the picture's."""
+    mirrored: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """A picture before it is drawn."""
+
+    items: tuple[Item, ...]
+    scene: scenes.Scene | None
+    plain: tuple[int, int, int]
+    """Background colour where there is no scene."""
+    style: str
+    caption: str
+
+
+def draw_odds(rng: Rng, odds: tuple[tuple[str, float], ...]) -> str:
+    weights = np.array([w for _, w in odds])
+    return odds[int(rng.choice(len(odds), p=weights / weights.sum()))][0]
+
+
+def choose_row(rng: Rng, library: Library, style: str, *, in_scene: bool) -> int:
+    """A sprite fit for the style; painterly styles take from every set."""
+    while True:
+        row = int(rng.integers(len(library.concept)))
+        own = library.style[row]
+        fits = own == style or style in FILTERS or (style == "sticker" and rng.random() < 0.25)
+        if fits and not (in_scene and library.kinds[library.concept[row]] in SQUARE_ICONS):
+            return row
+
+
+def colouring(rng: Rng, library: Library, row: int) -> tuple[Colour | None, str | None]:
+    """A new colour for the sprite and the colour word of its caption, each perhaps None."""
+    if library.hue[row] is None:
+        return None, None
+    dice = rng.random()
+    if dice < 0.4:
+        colour = COLOURS[int(rng.integers(len(COLOURS)))]
+        return colour, colour.name
+    return None, library.colour[row] if dice < 0.6 else None
+
+
+def name_of(rng: Rng, library: Library, row: int) -> str:
+    concept = library.concept[row]
+    words = library.words[concept]
+    return captions.pick(rng, words) if words and rng.random() < 0.35 else library.names[concept]
+
+
+def jitter(rng: Rng, by: float) -> float:
+    return float(rng.uniform(-by, by))
+
+
+def background(rng: Rng, kind: str, style: str) -> tuple[scenes.Scene | None, tuple[int, int, int], str]:
+    """Scene or plain colour, and its words."""
+    if kind in {"scene", "empty"}:
+        scene = scenes.SCENES[int(rng.integers(len(scenes.SCENES)))]
+        where = captions.pick(rng, scene.place.inside if kind == "scene" else scene.place.alone)
+        return scene, (255, 255, 255), f"{where} {captions.pick(rng, scene.hour.words)}".strip()
+    if kind == "plain" or (style == "sticker" and rng.random() < 0.25):
+        colour = COLOURS[int(rng.integers(len(COLOURS) - 1))]
+        r, g, b = np.clip(np.array(colour.rgb) + rng.integers(-10, 11, 3), 0, 255).tolist()
+        return None, (r, g, b), captions.pick(rng, captions.PLAIN_FORMS).format(colour.name)
+    return None, (255, 255, 255), captions.pick(rng, captions.WHITE_FORMS) if rng.random() < 0.12 else ""
+
+
+def plan(rng: Rng, library: Library) -> Plan:
+    """Think up a picture."""
+    kind, style = draw_odds(rng, KIND_ODDS), draw_odds(rng, STYLE_ODDS)
+    said = style if rng.random() < 0.88 else ""
+    sceneful = kind == "scene" or (kind in {"count", "pair"} and rng.random() < 0.2)
+    scene, plain, where = background(rng, "scene" if sceneful else kind, style)
+    if kind == "empty":
+        return Plan(items=(), scene=scene, plain=plain, style=style,
+                    caption=captions.sentence(rng, where, "", said))  # fmt: skip
+    row = choose_row(rng, library, style, in_scene=scene is not None)
+    colour, word = colouring(rng, library, row)
+    noun = name_of(rng, library, row)
+    if kind == "count":
+        count = int(rng.choice([2, 3, 4, 5], p=[0.4, 0.3, 0.15, 0.15]))
+        items = arrange(rng, row, colour, count)
+        subject = captions.noun_phrase(rng, noun, word, count)
+    elif kind == "pair":
+        other = choose_row(rng, library, style, in_scene=scene is not None)
+        other_colour, other_word = colouring(rng, library, other)
+        relation = captions.pick(rng, tuple(captions.RELATIONS))
+        items = related(rng, relation, (row, other), (colour, other_colour))
+        subject = captions.pick(rng, captions.RELATIONS[relation]).format(
+            captions.noun_phrase(rng, noun, word),
+            captions.noun_phrase(rng, name_of(rng, library, other), other_word),
+        )
+    else:
+        items = (alone(rng, row, colour, scene),)
+        subject = captions.noun_phrase(rng, noun, word)
+    return Plan(items=items, scene=scene, plain=plain, style=style,
+                caption=captions.sentence(rng, subject, where, said))  # fmt: skip
+
+
+def alone(rng: Rng, row: int, colour: Colour | None, scene: scenes.Scene | None) -> Item:
+    """One thing, large; in a scene it stands on the ground."""
+    mirrored = bool(rng.random() < 0.5)
+    if scene is None:
+        return Item(row=row, colour=colour, x=0.5 + jitter(rng, 0.03), y=0.5 + jitter(rng, 0.03),
+                    size=float(rng.uniform(0.72, 0.86)), mirrored=mirrored)  # fmt: skip
+    size = float(rng.uniform(0.52, 0.7))
+    y = 0.5 + jitter(rng, 0.08) if scene.place.afloat else float(rng.uniform(0.86, 0.95)) - size / 2
+    return Item(row=row, colour=colour, x=0.5 + jitter(rng, 0.1), y=y, size=size, mirrored=mirrored)
+
+
+def arrange(rng: Rng, row: int, colour: Colour | None, count: int) -> tuple[Item, ...]:
+    """The same thing two to five times."""
+    layouts = SPOTS[count]
+    layout = layouts[int(rng.integers(len(layouts)))]
+    size = {2: 0.44, 3: 0.42, 4: 0.42, 5: 0.34}[count]
+    if count == 3 and layout is layouts[1]:
+        size = 0.3
+    mirrored = bool(rng.random() < 0.5)
+    return tuple(
+        Item(row=row, colour=colour, x=x + jitter(rng, 0.02), y=y + jitter(rng, 0.02),
+             size=size * float(rng.uniform(0.92, 1.02)), mirrored=mirrored)
+        for x, y in layout
+    )  # fmt: skip
+
+
+def related(
+    rng: Rng, relation: str, rows: tuple[int, int], colours: tuple[Colour | None, Colour | None]
+) -> tuple[Item, ...]:
+    """Two things, the first placed as the relation says."""
+    first = {"left": (0.27, 0.5), "right": (0.73, 0.5), "above": (0.5, 0.27),
+             "below": (0.5, 0.73), "beside": (0.27, 0.5)}[relation]  # fmt: skip
+    second = (1 - first[0], 1 - first[1])
+    return tuple(
+        Item(row=row, colour=colour, x=x + jitter(rng, 0.02), y=y + jitter(rng, 0.02),
+             size=float(rng.uniform(0.42, 0.48)), mirrored=bool(rng.random() < 0.5))
+        for row, colour, (x, y) in zip(rows, colours, (first, second), strict=True)
+    )  # fmt: skip
+
+
+def sprite_of(item: Item, library: Library, style: str) -> Image.Image:
+    """The item's RGBA picture at its size in the picture."""
+    pixels = library.pixels[item.row]
+    hue = library.hue[item.row]
+    if item.colour is not None and hue is not None:
+        pixels = recolour(pixels, hue, item.colour)
+    if item.mirrored:
+        pixels = pixels[:, ::-1]
+    side = max(8, round(item.size * SIDE))
+    # Premultiplied alpha keeps the colour under transparent pixels from bleeding into the rim.
+    small = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGBa")
+    small = small.resize((side, side), Image.Resampling.BOX if side < SIDE // 2 else Image.Resampling.BICUBIC)
+    small = small.convert("RGBA")
+    if style == "sticker":
+        return outline(np.asarray(small), 4 if side > SIDE // 2 else 3)
+    return small
+
+
+def render(plan: Plan, library: Library, rng: Rng) -> np.ndarray:
+    """Draw the plan, [128, 128, 3] uint8."""
+    if plan.scene is not None:
+        canvas = Image.fromarray(scenes.paint(plan.scene, rng)).convert("RGBA")
+    else:
+        canvas = Image.new("RGBA", (SIDE, SIDE), (*plan.plain, 255))
+    for item in plan.items:
+        sprite = sprite_of(item, library, plan.style)
+        left, top = round(item.x * SIDE - sprite.width / 2), round(item.y * SIDE - sprite.height / 2)
+        if plan.style == "sticker":
+            drop_shadow(canvas, sprite, left + 1, top + 2)
+        layer = Image.new("RGBA", (SIDE, SIDE))
+        layer.paste(sprite, (left, top))
+        canvas.alpha_composite(layer)
+    picture = canvas.convert("RGB")
+    finish = FILTERS.get(plan.style)
+    return np.asarray(finish(picture, rng) if finish else picture)
+
+
+def drop_shadow(canvas: Image.Image, sprite: Image.Image, left: int, top: int) -> None:
+    """Darken the canvas softly where the sprite's shadow falls."""
+    mask = Image.new("L", (SIDE, SIDE))
+    mask.paste(sprite.getchannel("A").point(lambda a: round(a * 0.4)), (left, top))
+    mask = mask.filter(ImageFilter.GaussianBlur(1.8))
+    shade = Image.merge("RGBA", [Image.new("L", (SIDE, SIDE), 40)] * 3 + [mask])
+    canvas.alpha_composite(shade)
+
+
+def pictures(seed: int, count: int, library: Library) -> tuple[np.ndarray, tuple[str, ...]]:
+    """`count` pictures [count, 128, 128, 3] uint8 with their captions; the same for the same seed."""
+    rng = np.random.default_rng(seed)
+    plans = [plan(rng, library) for _ in range(count)]
+    return np.stack([render(p, library, rng) for p in plans]), tuple(p.caption for p in plans)
