@@ -1,10 +1,31 @@
 """What a checkpoint is to everybody else, and the list of those that there are."""
 
-from dataclasses import dataclass
+import threading
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from studio.families._family import Defaults, Supports
+from studio.checkpoints.folder import (
+    CustomCode,
+    Part,
+    UnsafeWeights,
+    read_parts,
+    scheduler_config,
+    shapes_of,
+)
+from studio.checkpoints.header import BadFile, NotSafetensors, read_header
+from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
+from studio.checkpoints.sidecar import Sidecar, read_sidecar
+from studio.core.errors import InvalidRequest, Unavailable
+from studio.discovery import open_drawer
+from studio.families._family import Defaults, Family, Supports
+from studio.families._identify import identify
+from studio.samplers import ROWS
+
+BUILTIN_ID = "builtin"
+
+_NO_DEFAULTS = Defaults(steps=25, guidance=7.0, sampler=ROWS[0].id)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,3 +49,220 @@ class Checkpoint:
     """Why it cannot be used, as a sentence; empty when it can."""
     advice: str = ""
     """What to do about the problem."""
+
+
+@cache
+def families() -> dict[str, Family]:
+    """The drawer of families, opened once."""
+    return dict(open_drawer("studio.families", Family))
+
+
+class Catalog:
+    """The checkpoints below some folders and the built-in one, as they are at this moment.
+
+    Asking is cheap: names, sizes and times are read each time, contents only of what is new. May
+    be used from any thread.
+    """
+
+    def __init__(self, folders: tuple[Path, ...], builtin: Path | None = None) -> None:
+        """`folders` need not exist. The first one that has an id keeps it."""
+        self._folders = tuple(folders)
+        self._builtin = builtin
+        self._lock = threading.Lock()
+        self._seen: dict[str, tuple[Found, Checkpoint]] = {}
+
+    def all(self) -> tuple[Checkpoint, ...]:
+        """All of them, the built-in one first, then by folder and name; broken ones too."""
+        with self._lock:
+            seen: dict[str, tuple[Found, Checkpoint]] = {}
+            for found in self._found():
+                before = self._seen.get(found.id)
+                if before and before[0] == found:
+                    seen[found.id] = before
+                else:
+                    seen[found.id] = (found, inspect(found))
+            self._seen = seen
+            return tuple(checkpoint for _, checkpoint in seen.values())
+
+    def get(self, checkpoint_id: str | None) -> Checkpoint:
+        """The checkpoint of that id; None is the first usable one.
+
+        The id is only ever compared with ids, never made into a path. Raises `InvalidRequest` if
+        there is none or if it cannot be used, `Unavailable` if there is no usable one at all.
+        """
+        listed = self.all()
+        usable = [checkpoint for checkpoint in listed if not checkpoint.problem]
+        if checkpoint_id is None:
+            if not usable:
+                raise Unavailable(
+                    "There is no checkpoint that can be used.",
+                    "Put a Stable Diffusion .safetensors file into the checkpoint folder.",
+                )
+            return usable[0]
+        for checkpoint in listed:
+            if checkpoint.id == checkpoint_id:
+                if checkpoint.problem:
+                    raise InvalidRequest(
+                        checkpoint.problem, checkpoint.advice, field="checkpoint"
+                    )
+                return checkpoint
+        raise InvalidRequest(
+            f"There is no checkpoint '{_shown(checkpoint_id)}'.",
+            _choice([checkpoint.id for checkpoint in usable]),
+            field="checkpoint",
+        )
+
+    def _found(self) -> tuple[Found, ...]:
+        """Everything there is, each id once."""
+        listed: dict[str, Found] = {}
+        if self._builtin and (builtin := _builtin(self._builtin)):
+            listed[builtin.id] = builtin
+        for folder in self._folders:
+            for found in scan(folder):
+                listed.setdefault(_free_id(found, listed), found)
+        return tuple(replace(found, id=name) for name, found in listed.items())
+
+
+def _free_id(found: Found, taken: dict[str, Found]) -> str:
+    """Its id, or with its ending where a file of another kind has that id already."""
+    if found.id not in taken or found.path == taken[found.id].path:
+        return found.id
+    return found.id + found.path.suffix if found.layout == "file" else found.id
+
+
+def _builtin(folder: Path) -> Found | None:
+    try:
+        stamp: Stamp = folder_stamp(folder)
+    except OSError:
+        return None
+    if not any(name.endswith("/model_index.json") for name, _, _ in stamp):
+        return None
+    return Found(id=BUILTIN_ID, path=folder, layout="folder", stamp=stamp)
+
+
+def inspect(found: Found) -> Checkpoint:
+    """What it is, from names, headers and configs alone; one that cannot be used has a problem."""
+    noted = read_sidecar(sidecar_of(found.path))
+    blank = Checkpoint(
+        id=found.id,
+        label=noted.label or found.id.rpartition("/")[2],
+        family="",
+        path=found.path,
+        layout=found.layout,
+        size_bytes=sum(size for name, size, _ in found.stamp if name.endswith(".safetensors")),
+        native_px=512,
+        multiple_px=8,
+        defaults=_NO_DEFAULTS,
+        supports=Supports(),
+    )
+    try:
+        if found.layout == "folder":
+            return _folder(blank, noted)
+        return _file(blank, noted)
+    except BadFile as problem:
+        return replace(blank, problem=str(problem), advice=_advice(problem))
+    except OSError:
+        return replace(
+            blank,
+            problem="This checkpoint cannot be read.",
+            advice="Check the permissions of its files.",
+        )
+
+
+def _file(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
+    if blank.path.suffix.lower() in PICKLED:
+        raise UnsafeWeights(
+            f"Only .safetensors models can be used ({blank.path.name} was not loaded)."
+        )
+    family = identify(read_header(blank.path).shapes, families())
+    if family is None:
+        return _unknown(blank)
+    return _known(blank, family, noted, family.native_px, family.multiple_px)
+
+
+def _folder(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
+    parts = read_parts(blank.path)
+    scheduler_config(blank.path)
+    size = sum(file.stat().st_size for part in parts for file in part.weights)
+    blank = replace(blank, size_bytes=size)
+    family = identify(shapes_of(parts), families())
+    if family is None:
+        return _unknown(blank)
+    of = {part.name: part for part in parts}
+    for name, kinds in family.components.items():
+        if name not in of:
+            raise BadFile(f"This checkpoint is incomplete: it has no {name}.")
+        if of[name].kind not in kinds:
+            raise BadFile(f"The studio does not know the class {of[name].kind} for a {name}.")
+    scale = _scale(of["vae"]) if "vae" in of else family.multiple_px
+    native = _native(of, scale) or family.native_px
+    return _known(blank, family, noted, native, max(8, scale))
+
+
+def _unknown(blank: Checkpoint) -> Checkpoint:
+    """Healthy, and nothing that the studio paints with: a LoRA, a ControlNet, another family."""
+    known = " and ".join(family.label for family in families().values())
+    return replace(
+        blank,
+        problem=f"'{blank.label}' is no checkpoint of a kind that the studio knows.",
+        advice=f"It paints with {known}.",
+    )
+
+
+def _known(
+    blank: Checkpoint, family: Family, noted: Sidecar, native_px: int, multiple_px: int
+) -> Checkpoint:
+    defaults = {
+        "steps": family.defaults.steps,
+        "guidance": family.defaults.guidance,
+        "sampler": family.defaults.sampler,
+        **noted.defaults(),
+    }
+    return replace(
+        blank,
+        family=family.id,
+        native_px=noted.native_px or native_px,
+        multiple_px=noted.multiple_px or multiple_px,
+        defaults=Defaults(**defaults),
+        supports=family.supports,
+    )
+
+
+def _scale(vae: Part) -> int:
+    """Pixels to a latent, along one side: each block but the last halves the picture."""
+    blocks: Any = vae.config.get("block_out_channels") or vae.config.get(
+        "decoder_block_out_channels"
+    )
+    return 2 ** (len(blocks) - 1) if isinstance(blocks, list) and 1 < len(blocks) < 8 else 8
+
+
+def _native(parts: dict[str, Part], scale: int) -> int | None:
+    denoiser = parts.get("unet") or parts.get("transformer")
+    size = denoiser.config.get("sample_size") if denoiser else None
+    fits = isinstance(size, int) and 64 <= size * scale <= 2048
+    return size * scale if fits else None
+
+
+def _advice(problem: BadFile) -> str:
+    if isinstance(problem, UnsafeWeights):
+        return (
+            "Such files can run code when they are opened; convert it to .safetensors on the site "
+            "it came from or with diffusers' conversion scripts, and use that."
+        )
+    if isinstance(problem, CustomCode):
+        return "The studio runs no code that comes with weights; use the plain version of it."
+    if isinstance(problem, NotSafetensors):
+        return "Get the .safetensors version of this checkpoint, however the file is called."
+    return "Copy or download it again, then reload the page."
+
+
+def _shown(checkpoint_id: str) -> str:
+    printable = "".join(letter for letter in checkpoint_id if letter.isprintable())
+    return printable if len(printable) <= 60 else printable[:59] + "…"
+
+
+def _choice(ids: list[str]) -> str:
+    if not ids:
+        return "Put a Stable Diffusion .safetensors file into the checkpoint folder."
+    named = ", ".join(ids[:5])
+    return f"Choose one of {named} …" if len(ids) > 5 else f"Choose one of {named}."

@@ -50,6 +50,9 @@ class Family:
     """Ids of families that must be tried before this one."""
     pipelines: Mapping[Role, str]
     """diffusers class name per role, looked up on first use."""
+    components: Mapping[str, tuple[str, ...]]
+    """Classes that each part of a checkpoint may be of; a single file is read as the first one.
+    A part that is not named here is not loaded."""
     native_px: int
     multiple_px: int
     defaults: Defaults

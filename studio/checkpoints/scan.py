@@ -1,0 +1,126 @@
+"""Finds what may be a checkpoint below a folder, without opening anything."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from studio.checkpoints.folder import INDEX
+
+PICKLED = frozenset({".ckpt", ".pt", ".pth", ".bin"})
+SIDECAR = "pochade.json"
+
+MAX_DEPTH = 8
+MAX_ENTRIES = 20_000
+"""Files and folders looked at below one folder; what comes later is not listed."""
+
+Stamp = tuple[tuple[str, int, int], ...]
+"""Name, size and modification time in nanoseconds of all files that make up a checkpoint."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """Something that a person may have meant as a checkpoint."""
+
+    id: str
+    """Path below the scanned folder, with forward slashes and without its ending."""
+    path: Path
+    layout: Literal["folder", "file"]
+    stamp: Stamp
+    """Changes whenever the checkpoint does."""
+
+
+def scan(root: Path) -> tuple[Found, ...]:
+    """What lies below `root`, in the order of ids, upper and lower case alike.
+
+    Hidden entries and links that leave `root` are ignored. A folder that is missing or cannot be
+    read is empty.
+    """
+    try:
+        top = root.resolve()
+        found = _Walk(top).below(top, 0)
+        return tuple(sorted(found, key=_order))
+    except OSError:
+        return ()
+
+
+def _order(found: Found) -> tuple[str, str, bool]:
+    """Usable kinds before others of the same id, so that they keep it."""
+    return found.id.casefold(), found.id, found.path.suffix.lower() in PICKLED
+
+
+class _Walk:
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._left = MAX_ENTRIES
+
+    def below(self, folder: Path, depth: int) -> Iterator[Found]:
+        entries = self._entries(folder)
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                if depth < MAX_DEPTH:
+                    yield from self._inside(Path(entry.path), depth + 1)
+            elif found := self._file(entry):
+                yield found
+
+    def _inside(self, folder: Path, depth: int) -> Iterator[Found]:
+        if (folder / INDEX).is_file():
+            yield Found(
+                id=folder.relative_to(self._root).as_posix(),
+                path=folder,
+                layout="folder",
+                stamp=folder_stamp(folder),
+            )
+        else:
+            yield from self.below(folder, depth)
+
+    def _file(self, entry: os.DirEntry[str]) -> Found | None:
+        path = Path(entry.path)
+        if path.suffix.lower() not in PICKLED | {".safetensors"}:
+            return None
+        if entry.is_symlink() and not path.resolve().is_relative_to(self._root):
+            return None
+        try:
+            stamp = file_stamp(path)
+        except OSError:
+            return None
+        below = path.relative_to(self._root)
+        return Found(
+            id=below.with_suffix("").as_posix(), path=path, layout="file", stamp=stamp
+        )
+
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(folder) as listed:
+                found = [entry for entry in listed if not entry.name.startswith(".")]
+        except OSError:
+            return []
+        found = sorted(found, key=lambda entry: entry.name)[: self._left]
+        self._left -= len(found)
+        return found
+
+
+def sidecar_of(path: Path) -> Path:
+    """Where a person may note how a checkpoint wants to be used."""
+    return path / SIDECAR if path.is_dir() else path.with_suffix(f".{SIDECAR}")
+
+
+def file_stamp(path: Path) -> Stamp:
+    """Of a single file and its sidecar. Raises `OSError` if the file is gone."""
+    return _stamps((path,)) + _stamps(p for p in (sidecar_of(path),) if p.is_file())
+
+
+def folder_stamp(folder: Path) -> Stamp:
+    """Of all files in a checkpoint's folder and its parts' folders."""
+    files: list[Path] = []
+    for place in (folder, *sorted(p for p in folder.iterdir() if p.is_dir())):
+        files += sorted(file for file in place.iterdir() if file.is_file())
+    return _stamps(files)
+
+
+def _stamps(files: Iterator[Path] | tuple[Path, ...] | list[Path]) -> Stamp:
+    stats = [(file, file.stat()) for file in files]
+    return tuple(
+        (f"{file.parent.name}/{file.name}", stat.st_size, stat.st_mtime_ns) for file, stat in stats
+    )

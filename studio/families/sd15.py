@@ -1,0 +1,58 @@
+"""Stable Diffusion 1.x, and everything trained in its shape at any width."""
+
+from studio.families._family import Defaults, Family, Role
+from studio.families._keys import every, has, shape, some, without
+
+_FOLDER = every(
+    shape("unet.conv_in.weight", 1, 4),
+    has("unet.conv_out.weight"),
+    some(
+        has("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"),
+        has("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight"),
+    ),
+    # 1024 wide context is Stable Diffusion 2, whose text encoder is another one.
+    without(shape("unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight", 1, 1024)),
+    # Pooled text and size conditions are SDXL's.
+    without(has("unet.add_embedding.linear_1.weight")),
+    some(
+        has("text_encoder.embeddings.token_embedding.weight"),
+        has("text_encoder.text_model.embeddings.token_embedding.weight"),
+    ),
+    some(has("vae.decoder.conv_in.weight"), has("vae.decoder.layers.0.weight")),
+)
+
+_CLIP = "cond_stage_model.transformer."
+_FILE = every(
+    shape("model.diffusion_model.input_blocks.0.0.weight", 1, 4),
+    has("model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight"),
+    without(has("model.diffusion_model.label_emb.0.0.weight")),
+    some(
+        has(f"{_CLIP}text_model.embeddings.token_embedding.weight"),
+        has(f"{_CLIP}embeddings.token_embedding.weight"),
+    ),
+    has("first_stage_model.decoder.conv_in.weight"),
+)
+
+FAMILY = Family(
+    id="sd15",
+    label="Stable Diffusion 1.x",
+    keys=some(_FOLDER, _FILE),
+    pipelines={
+        Role.TEXT: "StableDiffusionPipeline",
+        Role.IMAGE: "StableDiffusionImg2ImgPipeline",
+        Role.INPAINT: "StableDiffusionInpaintPipeline",
+        Role.CONTROL: "StableDiffusionControlNetPipeline",
+        Role.CONTROL_IMAGE: "StableDiffusionControlNetImg2ImgPipeline",
+        Role.CONTROL_INPAINT: "StableDiffusionControlNetInpaintPipeline",
+    },
+    components={
+        "unet": ("UNet2DConditionModel",),
+        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+        "text_encoder": ("CLIPTextModel",),
+        "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+    },
+    native_px=512,
+    multiple_px=8,
+    defaults=Defaults(steps=25, guidance=7.0, sampler="dpmpp_2m_karras"),
+    configs="sd15",
+)

@@ -1,0 +1,55 @@
+"""Stable Diffusion XL, the base model: two text encoders, pooled text and size conditions."""
+
+from studio.families._family import Defaults, Family, Role
+from studio.families._keys import every, has, shape, some
+
+_FOLDER = every(
+    shape("unet.conv_in.weight", 1, 4),
+    has(
+        "unet.add_embedding.linear_1.weight",
+        "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight",
+    ),
+    some(
+        has("text_encoder.embeddings.token_embedding.weight"),
+        has("text_encoder.text_model.embeddings.token_embedding.weight"),
+    ),
+    has("text_encoder_2.text_model.embeddings.token_embedding.weight"),
+    some(has("vae.decoder.conv_in.weight"), has("vae.decoder.layers.0.weight")),
+)
+
+_FILE = every(
+    shape("model.diffusion_model.input_blocks.0.0.weight", 1, 4),
+    has(
+        "model.diffusion_model.label_emb.0.0.weight",
+        "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight",
+        "conditioner.embedders.0.transformer.text_model.embeddings.token_embedding.weight",
+        "conditioner.embedders.1.model.token_embedding.weight",
+        "first_stage_model.decoder.conv_in.weight",
+    ),
+)
+
+FAMILY = Family(
+    id="sdxl",
+    label="Stable Diffusion XL",
+    keys=some(_FOLDER, _FILE),
+    pipelines={
+        Role.TEXT: "StableDiffusionXLPipeline",
+        Role.IMAGE: "StableDiffusionXLImg2ImgPipeline",
+        Role.INPAINT: "StableDiffusionXLInpaintPipeline",
+        Role.CONTROL: "StableDiffusionXLControlNetPipeline",
+        Role.CONTROL_IMAGE: "StableDiffusionXLControlNetImg2ImgPipeline",
+        Role.CONTROL_INPAINT: "StableDiffusionXLControlNetInpaintPipeline",
+    },
+    components={
+        "unet": ("UNet2DConditionModel",),
+        "vae": ("AutoencoderKL", "AutoencoderTiny"),
+        "text_encoder": ("CLIPTextModel",),
+        "text_encoder_2": ("CLIPTextModelWithProjection",),
+        "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+        "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
+    },
+    native_px=1024,
+    multiple_px=8,
+    defaults=Defaults(steps=30, guidance=6.0, sampler="dpmpp_2m_karras"),
+    configs="sdxl",
+)
