@@ -18,6 +18,7 @@ import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import threading
@@ -57,6 +58,12 @@ ADVICE = (
         "The package index cannot be reached.",
         "Check the network (pip's own settings for proxies and mirrors are used) and start again;"
         " it goes on where it stopped.",
+    ),
+    (
+        r"from versions: none",
+        "The package index does not have a package that is needed.",
+        "Check the network and pip's own settings for mirrors,"
+        " or start with another Python, for example: python3.12 launch.py",
     ),
     (
         r"No matching distribution found|requires a different Python|is not a supported wheel",
@@ -288,10 +295,9 @@ class Progress:
             print(f"  {self._now}", flush=True)
             return
         waited = int(time.monotonic() - self._since)
-        with contextlib.suppress(OSError):
-            width = os.get_terminal_size().columns
-            line = f"  {self._now}" + (f" · {waited} s" if waited > 1 else "")
-            print(f"\r\x1b[K{line[: width - 1]}", end="", flush=True)
+        width = shutil.get_terminal_size().columns
+        line = f"  {self._now}" + (f" · {waited} s" if waited > 1 else "")
+        print(f"\r\x1b[K{line[: width - 1]}", end="", flush=True)
 
     def _tick(self) -> None:
         while not self._over.wait(1.0):

@@ -41,6 +41,8 @@ class Settings:
     """Names and passwords that may log in. Empty: beyond loopback a one-time link is printed."""
     allowed_hosts: tuple[str, ...] = ()
     """More names the studio is reached under, such as that of a reverse proxy in front of it."""
+    secure_cookies: bool = False
+    """Keep cookies to https; for a reverse proxy that speaks it."""
     open_browser: bool = True
     """Open the page in a browser once the studio is up, where there is a screen to show it on."""
     checkpoint_dirs: tuple[Path, ...] = ()
@@ -253,6 +255,7 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "public": _truth,
     "auth": _logins,
     "allowed_hosts": _hosts,
+    "secure_cookies": _truth,
     "open_browser": _truth,
     "checkpoint_dirs": _folders,
     "device": _one_of(DEVICES),
@@ -329,3 +332,13 @@ def _from_file(file: Path) -> dict[str, Any]:
             f"{FILE} is not valid TOML ({error}).", "Correct it or move it away."
         ) from None
     return _checked(data, lambda name: f"{name} in {FILE}")
+
+
+def prepare_environment(settings: Settings) -> None:
+    """What Gradio and the Hugging Face libraries only take from the environment.
+
+    Called once, before either is imported; child processes inherit it.
+    """
+    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
+    os.environ["GRADIO_TEMP_DIR"] = str(settings.data_dir / "cache" / "gradio")
+    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TextIO
 
-from studio.commands.exit_codes import NOT_PAINTED, OK, STOPPED
 from studio.client import Beside, Door, Inside
+from studio.commands.exit_codes import NOT_PAINTED, OK, STOPPED
 from studio.core.errors import InvalidRequest, StorageFailed
 from studio.core.events import JobState
 from studio.datadir import DataDirInUse, claim, holder, server
