@@ -65,7 +65,7 @@ def save_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
         pipeline = diffusers.StableDiffusionXLPipeline(
             vae=_vae(tiny=False),
             text_encoder=_text_encoder(32, projected=False),
-            text_encoder_2=_text_encoder(32, projected=True),
+            text_encoder_2=_text_encoder(64, projected=True),
             tokenizer=_tokenizer(folder / "tokenizer"),
             tokenizer_2=_tokenizer(folder / "tokenizer_2", pad="!"),
             unet=diffusers.UNet2DConditionModel(
@@ -80,8 +80,8 @@ def save_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
                 addition_embed_type="text_time",
                 addition_time_embed_dim=8,
                 transformer_layers_per_block=(1, 2),
-                projection_class_embeddings_input_dim=80,
-                cross_attention_dim=64,
+                projection_class_embeddings_input_dim=112,
+                cross_attention_dim=96,
             ),
             scheduler=diffusers.EulerDiscreteScheduler(
                 beta_start=0.00085,

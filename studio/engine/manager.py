@@ -1,0 +1,193 @@
+"""Keeps checkpoints in memory and lends them out, a pipeline per job."""
+
+import gc
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from studio.checkpoints.catalog import Checkpoint, families
+from studio.checkpoints.folder import read_parts
+from studio.checkpoints.hashes import Hashes
+from studio.checkpoints.scan import Stamp, file_stamp, folder_stamp
+from studio.core.errors import InvalidRequest, Unavailable
+from studio.core.records import NOTHING
+from studio.engine.device import Device, is_out_of_memory
+from studio.engine.loading import Weights, load, pipeline
+from studio.engine.schedulers import build
+from studio.families._family import Role
+from studio.samplers import ROWS
+
+log = logging.getLogger("pochade.engine")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lease:
+    """A checkpoint on loan to one job, as a pipeline of the role it asked for."""
+
+    pipeline: Any
+    """The job's own object; its networks are shared."""
+    weights: Weights
+    checkpoint: Checkpoint
+    sha256: "Future[str]"
+    """Of the denoiser's file, computed beside the painting the first time."""
+    scratch: dict[str, Any]
+    """For what is derived from these weights alone; lives and dies with them."""
+
+
+@dataclass(slots=True)
+class _Kept:
+    """An entry of the store."""
+
+    weights: Weights
+    stamp: Stamp
+    leases: int = 0
+    scratch: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class Manager:
+    """Loads each checkpoint once and keeps it until its memory is needed for another.
+
+    Weights are only ever added to or dropped from the device; least recently used ones go first,
+    and never while they are on loan.
+    """
+
+    def __init__(self, device: Device, configs: Path, hashes: Hashes) -> None:
+        self.device = device
+        self._configs = configs
+        self._hashes = hashes
+        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._loading = threading.Lock()
+        self._hashing = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        self._digests: dict[tuple[str, Stamp], Future[str]] = {}
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """Ids of what is in memory, least recently used first."""
+        return tuple(self._kept)
+
+    @contextmanager
+    def use(
+        self,
+        checkpoint: Checkpoint,
+        role: Role,
+        *,
+        loading: Callable[[str], None] = lambda what: None,
+        extra: Mapping[str, Any] = NOTHING,
+    ) -> Iterator[Lease]:
+        """Lends a checkpoint; `loading` is told before weights are read.
+
+        Raises `InvalidRequest` if the family has no such role and `Unavailable` if it cannot be
+        read; the store is then as it was.
+        """
+        kind = families()[checkpoint.family].pipelines.get(role)
+        if kind is None:
+            raise InvalidRequest(
+                f"'{checkpoint.label}' cannot be used for this.", "Choose another checkpoint."
+            )
+        kept = self._take(checkpoint, loading)
+        try:
+            scheduler = build(ROWS[0], kept.weights.scheduler)
+            yield Lease(
+                pipeline=pipeline(kind, kept.weights, scheduler, extra),
+                weights=kept.weights,
+                checkpoint=checkpoint,
+                sha256=self._digest(checkpoint, kept.stamp),
+                scratch=kept.scratch,
+            )
+        finally:
+            with self._loading:
+                kept.leases -= 1
+                self._make_room()
+
+    def drop_idle(self) -> None:
+        """Drops everything that is not on loan and gives the memory back."""
+        with self._loading:
+            self._drop([name for name, kept in self._kept.items() if not kept.leases])
+        release_memory()
+
+    def _take(self, checkpoint: Checkpoint, loading: Callable[[str], None]) -> _Kept:
+        """The entry of a checkpoint with one lease more, loaded if it is not there or not current."""
+        with self._loading:
+            stamp = _stamp(checkpoint)
+            kept = self._kept.get(checkpoint.id)
+            if kept is None or kept.stamp != stamp:
+                loading(f"Reading {checkpoint.label}")
+                kept = _Kept(weights=self._load(checkpoint), stamp=stamp)
+                if _stamp(checkpoint) != stamp:
+                    raise Unavailable(
+                        f"'{checkpoint.label}' changed while it was being read.",
+                        "Wait until it has been copied completely, then try again.",
+                    )
+                self._kept[checkpoint.id] = kept
+            self._kept.move_to_end(checkpoint.id)
+            kept.leases += 1
+            self._make_room()
+            return kept
+
+    def _load(self, checkpoint: Checkpoint) -> Weights:
+        family = families()[checkpoint.family]
+        try:
+            return load(checkpoint, family, self.device, self._configs)
+        except (MemoryError, RuntimeError) as error:
+            if not is_out_of_memory(error):
+                raise
+        # Outside of the except block, since a traceback keeps the tensors of its frames.
+        self._drop([name for name, kept in self._kept.items() if not kept.leases])
+        release_memory()
+        return load(checkpoint, family, self.device, self._configs)
+
+    def _make_room(self) -> None:
+        total = sum(kept.weights.size_bytes for kept in self._kept.values())
+        newest = next(reversed(self._kept), None)
+        for name, kept in list(self._kept.items()):
+            if total <= self.device.budget_bytes:
+                return
+            if not kept.leases and name != newest:
+                total -= kept.weights.size_bytes
+                self._drop([name])
+
+    def _drop(self, names: list[str]) -> None:
+        for name in names:
+            del self._kept[name]
+            log.info("dropped %s", name)
+
+    def _digest(self, checkpoint: Checkpoint, stamp: Stamp) -> "Future[str]":
+        key = (checkpoint.id, stamp)
+        if key not in self._digests:
+            file = denoiser_file(checkpoint)
+            self._digests[key] = self._hashing.submit(self._hashes.sha256, file)
+        return self._digests[key]
+
+
+def denoiser_file(checkpoint: Checkpoint) -> Path:
+    """The file that tells checkpoints apart: the single one, or the first one of the denoiser."""
+    if checkpoint.layout == "file":
+        return checkpoint.path
+    parts = {part.name: part for part in read_parts(checkpoint.path)}
+    return parts["unet" if "unet" in parts else "transformer"].weights[0]
+
+
+def release_memory() -> None:
+    """Gives freed memory back to the device's other users."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _stamp(checkpoint: Checkpoint) -> Stamp:
+    try:
+        if checkpoint.layout == "file":
+            return file_stamp(checkpoint.path)
+        return folder_stamp(checkpoint.path)
+    except OSError:
+        raise Unavailable(
+            f"'{checkpoint.label}' is no longer there.", "Choose another checkpoint."
+        ) from None

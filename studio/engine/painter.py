@@ -1,0 +1,262 @@
+"""Makes one picture after another with a checkpoint on loan."""
+
+import inspect
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from studio import samplers
+from studio.core.errors import StudioError
+from studio.core.records import NOTHING, Picture
+from studio.engine import preview
+from studio.engine.conditioning import Conditioning, encode
+from studio.engine.device import Device
+from studio.engine.manager import Lease
+from studio.engine.schedulers import build, check_steps
+from studio.tasks._task import Brush
+
+
+class Easel(Protocol):
+    """Where a painter reports to, and hears that it should stop."""
+
+    def check(self) -> None:
+        """Raises `JobCancelled` if the job was cancelled."""
+        ...
+
+    def progress(
+        self, *, picture: int, pictures: int, step: int, steps: int, seconds_left: float | None
+    ) -> None: ...
+
+    @property
+    def watched(self) -> bool:
+        """Whether previews are worth their time."""
+        ...
+
+    def preview(self, picture: int, jpeg: bytes) -> None: ...
+
+
+class BrokenPicture(StudioError):
+    """Numbers ran over and there is nothing to see. No picture was made."""
+
+    status = 500
+
+
+class LatentPainter:
+    """Paints with a latent diffusion pipeline. Made for one job and thrown away with it."""
+
+    def __init__(
+        self, lease: Lease, device: Device, easel: Easel, versions: Mapping[str, str]
+    ) -> None:
+        self._lease = lease
+        self._device = device
+        self._easel = easel
+        self._versions = versions
+        self._encoded: dict[tuple[Any, ...], Conditioning] = {}
+        self._checked: set[tuple[str, int]] = set()
+        self._pace = preview.Pace()
+        self._step_s: float | None = None
+
+    def paint(
+        self,
+        brush: Brush,
+        *,
+        index: int,
+        pictures: int,
+        extra: Mapping[str, Any] = NOTHING,
+    ) -> Picture:
+        """One picture; the same brush gives the same bytes, whatever was painted before.
+
+        `extra` goes to the pipeline's call. Raises `JobCancelled` at the next step once the job
+        was cancelled, `StudioError` if there is nothing to see.
+        """
+        began = time.monotonic()
+        self._easel.check()
+        pipeline = self._lease.pipeline
+        scheduler = self._scheduler(brush)
+        pipeline.scheduler = scheduler
+        conditioning = self._condition(brush)
+        steps = _Steps(
+            brush=brush,
+            easel=self._easel,
+            index=index,
+            pictures=pictures,
+            show=self._show(preview.X0(scheduler), index),
+            each_s=self._step_s,
+        )
+        with torch.inference_mode():
+            latents = pipeline(
+                **conditioning.arguments,
+                **_size(pipeline, brush),
+                num_inference_steps=brush.steps,
+                guidance_scale=brush.guidance,
+                # On the CPU whatever the device: the same seed then gives the same noise anywhere.
+                generator=torch.Generator("cpu").manual_seed(brush.seed),
+                callback_on_step_end=steps,
+                output_type="latent",
+                **extra,
+            ).images
+            self._easel.check()
+            pixels = decode(pipeline, latents)
+        self._step_s = steps.each_s
+        height, width, _ = pixels.shape
+        return Picture(
+            index=index,
+            seed=brush.seed,
+            width=width,
+            height=height,
+            pixels=pixels.tobytes(),
+            facts=self._facts(scheduler, conditioning, time.monotonic() - began),
+        )
+
+    def _scheduler(self, brush: Brush) -> Any:
+        row, config = samplers.find(brush.sampler), self._lease.weights.scheduler
+        if (row.id, brush.steps) not in self._checked:
+            check_steps(row, config, brush.steps)
+            self._checked.add((row.id, brush.steps))
+        return build(row, config)
+
+    def _condition(self, brush: Brush) -> Conditioning:
+        """Embeddings of the prompts; pictures of a job that share them encode once."""
+        guided = brush.guidance > 1.0
+        key = (brush.prompt, brush.negative_prompt, guided, brush.clip_skip)
+        if key not in self._encoded:
+            with torch.inference_mode():
+                self._encoded[key] = encode(
+                    self._lease.pipeline,
+                    prompt=brush.prompt,
+                    negative_prompt=brush.negative_prompt,
+                    guided=guided,
+                    clip_skip=brush.clip_skip,
+                    device=self._device.name,
+                )
+        return self._encoded[key]
+
+    def _show(self, x0: preview.X0, index: int) -> Callable[[], None]:
+        """A function that sends a preview if somebody watches and one is due."""
+
+        def show() -> None:
+            if not self._easel.watched or not self._pace.due():
+                return
+            began = time.monotonic()
+            latents = x0.estimate()
+            if latents is not None:
+                image = preview.to_rgb(latents, self._lease.pipeline.vae, self._lease.scratch)
+                self._easel.preview(index, preview.jpeg(image))
+            self._pace.took(time.monotonic() - began)
+
+        return show
+
+    def _facts(
+        self, scheduler: Any, conditioning: Conditioning, seconds: float
+    ) -> Mapping[str, Any]:
+        checkpoint, sha256 = self._lease.checkpoint, self._lease.sha256.result()
+        return {
+            "checkpoint": {
+                "id": checkpoint.id,
+                "label": checkpoint.label,
+                "family": checkpoint.family,
+                "sha256": sha256,
+                "short": sha256[:10],
+            },
+            "device": self._device.name,
+            "dtype": self._device.dtype_name,
+            "versions": dict(self._versions),
+            "seconds": round(seconds, 3),
+            "tokens": conditioning.facts,
+            "scheduler": type(scheduler).__name__,
+            "rng": "CPU",
+        }
+
+
+def _size(pipeline: Any, brush: Brush) -> dict[str, int]:
+    """Width and height where the pipeline asks for them; others take them from their picture."""
+    asked = inspect.signature(pipeline.__call__).parameters.keys()
+    size = {"width": brush.width, "height": brush.height}
+    return {name: pixels for name, pixels in size.items() if name in asked}
+
+
+@dataclass(slots=True)
+class _Steps:
+    """diffusers' `callback_on_step_end`: counts, estimates, shows, and stops."""
+
+    brush: Brush
+    easel: Easel
+    index: int
+    pictures: int
+    show: Callable[[], None]
+    each_s: float | None
+    """Seconds a call of the network, as far as they are known."""
+    first_at: float = 0.0
+    told: int = 0
+
+    def __call__(self, pipeline: Any, index: int, timestep: Any, given: dict[str, Any]) -> Any:
+        self.easel.check()
+        calls, done = pipeline.num_timesteps, index + 1
+        self._measure(done)
+        # samplers of second order call the network twice a step
+        step = min(self.brush.steps, -(-done * self.brush.steps // calls))
+        if step != self.told or done == calls:
+            self.told = step
+            self.easel.progress(
+                picture=self.index,
+                pictures=self.pictures,
+                step=step,
+                steps=self.brush.steps,
+                seconds_left=self._left(done, calls),
+            )
+        if done < calls:
+            self.show()
+        return given
+
+    def _measure(self, done: int) -> None:
+        """The first call of a picture also encodes and warms up, so it is not counted."""
+        now = time.monotonic()
+        if done == 1:
+            self.first_at = now
+        else:
+            self.each_s = (now - self.first_at) / (done - 1)
+
+    def _left(self, done: int, calls: int) -> float | None:
+        """For this picture and those after it."""
+        if self.each_s is None:
+            return None
+        return self.each_s * (calls - done + calls * (self.pictures - self.index - 1))
+
+
+def decode(pipeline: Any, latents: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Pixels [height, width, 3] of latents [1, channels, height / 8, width / 8].
+
+    Rounds as diffusers does. Raises `BrokenPicture` where a number is not finite.
+    """
+    vae = pipeline.vae
+    latents = latents.to(vae.dtype)
+    if not bool(latents.isfinite().all()):
+        raise _broken()
+    pixels = vae.decode(_unscaled(latents, vae.config), return_dict=False)[0]
+    if not bool(pixels.isfinite().all()):
+        raise _broken()
+    [image] = pipeline.image_processor.postprocess(pixels.detach(), output_type="np")
+    return (image * 255).round().astype(np.uint8)
+
+
+def _unscaled(latents: Tensor, config: Any) -> Tensor:
+    """Latents as the autoencoder gave them, before they were scaled for the denoiser."""
+    mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
+    if mean is None or std is None:
+        return latents / config.scaling_factor
+    shape = (1, len(mean), 1, 1)
+    centre = torch.tensor(mean, device=latents.device, dtype=latents.dtype).view(shape)
+    spread = torch.tensor(std, device=latents.device, dtype=latents.dtype).view(shape)
+    return latents * spread / config.scaling_factor + centre
+
+
+def _broken() -> BrokenPicture:
+    return BrokenPicture(
+        "The picture fell apart into numbers that are not finite.",
+        "Try another sampler, more steps or a lower guidance.",
+    )

@@ -1,0 +1,150 @@
+"""Runs one job: finds its task, lends it tools, and says how it ended in words for people."""
+
+import logging
+import secrets
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from studio.checkpoints.catalog import Catalog
+from studio.core.errors import InvalidRequest, StudioError
+from studio.core.records import Picture
+from studio.core.requests import parse
+from studio.engine.control import Control, JobCancelled
+from studio.engine.device import is_out_of_memory
+from studio.engine.manager import Manager
+from studio.engine.painter import LatentPainter
+from studio.families._family import Role
+from studio.tasks._task import Painter, Task
+
+log = logging.getLogger("pochade.engine")
+
+Send = Callable[..., None]
+"""`send(header, blob=b"")` writes one frame."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Runner:
+    """Runs jobs one at a time, in the thread that owns the device."""
+
+    tasks: Mapping[str, Task]
+    catalog: Catalog
+    manager: Manager
+    control: Control
+    send: Send
+    versions: Mapping[str, str]
+
+    def run(self, job: str, task_id: str, request: Mapping[str, Any]) -> None:
+        """Paints a job's pictures and sends each, then exactly one ending. Raises nothing.
+
+        Whatever happened, the next job starts from the same state.
+        """
+        began = time.monotonic()
+        ending = self._ending(job, task_id, request)
+        if ending["op"] == "failed" and ending.pop("memory", False):
+            # By now no traceback holds the tensors that filled it.
+            self.manager.drop_idle()
+        if ending["op"] == "done":
+            ending["seconds"] = round(time.monotonic() - began, 3)
+        self.send({**ending, "job": job})
+
+    def _ending(self, job: str, task_id: str, request: Mapping[str, Any]) -> dict[str, Any]:
+        try:
+            self._paint(job, task_id, request)
+        except JobCancelled:
+            return {"op": "cancelled"}
+        except StudioError as error:
+            return _failed(error.message, error.hint)
+        except Exception as error:
+            if is_out_of_memory(error):
+                return {**_out_of_memory(request), "memory": True}
+            incident = secrets.token_hex(4)
+            log.exception("incident %s in job %s", incident, job)
+            return _failed(
+                f"Something went wrong (id {incident}).",
+                "The log of the server says more under this id.",
+            )
+        return {"op": "done"}
+
+    def _paint(self, job: str, task_id: str, request: Mapping[str, Any]) -> None:
+        task = self.tasks.get(task_id)
+        if task is None:
+            raise InvalidRequest(
+                f"There is no task '{task_id[:40]}'.", f"There are {', '.join(self.tasks)}."
+            )
+        tools = JobTools(job=job, runner=self)
+        for picture in task.run(parse(task.request, request), tools):
+            self._send_picture(job, picture)
+
+    def _send_picture(self, job: str, picture: Picture) -> None:
+        header = {
+            "op": "picture",
+            "job": job,
+            "index": picture.index,
+            "seed": picture.seed,
+            "width": picture.width,
+            "height": picture.height,
+            "facts": dict(picture.facts),
+        }
+        self.send(header, picture.pixels)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobTools:
+    """`tasks.Tools` of one job."""
+
+    job: str
+    runner: Runner
+
+    @contextmanager
+    def pipeline(self, checkpoint_id: str, role: Role) -> Iterator[Painter]:
+        self.check()
+        runner = self.runner
+        checkpoint = runner.catalog.get(checkpoint_id or None)
+        with runner.manager.use(checkpoint, role, loading=self._loading) as lease:
+            yield LatentPainter(lease, runner.manager.device, self, runner.versions)
+
+    # What a painter reports to (`painter.Easel`).
+
+    def check(self) -> None:
+        self.runner.control.check(self.job)
+
+    @property
+    def watched(self) -> bool:
+        return self.runner.control.watched
+
+    def progress(
+        self, *, picture: int, pictures: int, step: int, steps: int, seconds_left: float | None
+    ) -> None:
+        self.runner.send(
+            {
+                "op": "progress",
+                "job": self.job,
+                "picture": picture,
+                "pictures": pictures,
+                "step": step,
+                "steps": steps,
+                "seconds_left": None if seconds_left is None else round(seconds_left, 2),
+            }
+        )
+
+    def preview(self, picture: int, jpeg: bytes) -> None:
+        self.runner.send({"op": "preview", "job": self.job, "picture": picture}, jpeg)
+
+    def _loading(self, what: str) -> None:
+        self.runner.send({"op": "loading", "job": self.job, "what": what})
+
+
+def _failed(message: str, hint: str) -> dict[str, Any]:
+    return {"op": "failed", "message": message, "hint": hint}
+
+
+def _out_of_memory(request: Mapping[str, Any]) -> dict[str, Any]:
+    width, height = request.get("width"), request.get("height")
+    what = f"a picture of {width}×{height} px" if width and height else "this picture"
+    return _failed(
+        f"There is not enough memory for {what}.",
+        "Choose a smaller size, or a smaller checkpoint.",
+    )

@@ -1,0 +1,34 @@
+"""diffusers schedulers from a row of `studio.samplers` and a checkpoint's own config."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import diffusers
+
+from studio.core.errors import InvalidRequest
+from studio.samplers import Sampler
+
+
+def build(row: Sampler, config: Mapping[str, Any]) -> Any:
+    """A fresh scheduler: prediction type and betas of the checkpoint, method of the sampler.
+
+    A checkpoint that asks for `trailing` timesteps was trained down to no signal at all and has to
+    start there, so that outweighs the sampler's own spacing.
+    """
+    options = dict(row.options)
+    if config.get("timestep_spacing") == "trailing":
+        options.pop("timestep_spacing", None)
+        options.pop("steps_offset", None)
+    return getattr(diffusers, row.scheduler).from_config(dict(config), **options)
+
+
+def check_steps(row: Sampler, config: Mapping[str, Any], steps: int) -> None:
+    """Raises `InvalidRequest` if the sampler cannot do this many steps (LCM: at most 50)."""
+    try:
+        build(row, config).set_timesteps(steps)
+    except (ValueError, IndexError):
+        raise InvalidRequest(
+            f"{row.label} cannot paint in {steps} steps.",
+            "Choose another number of steps or another sampler.",
+            field="steps",
+        ) from None

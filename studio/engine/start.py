@@ -1,0 +1,110 @@
+"""Gets an engine process ready: libraries, device, the default checkpoint, one picture nobody sees."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+import transformers
+
+from studio import __version__
+from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.hashes import Hashes
+from studio.core.errors import StudioError
+from studio.discovery import open_drawer
+from studio.engine.control import Control
+from studio.engine.device import Device, choose
+from studio.engine.manager import Manager
+from studio.engine.painter import LatentPainter
+from studio.engine.process import folders
+from studio.engine.runner import Runner, Send
+from studio.families._family import Role
+from studio.paths import CONFIGS
+from studio.tasks._task import Brush, Task
+
+log = logging.getLogger("pochade.engine")
+
+VERSIONS = {
+    "torch": torch.__version__,
+    "diffusers": diffusers.__version__,
+    "transformers": transformers.__version__,
+    "pochade": __version__,
+}
+
+
+def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Runner:
+    """A runner that is warm, and has said so with a `ready` frame.
+
+    Raises `StudioError` if the device asked for is not there.
+    """
+    quieten()
+    device = choose(
+        str(configuration.get("device", "auto")), str(configuration.get("dtype", "auto"))
+    )
+    builtin, cache = configuration.get("builtin"), configuration.get("cache")
+    runner = Runner(
+        tasks=open_drawer("studio.tasks", Task),
+        catalog=Catalog(folders(configuration), builtin=Path(str(builtin)) if builtin else None),
+        manager=Manager(device, CONFIGS, Hashes(Path(str(cache)) if cache else None)),
+        control=control,
+        send=send,
+        versions=VERSIONS,
+    )
+    _warm_up(runner, device)
+    send(
+        {
+            "op": "ready",
+            "device": device.name,
+            "dtype": device.dtype_name,
+            "versions": VERSIONS,
+        }
+    )
+    return runner
+
+
+def quieten() -> None:
+    """Takes the progress bars and advice of the libraries out of the log."""
+    diffusers.utils.logging.set_verbosity_error()
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+
+
+class _Nobody:
+    """An easel that nobody looks at."""
+
+    watched = False
+
+    def check(self) -> None:
+        pass
+
+    def progress(self, **_: Any) -> None:
+        pass
+
+    def preview(self, picture: int, jpeg: bytes) -> None:
+        pass
+
+
+def _warm_up(runner: Runner, device: Device) -> None:
+    """Reads the default checkpoint and paints one step, so that the first person does not wait for
+    what libraries put off until they are used. Failing at it only costs that."""
+    try:
+        checkpoint = runner.catalog.get(None)
+        with runner.manager.use(checkpoint, Role.TEXT) as lease:
+            brush = Brush(
+                prompt="warm",
+                negative_prompt="",
+                width=checkpoint.native_px,
+                height=checkpoint.native_px,
+                steps=1,
+                guidance=checkpoint.defaults.guidance,
+                sampler=checkpoint.defaults.sampler,
+                seed=0,
+            )
+            LatentPainter(lease, device, _Nobody(), VERSIONS).paint(brush, index=0, pictures=1)
+    except StudioError as error:
+        log.warning("no warm-up: %s", error)
+    except Exception:
+        log.exception("the warm-up failed; the engine goes on")
