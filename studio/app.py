@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from studio.checkpoints.catalog import Catalog, Checkpoint
+from studio.checkpoints.catalog import Catalog, Checkpoint, families
 from studio.core.records import ImageRecord, Picture
 from studio.core.sqlite import DatabaseDamaged, set_aside
 from studio.discovery import open_drawer
@@ -14,7 +14,7 @@ from studio.gallery.store import Gallery
 from studio.jobs.link import EngineProcess
 from studio.jobs.store import JobStore
 from studio.jobs.worker import Worker
-from studio.paths import ASSETS
+from studio.paths import BUILTIN_CHECKPOINT, CONFIGS
 from studio.prompts import foreign, infotext, tokens
 from studio.service import Studio, Watchers
 from studio.settings import Settings
@@ -29,6 +29,7 @@ class App:
     worker: Worker
     jobs: JobStore
     gallery: Gallery
+    inputs: Inputs
 
     def start(self) -> None:
         self.worker.start()
@@ -37,6 +38,7 @@ class App:
         """A running job becomes interrupted, queued ones stay queued. Takes some seconds at most."""
         self.worker.close()
         self.jobs.close()
+        self.inputs.close()
         self.gallery.close()
 
 
@@ -58,9 +60,12 @@ def compose(settings: Settings) -> App:
 
     Raises `StorageFailed` where the data folder cannot be used.
     """
-    gallery = Gallery(settings.data_dir, min_free_bytes=settings.min_free_bytes)
     jobs = _jobs(settings.data_dir / "jobs.db")
-    catalog = Catalog(settings.all_checkpoint_dirs, builtin=ASSETS / "builtin")
+    gallery = Gallery(
+        settings.data_dir, owner_of=jobs.owner_of, min_free_bytes=settings.min_free_bytes
+    )
+    inputs = Inputs(settings.data_dir, quota_bytes=settings.input_quota_bytes)
+    catalog = Catalog(settings.all_checkpoint_dirs, builtin=BUILTIN_CHECKPOINT)
     watchers = Watchers()
     worker = Worker(
         jobs=jobs,
@@ -77,20 +82,20 @@ def compose(settings: Settings) -> App:
         jobs=jobs,
         worker=worker,
         gallery=gallery,
-        inputs=Inputs(settings.data_dir, quota_bytes=settings.input_quota_bytes),
+        inputs=inputs,
         watchers=watchers,
         recover=foreign.recover,
         count_tokens=_count_tokens,
         max_waiting=settings.max_waiting,
         max_waiting_local=settings.max_waiting_local,
     )
-    return App(studio=studio, worker=worker, jobs=jobs, gallery=gallery)
+    return App(studio=studio, worker=worker, jobs=jobs, gallery=gallery, inputs=inputs)
 
 
 def _configuration(settings: Settings) -> Mapping[str, Any]:
     """What the engine process is told before its first job."""
     return {
-        "builtin": str(ASSETS / "builtin"),
+        "builtin": str(BUILTIN_CHECKPOINT),
         "folders": [str(folder) for folder in settings.all_checkpoint_dirs],
         "device": settings.device,
         "dtype": settings.dtype,
@@ -108,4 +113,8 @@ def _jobs(path: Path) -> JobStore:
 
 
 def _count_tokens(checkpoint: Checkpoint, text: str) -> dict[str, int]:
-    raise NotADirectoryError
+    """Counts with the checkpoint's own tokenizer, or its family's where it is a single file."""
+    home = checkpoint.path
+    if checkpoint.layout == "file":
+        home = CONFIGS / families()[checkpoint.family].configs
+    return tokens.count(home / "tokenizer", text)

@@ -122,6 +122,11 @@ class JobStore:
         job = _job(rows[0])
         return self._placed((job,))[0] if job.state is JobState.QUEUED else job
 
+    def owner_of(self, job_id: str) -> str | None:
+        """Who asked for a job; None if it is not known here."""
+        rows = self._db.read("SELECT owner FROM jobs WHERE id = ?", (job_id,))
+        return rows[0]["owner"] if rows else None
+
     def of(self, owner: str, limit: int = 50) -> tuple[Job, ...]:
         """The owner's jobs: running and queued in the order they run, then the ended, newest first."""
         return (*self.active(owner), *self.ended(owner, limit))[:limit]

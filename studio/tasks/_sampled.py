@@ -20,6 +20,7 @@ from studio.core.requests import (
     Steps,
     Text,
 )
+from studio.prompts import grammar
 from studio.tasks._task import Brush, Facts, Resolved
 
 MAX_STEP_PIXELS = 150 * 2048 * 2048
@@ -56,6 +57,8 @@ class Sampled:
 
 def resolve(request: Sampled, facts: Facts) -> Resolved:
     """Fixes checkpoint, size, steps, guidance, sampler and seed. Raises `InvalidRequest`."""
+    for prompt in (request.prompt, request.negative_prompt):
+        grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
     checkpoint = facts.checkpoint(request.checkpoint)
     asked = (request.width or checkpoint.native_px, request.height or checkpoint.native_px)
     size, notes = snapped(asked, checkpoint)
