@@ -1,0 +1,200 @@
+"""A1111's `parameters` text: a prompt, a negative prompt and one line of settings.
+
+Half of the picture tools there are read it. `read` agrees with A1111's own reader on every text,
+and goes on where that one gives up on the dialects of SD.Next and of older extensions.
+"""
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+from studio import samplers
+from studio.core.errors import InvalidRequest, TooLarge
+from studio.core.records import NOTHING, Picture
+
+MAX_CHARS = 64 * 1024
+NEGATIVE = "Negative prompt:"
+
+_SIZE = re.compile(r"(\d+)x(\d+)")
+# Possessive: the text between quotes is walked once.
+_QUOTED = re.compile(r'"(?:\\.|[^\\"])++"', re.DOTALL)
+_TEMPLATES = ("Template:", "Negative template:", "Negative Template:")
+_FEWEST = 3
+"""Settings that a line must hold at least to be one of settings and not of the prompt."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Infotext:
+    """What `read` found."""
+
+    prompt: str
+    negative_prompt: str
+    params: Mapping[str, str]
+    """Settings by A1111's names, as text. `Size: 512x768` becomes `Size-1` and `Size-2`."""
+
+
+def write(task: str, request: Mapping[str, Any], picture: Picture) -> str:
+    """The text for a picture of a resolved request; `task` leaves no trace, A1111 has no key for it.
+
+    A line break in a prompt cannot forge settings: readers take the last line, and that is ours.
+    A prompt with a line that starts with "Negative prompt:" has no form in this grammar; the
+    picture's own record, beside this text, keeps it.
+    """
+    negative = request.get("negative_prompt")
+    lines = [str(request.get("prompt", ""))]
+    if negative:
+        lines.append(f"{NEGATIVE} {negative}")
+    pairs = {**_sampling(request), **_picture(picture), **_checkpoint(picture.facts)}
+    clip_skip = request.get("clip_skip") or 1
+    pairs["Clip skip"] = clip_skip if clip_skip > 1 else None
+    pairs["RNG"] = picture.facts.get("rng")
+    settings = [f"{key}: {_quoted(value)}" for key, value in pairs.items() if value is not None]
+    if short := _facts(picture.facts, "checkpoint").get("short"):
+        # Civitai looks for this very form, unquoted and without nested braces
+        settings.append(f"Hashes: {json.dumps({'model': short}, separators=(',', ':'))}")
+    version = _facts(picture.facts, "versions").get("pochade")
+    settings.append(f"Version: {_quoted(f'Pochade {version}' if version else 'Pochade')}")
+    return "\n".join([*lines, ", ".join(settings)]).strip()
+
+
+def read(text: str) -> Infotext:
+    """Parses any text, in time linear in its length; text without settings is all prompt.
+
+    Raises `TooLarge` beyond `MAX_CHARS`.
+    """
+    if len(text) > MAX_CHARS:
+        raise TooLarge(
+            f"The settings in the picture are too long ({len(text) // 1024} KB, "
+            f"the limit is {MAX_CHARS // 1024} KB).",
+            "Type the prompt by hand.",
+        )
+    lines = text.strip().split("\n")
+    at = _settings_line(lines)
+    params = dict(_pairs(lines[at])) if at is not None else {}
+    templates = params.get("App") == "SD.Next"
+    sections: dict[str, list[str]] = {"": [], NEGATIVE: []}
+    section = ""
+    for line in map(str.strip, lines[:at]):
+        for start in (NEGATIVE, *(_TEMPLATES if templates else ())):
+            if line.startswith(start):
+                section = start
+                line = line[len(start) :].strip()
+                break
+        sections.setdefault(section, []).append(line)
+    for line in lines[at + 1 :] if at is not None else ():
+        key, colon, value = line.partition(":")
+        if colon:
+            params.setdefault(key.strip(), value.strip())
+    # an empty first line leaves no mark in A1111's reader either
+    joined = {name: "\n".join(rest).lstrip("\n") for name, rest in sections.items()}
+    for start in _TEMPLATES:
+        if start in joined:
+            params.setdefault(start[:-1], joined[start])
+    return Infotext(
+        prompt=joined[""], negative_prompt=joined[NEGATIVE], params=MappingProxyType(params)
+    )
+
+
+def _settings_line(lines: list[str]) -> int | None:
+    """The last line if it holds settings, else the last one that starts as settings do."""
+    if _enough(lines[-1]):
+        return len(lines) - 1
+    for at in range(len(lines) - 2, -1, -1):
+        if lines[at].startswith("Steps: ") and _enough(lines[at]):
+            return at
+    return None
+
+
+def _enough(line: str) -> bool:
+    return sum(1 for _ in _raw_pairs(line)) >= _FEWEST
+
+
+def _pairs(line: str) -> Iterator[tuple[str, str]]:
+    for key, raw in _raw_pairs(line):
+        value = _unquoted(raw)
+        if size := _SIZE.fullmatch(value):
+            yield f"{key}-1", size[1]
+            yield f"{key}-2", size[2]
+        else:
+            yield key, value
+
+
+def _raw_pairs(line: str) -> Iterator[tuple[str, str]]:
+    """Keys and values in A1111's sense, walked once.
+
+    A key is a run of word characters, blanks, "-" and "/" before a colon that starts with a word
+    character and has two characters at least. A value is a quoted string that a comma or the end
+    follows, or whatever there is up to the next comma.
+    """
+    at = 0
+    while (colon := line.find(":", at)) >= 0:
+        start = _key_start(line, at, colon)
+        if start is None:
+            at = colon + 1
+            continue
+        value = colon + 1
+        while value < len(line) and line[value].isspace():
+            value += 1
+        quoted = _QUOTED.match(line, value)
+        if quoted and line[quoted.end() : quoted.end() + 1] in {"", ","}:
+            end = quoted.end()
+        else:
+            comma = line.find(",", value)
+            end = comma if comma >= 0 else len(line)
+        yield line[start:colon], line[value:end]
+        at = end + 1
+
+
+def _key_start(line: str, low: int, colon: int) -> int | None:
+    start = None
+    at = colon - 1
+    while at >= low and (line[at] in " -/_" or line[at].isalnum()):
+        if line[at] == "_" or line[at].isalnum():
+            start = at
+        at -= 1
+    return start if start is not None and colon - start > 1 else None
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    if any(letter in text for letter in ",:\n"):
+        return json.dumps(text, ensure_ascii=False)
+    return text
+
+
+def _unquoted(text: str) -> str:
+    if not (text.startswith('"') and text.endswith('"')):
+        return text
+    try:
+        return str(json.loads(text))
+    except ValueError:
+        return text
+
+
+def _sampling(request: Mapping[str, Any]) -> dict[str, Any]:
+    pairs: dict[str, Any] = {"Steps": request.get("steps")}
+    if name := request.get("sampler"):
+        try:
+            pairs["Sampler"], pairs["Schedule type"] = samplers.find(name).a1111
+        except InvalidRequest:
+            pairs["Sampler"] = name
+    guidance = request.get("guidance")
+    pairs["CFG scale"] = None if guidance is None else float(guidance)
+    return pairs
+
+
+def _picture(picture: Picture) -> dict[str, Any]:
+    return {"Seed": picture.seed, "Size": f"{picture.width}x{picture.height}"}
+
+
+def _checkpoint(facts: Mapping[str, Any]) -> dict[str, Any]:
+    checkpoint = _facts(facts, "checkpoint")
+    return {"Model hash": checkpoint.get("short"), "Model": checkpoint.get("id")}
+
+
+def _facts(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    found = facts.get(key)
+    return found if isinstance(found, Mapping) else NOTHING
