@@ -87,11 +87,11 @@ def inspect(data: bytes) -> Intake:
     _require_size(header.width, header.height)
     with _damage_told(), _opened(data, header.format) as image:
         frames = header.frames or int(getattr(image, "n_frames", 1))
-        rotation = _rotation(image)
         mode = image.mode
         if header.format == "JPEG":
             image.draft(None, (1, 1))  # an eighth of the size: reads all, keeps little
         image.load()
+        rotation = _rotation(image)
     width, height = header.width, header.height
     return Intake(
         format=header.format,
@@ -332,10 +332,11 @@ _SIDEWAYS = {5, 6, 7, 8}
 
 
 def _rotation(image: "Image") -> int:
+    """The orientation tag of a loaded picture: asking earlier would decode, and hide its damage."""
     try:
         found: Any = image.getexif().get(_ORIENTATION, 1)
     except (OSError, ValueError, SyntaxError, LookupError, TypeError, struct.error):
-        return 1  # a camera wrote nonsense; the pixels are fine
+        return 1  # a camera wrote nonsense; the pixels have been read
     return found if found in range(1, 9) else 1
 
 

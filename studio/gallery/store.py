@@ -372,7 +372,6 @@ class Gallery:
 
     def _open(self) -> Database:
         path = self._root / "gallery.db"
-        existed = path.is_file() and path.stat().st_size > 0
         try:
             db = _sound(path)
         except DatabaseDamaged:
@@ -381,7 +380,7 @@ class Gallery:
             return Database(path, GALLERY)
         try:
             rows = db.read("SELECT EXISTS (SELECT 1 FROM pictures)")[0][0]
-            self._require_marked(has_rows=existed and bool(rows))
+            self._require_marked(has_rows=bool(rows))
         except BaseException:
             db.close()
             raise
@@ -516,7 +515,10 @@ def _mend_words(database: Database) -> None:
     """Builds the word index anew if it is damaged: SQLite's own check does not look into it."""
     try:
         with database.write() as db:
-            db.execute("INSERT INTO pictures_words (pictures_words) VALUES ('integrity-check')")
+            # rank 1 compares it with the rows; without that an emptied index passes
+            db.execute(
+                "INSERT INTO pictures_words (pictures_words, rank) VALUES ('integrity-check', 1)"
+            )
     except DatabaseDamaged:
         with database.write() as db:
             db.execute("INSERT INTO pictures_words (pictures_words) VALUES ('rebuild')")

@@ -77,5 +77,5 @@ def _tile() -> bytes:
     from PIL import Image
 
     file = io.BytesIO()
-    Image.new("RGB", (SIDE_PX, SIDE_PX), _GREY).save(file, "WEBP", quality=QUALITY)
+    Image.new("RGB", (SIDE_PX, SIDE_PX), _GREY).save(file, "WEBP", lossless=True)
     return file.getvalue()
