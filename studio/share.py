@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from typing import Any
 from urllib.parse import urlsplit
 
 from studio.core.errors import Refused, Unavailable
@@ -71,14 +72,23 @@ def open_tunnel(port: int) -> Tunnel:
         ValueError,
         OSError,
     ) as error:
-        for tunnel in tunneling.CURRENT_TUNNELS:
-            if tunnel not in before:
-                tunnel.kill()
+        for half_open in _taken(tunneling, before):
+            half_open.close()
         raise Unavailable(
             "No share link could be made.",
             "Check the network connection; the studio goes on without it.",
         ) from error
-    return Tunnel(url, tunneling.CURRENT_TUNNELS[-1].proc)
+    return Tunnel(url, _taken(tunneling, before)[0].process)
+
+
+def _taken(tunneling: Any, before: tuple[Any, ...]) -> list[Tunnel]:
+    """The processes that Gradio has started since, which it then no longer ends, or talks about."""
+    taken: list[Tunnel] = []
+    for opened in tunneling.CURRENT_TUNNELS:
+        if opened not in before and opened.proc is not None:
+            taken.append(Tunnel(opened.url or "", opened.proc))
+            opened.proc = None
+    return taken
 
 
 def check(program: Path, expected: str | None) -> None:

@@ -58,7 +58,7 @@ def test_what_a_killed_one_left_is_taken_over(tmp_path: Path, other) -> None:
 
 def test_released_after_use_and_after_an_error(tmp_path: Path) -> None:
     with pytest.raises(KeyError), claim(tmp_path, "serve"):
-        announce(tmp_path, "http://127.0.0.1:1", os.environ["no such variable"])
+        announce(tmp_path, "http://127.0.0.1:1", os.environ["NO_SUCH_VARIABLE"])
     assert holder(tmp_path) is None
     assert not (tmp_path / ".server.json").exists()
     with claim(tmp_path, "serve"):
