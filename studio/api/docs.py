@@ -1,0 +1,71 @@
+"""A page about the API made from its own OpenAPI document: no script, no network."""
+
+from html import escape
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from starlette.responses import Response
+
+from studio.api import pages
+
+VERBS = ("get", "post", "put", "patch", "delete")
+
+
+def router(app: FastAPI) -> APIRouter:
+    """GET /api/docs."""
+    routes = APIRouter(include_in_schema=False)
+
+    @routes.get("/api/docs")
+    def show() -> Response:
+        return pages.page("API", render(app.openapi()), wide=True)
+
+    return routes
+
+
+def render(document: dict[str, Any]) -> str:
+    parts = [
+        "<h1>Pochade's API</h1>",
+        "<p>Plain HTTP and JSON; the whole of it as OpenAPI is at "
+        "<a href='/api/openapi.json'>/api/openapi.json</a>. Where a login is set, send it as HTTP "
+        "Basic (<code>curl -u name:password</code>). Every error is "
+        "<code>{&quot;error&quot;: {&quot;message&quot;, &quot;hint&quot;, &quot;field&quot;}}</code>.</p>",
+        "<h2>A picture in three calls</h2><pre>"
+        "curl -H 'Content-Type: application/json' \\\n"
+        "     -d '{\"task\": \"txt2img\", \"prompt\": \"a lighthouse at dusk\"}' \\\n"
+        "     http://127.0.0.1:7860/api/jobs\n"
+        "curl -N http://127.0.0.1:7860/api/jobs/ID/events\n"
+        "curl -o picture.png http://127.0.0.1:7860/api/images/ID/file</pre>",
+    ]
+    for path, verbs in document["paths"].items():
+        for verb in VERBS:
+            if verb in verbs:
+                parts.append(_operation(path, verb, verbs[verb]))
+    return "".join(parts)
+
+
+def _operation(path: str, verb: str, operation: dict[str, Any]) -> str:
+    parameters = [
+        found["name"] for found in operation.get("parameters", ()) if found["in"] == "query"
+    ]
+    query = f"<p>Query: <code>{escape(', '.join(parameters))}</code></p>" if parameters else ""
+    return (
+        f"<h2>{escape(operation.get('summary', ''))}</h2>"
+        f"<pre>{verb.upper()} {escape(path)}</pre>"
+        f"<p>{escape(operation.get('description', ''))}</p>{query}{_tasks(operation)}"
+    )
+
+
+def _tasks(operation: dict[str, Any]) -> str:
+    """The settings of each task, where the body is a task's request."""
+    content = operation.get("requestBody", {}).get("content", {})
+    tasks = content.get("application/json", {}).get("schema", {}).get("oneOf", ())
+    parts = []
+    for task in tasks:
+        rows = "".join(
+            f"<p><code>{escape(name)}</code> {escape(rule.get('description', ''))}</p>"
+            for name, rule in task["properties"].items()
+            if name != "task"
+        )
+        name = task["properties"]["task"]["const"]
+        parts.append(f"<details><summary>The settings of {escape(name)}</summary>{rows}</details>")
+    return "".join(parts)

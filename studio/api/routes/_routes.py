@@ -1,0 +1,93 @@
+"""The contract of the drawer, and what its entries share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Depends, Request
+
+from studio.api.sse import Closing
+from studio.api.visit import OWNER
+from studio.core.errors import InvalidRequest
+from studio.service import Studio
+
+
+@dataclass(frozen=True, slots=True)
+class Door:
+    """What a set of routes may use."""
+
+    studio: Studio
+    closing: Closing
+
+
+@dataclass(frozen=True, slots=True)
+class Routes:
+    """An entry of the drawer `api/routes/`."""
+
+    id: str
+    build: Callable[[Door], APIRouter]
+    """Paths are given in full. Handlers are `def` unless they await."""
+
+
+async def _owner(request: Request) -> str:
+    return request.scope[OWNER]
+
+
+Owner = Annotated[str, Depends(_owner)]
+"""Whose visit it is, as the guard found out. Never empty behind a login."""
+
+KEEP = {"Cache-Control": "private, max-age=86400, immutable"}
+"""For what never changes under its address; a day, so that a picture that was repaired is seen."""
+
+
+def body_of(schema: dict[str, Any], kind: str = "application/json") -> dict[str, Any]:
+    """OpenAPI of a body that is read by hand."""
+    return {"requestBody": {"required": True, "content": {kind: {"schema": schema}}}}
+
+
+A_PICTURE: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            **{
+                kind: {"schema": {"type": "string", "format": "binary"}}
+                for kind in ("image/png", "image/jpeg", "image/webp")
+            },
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            },
+        },
+    }
+}
+IDS = body_of(
+    {
+        "type": "object",
+        "required": ["ids"],
+        "properties": {"ids": {"type": "array", "items": {"type": "string"}, "maxItems": 1000}},
+    }
+)
+
+
+def moment(name: str, text: str | None) -> float | None:
+    """Seconds since 1970 from seconds or an ISO 8601 date; a date without a zone is UTC."""
+    if not text:
+        return None
+    try:
+        try:
+            seconds = float(text)
+        except ValueError:
+            found = datetime.fromisoformat(text)
+            seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        seconds = float("nan")
+    if not abs(seconds) < 1e12:
+        raise InvalidRequest(
+            f"{name.capitalize()} is not a date.",
+            "Write it like 2026-11-23 or as seconds since 1970.",
+            field=name,
+        )
+    return seconds

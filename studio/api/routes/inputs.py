@@ -1,0 +1,50 @@
+"""Uploads: pictures that requests refer to, and pictures whose settings are wanted."""
+
+from dataclasses import asdict
+from typing import Any
+
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
+
+from studio.api.bodies import file_bytes
+from studio.api.routes._routes import A_PICTURE, Door, Owner, Routes
+from studio.api.shapes import RecoveredShape, Ref
+
+
+def build(door: Door) -> APIRouter:
+    router = APIRouter(tags=["inputs"])
+    studio = door.studio
+
+    @router.post(
+        "/api/inputs",
+        status_code=201,
+        responses={201: {"model": Ref}},
+        openapi_extra=A_PICTURE,
+        summary="Store a picture",
+    )
+    async def add(request: Request, owner: Owner) -> dict[str, str]:
+        """PNG, JPEG or WebP, as the raw body with its Content-Type or as the file of a form.
+
+        The `ref` is the SHA-256 of the bytes; requests name the picture by it.
+        """
+        data, kind = await file_bytes(request)
+        return {"ref": await run_in_threadpool(studio.add_input, owner, data, kind)}
+
+    @router.post(
+        "/api/settings-from-picture",
+        responses={200: {"model": RecoveredShape}},
+        openapi_extra=A_PICTURE,
+        summary="Read the settings inside a picture",
+    )
+    async def settings(request: Request) -> dict[str, Any]:
+        """Of this studio or of another program. The picture is not stored.
+
+        `fields` are settings of a request, `notes` say what could not be honoured.
+        """
+        data, _ = await file_bytes(request)
+        return asdict(await run_in_threadpool(studio.read_settings, data))
+
+    return router
+
+
+ROUTES = Routes("inputs", build)

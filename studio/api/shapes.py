@@ -1,0 +1,99 @@
+"""What the API answers with, for its documentation. Answers are plain JSON and not filtered by it."""
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ErrorWords:
+    message: str
+    hint: str
+    field: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Problem:
+    error: ErrorWords
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobImage:
+    id: str
+    seed: int
+    index: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobShape:
+    id: str
+    task: str
+    state: Literal["queued", "running", "finished", "failed", "cancelled", "interrupted"]
+    request: dict[str, Any]
+    notes: list[str]
+    images: list[JobImage]
+    error: dict[str, str] | None
+    position: int | None
+    created: float
+    started: float | None
+    ended: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class JobList:
+    jobs: list[JobShape]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImageShape:
+    id: str
+    job: str
+    index: int
+    task: str
+    request: dict[str, Any]
+    seed: int
+    width: int
+    height: int
+    prompt: str
+    negative_prompt: str
+    checkpoint: str | None
+    infotext: str
+    facts: dict[str, Any]
+    created: float
+    starred: bool
+    trashed: bool
+    parents: list[str]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImagePage:
+    images: list[ImageShape]
+    next: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Ref:
+    ref: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RecoveredShape:
+    prompt: str
+    negative_prompt: str
+    fields: dict[str, Any]
+    source: str
+    notes: list[str]
+    request: dict[str, Any] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TokensShape:
+    used: int
+    window: int
+    chunks: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HealthShape:
+    status: str
+    version: str | None = None
+    engine: dict[str, Any] | None = None
