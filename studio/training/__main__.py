@@ -4,7 +4,7 @@ import argparse
 import logging
 from pathlib import Path
 
-STAGES = ("data", "autoencoder", "text", "unet", "samples", "evaluate", "export")
+STAGES = ("data", "autoencoder", "text", "unet", "decoder", "samples", "evaluate", "export")
 
 
 def run(stage: str, folder: Path, minutes: float, shard_count: int, target: Path) -> None:
@@ -23,6 +23,10 @@ def run(stage: str, folder: Path, minutes: float, shard_count: int, target: Path
         from studio.training import autoencoder
 
         autoencoder.train(folder, minutes)
+    elif stage == "decoder":
+        from studio.training import autoencoder
+
+        autoencoder.polish(folder, minutes)
     elif stage == "text":
         from studio.training import text
 
@@ -49,9 +53,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m studio.training", description=__doc__)
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument("--data", type=Path, required=True, help="folder for data and checkpoints")
-    parser.add_argument("--minutes", type=float, default=20.0, help="budget of a training stage in all")
-    parser.add_argument("--shards", type=int, default=20, help="thousands of pictures, about twice that")
-    parser.add_argument("--target", type=Path, default=Path("assets/builtin"), help="the exported model")
+    parser.add_argument(
+        "--minutes", type=float, default=20.0, help="budget of a training stage in all"
+    )
+    parser.add_argument(
+        "--shards", type=int, default=20, help="thousands of pictures, about twice that"
+    )
+    parser.add_argument(
+        "--target", type=Path, default=Path("assets/builtin"), help="the exported model"
+    )
     chosen = parser.parse_args()
     chosen.data.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")

@@ -20,6 +20,9 @@ LATENT_NOISE = 0.07
 
 CHECKPOINT = "autoencoder.pt"
 
+POLISHED = "decoder.pt"
+"""Checkpoint of `polish`; where there is one, it is used."""
+
 
 def create() -> Any:
     """A fresh autoencoder: most blocks sit where the picture is small and they are cheap."""
@@ -38,7 +41,13 @@ def create() -> Any:
 
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """[n, h, w, 3] uint8 to [n, 3, h, w] float in -1.0–1.0, channels last in memory."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1)
+    return (
+        torch.from_numpy(np.ascontiguousarray(pixels))
+        .permute(0, 3, 1, 2)
+        .float()
+        .div_(127.5)
+        .sub_(1)
+    )
 
 
 def slopes(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -75,7 +84,9 @@ def batches(folder: Path, seed: int) -> Any:
 def train(folder: Path, minutes: float) -> None:
     """Train for `minutes` in all, going on from the checkpoint where there is one."""
     net = create().to(memory_format=torch.channels_last)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+    )
     step, spent, mean = 0, 0.0, None
     if saved := runs.restore(folder / CHECKPOINT):
         net.load_state_dict(saved["net"])
@@ -103,17 +114,55 @@ def train(folder: Path, minutes: float) -> None:
     keep(folder, net, optimizer, tick.step, minutes)
 
 
-def keep(folder: Path, net: Any, optimizer: Any, step: int, minutes: float) -> None:
+def polish(folder: Path, minutes: float) -> None:
+    """Train the decoder alone for `minutes` in all; latents keep their meaning, so the UNet fits still."""
+    net = trained(folder).to(memory_format=torch.channels_last).train()
+    net.encoder.requires_grad_(False)
+    optimizer = torch.optim.AdamW(
+        net.decoder.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+    )
+    step, spent, mean = 0, 0.0, None
+    if saved := runs.restore(folder / POLISHED):
+        optimizer.load_state_dict(saved["optimizer"])
+        step, spent = saved["step"], saved["minutes"]
+    stream = batches(folder, step + 1)
+    for tick in runs.ticks(minutes, step, spent):
+        runs.set_rate(optimizer, runs.rate(tick, 8e-4, warmup=50))
+        wanted = next(stream).to(memory_format=torch.channels_last)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            with torch.no_grad():
+                latents = net.encode(wanted).latents
+            found = net.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
+        loss = reconstruction_loss(found.float(), wanted)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(net.decoder.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        mean = runs.running(mean, loss.item())
+        if tick.step % 100 == 0:
+            log.info("decoder step %d, %.0f %%, loss %.4f", tick.step, 100 * tick.progress, mean)
+        if tick.step % 500 == 0:
+            keep(folder, net, optimizer, tick.step, tick.progress * minutes, POLISHED)
+    keep(folder, net, optimizer, tick.step, minutes, POLISHED)
+
+
+def keep(
+    folder: Path, net: Any, optimizer: Any, step: int, minutes: float, name: str = CHECKPOINT
+) -> None:
     """Write the checkpoint and a sheet of originals above what became of them."""
     from PIL import Image
 
-    runs.save(folder / CHECKPOINT, {"net": net.state_dict(), "optimizer": optimizer.state_dict(),
+    runs.save(folder / name, {"net": net.state_dict(), "optimizer": optimizer.state_dict(),
                                     "step": step, "minutes": minutes})  # fmt: skip
     pixels = np.array(shards.pixels(folder, 0)[:24])
     again = reconstruct(net, pixels)
     error = np.square(pixels.astype(np.float32) - again).mean()
     log.info("autoencoder at %.1f minutes: %.2f dB", minutes, 10 * np.log10(255**2 / error))
-    rows = [np.concatenate(list(row), 1) for k in (0, 12) for row in (pixels[k : k + 12], again[k : k + 12])]
+    rows = [
+        np.concatenate(list(row), 1)
+        for k in (0, 12)
+        for row in (pixels[k : k + 12], again[k : k + 12])
+    ]
     Image.fromarray(np.concatenate(rows)).save(folder / "autoencoder.png")
 
 
@@ -126,7 +175,7 @@ def reconstruct(net: Any, pixels: np.ndarray) -> np.ndarray:
 
 def trained(folder: Path) -> Any:
     """The autoencoder as far as it is trained."""
-    saved = runs.restore(folder / CHECKPOINT)
+    saved = runs.restore(folder / POLISHED) or runs.restore(folder / CHECKPOINT)
     if saved is None:
         message = "Train the autoencoder first."
         raise FileNotFoundError(message)

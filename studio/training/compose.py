@@ -25,6 +25,9 @@ KIND_ODDS: tuple[tuple[str, float], ...] = (
 )  # fmt: skip
 """How often a picture shows one thing on white, on a colour, in a scene; several; two; none."""
 
+RARE_SHARE = 0.4
+"""How often a thing without synonyms is drawn, against 1.0 for one that has them."""
+
 SPOTS: dict[int, tuple[tuple[tuple[float, float], ...], ...]] = {
     2: (((0.27, 0.5), (0.73, 0.5)),),
     3: (((0.5, 0.27), (0.27, 0.72), (0.73, 0.72)), ((0.19, 0.5), (0.5, 0.5), (0.81, 0.5))),
@@ -73,7 +76,9 @@ def load(folder: Path) -> Library:
         concept=tuple(s["concept"] for s in sprites),
         style=tuple(s["style"] for s in sprites),
         hue=hues,
-        colour=tuple(None if h is None else colour_of(p, h) for p, h in zip(pixels, hues, strict=True)),
+        colour=tuple(
+            None if h is None else colour_of(p, h) for p, h in zip(pixels, hues, strict=True)
+        ),
         names=tuple(c["name"] for c in concepts),
         words=tuple(tuple(c["words"]) for c in concepts),
         kinds=tuple(c["kind"] for c in concepts),
@@ -118,9 +123,11 @@ def choose_row(rng: Rng, library: Library, style: str, *, in_scene: bool) -> int
     """A sprite fit for the style; painterly styles take from every set."""
     while True:
         row = int(rng.integers(len(library.concept)))
-        own = library.style[row]
+        concept, own = library.concept[row], library.style[row]
         fits = own == style or style in FILTERS or (style == "sticker" and rng.random() < 0.25)
-        if fits and not (in_scene and library.kinds[library.concept[row]] in SQUARE_ICONS):
+        # What has other names is what people ask for most, so it is learnt best.
+        common = bool(library.words[concept]) or rng.random() < RARE_SHARE
+        if fits and common and not (in_scene and library.kinds[concept] in SQUARE_ICONS):
             return row
 
 
@@ -128,16 +135,22 @@ def colouring(rng: Rng, library: Library, row: int) -> tuple[Colour | None, str 
     """A new colour for the sprite and the colour word of its caption, each perhaps None."""
     if library.hue[row] is None:
         return None, None
-    dice = rng.random()
-    if dice < 0.4:
-        colour = COLOURS[int(rng.integers(len(COLOURS)))]
-        return colour, colour.name
-    return None, library.colour[row] if dice < 0.6 else None
-
-
-def name_of(rng: Rng, library: Library, row: int) -> str:
+    dice, colour = rng.random(), COLOURS[int(rng.integers(len(COLOURS)))]
+    # A "red fox" is a kind of fox and not a fox painted red.
     concept = library.concept[row]
-    words = library.words[concept]
+    kinds = (*library.words[concept], library.names[concept])
+    share = 0.12 if library.kinds[concept].startswith(("animal", "face", "person")) else 0.35
+    if dice < share and not any(colour.name in words for words in kinds):
+        return colour, colour.name
+    return None, library.colour[row] if dice > 0.8 else None
+
+
+def name_of(rng: Rng, library: Library, row: int, colour: str | None) -> str:
+    """What the sprite is called this time: no "purple red fox"."""
+    concept = library.concept[row]
+    words = tuple(
+        w for w in library.words[concept] if colour is None or not any(c.name in w for c in COLOURS)
+    )
     return captions.pick(rng, words) if words and rng.random() < 0.35 else library.names[concept]
 
 
@@ -145,7 +158,9 @@ def jitter(rng: Rng, by: float) -> float:
     return float(rng.uniform(-by, by))
 
 
-def background(rng: Rng, kind: str, style: str) -> tuple[scenes.Scene | None, tuple[int, int, int], str]:
+def background(
+    rng: Rng, kind: str, style: str
+) -> tuple[scenes.Scene | None, tuple[int, int, int], str]:
     """Scene or plain colour, and its words."""
     if kind in {"scene", "empty"}:
         scene = scenes.SCENES[int(rng.integers(len(scenes.SCENES)))]
@@ -155,7 +170,11 @@ def background(rng: Rng, kind: str, style: str) -> tuple[scenes.Scene | None, tu
         colour = COLOURS[int(rng.integers(len(COLOURS) - 1))]
         r, g, b = np.clip(np.array(colour.rgb) + rng.integers(-10, 11, 3), 0, 255).tolist()
         return None, (r, g, b), captions.pick(rng, captions.PLAIN_FORMS).format(colour.name)
-    return None, (255, 255, 255), captions.pick(rng, captions.WHITE_FORMS) if rng.random() < 0.12 else ""
+    return (
+        None,
+        (255, 255, 255),
+        captions.pick(rng, captions.WHITE_FORMS) if rng.random() < 0.12 else "",
+    )
 
 
 def plan(rng: Rng, library: Library) -> Plan:
@@ -169,7 +188,7 @@ def plan(rng: Rng, library: Library) -> Plan:
                     caption=captions.sentence(rng, where, "", said))  # fmt: skip
     row = choose_row(rng, library, style, in_scene=scene is not None)
     colour, word = colouring(rng, library, row)
-    noun = name_of(rng, library, row)
+    noun = name_of(rng, library, row, word)
     if kind == "count":
         count = int(rng.choice([2, 3, 4, 5], p=[0.4, 0.3, 0.15, 0.15]))
         items = arrange(rng, row, colour, count)
@@ -181,7 +200,7 @@ def plan(rng: Rng, library: Library) -> Plan:
         items = related(rng, relation, (row, other), (colour, other_colour))
         subject = captions.pick(rng, captions.RELATIONS[relation]).format(
             captions.noun_phrase(rng, noun, word),
-            captions.noun_phrase(rng, name_of(rng, library, other), other_word),
+            captions.noun_phrase(rng, name_of(rng, library, other, other_word), other_word),
         )
     else:
         items = (alone(rng, row, colour, scene),)
@@ -241,7 +260,9 @@ def sprite_of(item: Item, library: Library, style: str) -> Image.Image:
     side = max(8, round(item.size * SIDE))
     # Premultiplied alpha keeps the colour under transparent pixels from bleeding into the rim.
     small = Image.fromarray(np.ascontiguousarray(pixels)).convert("RGBa")
-    small = small.resize((side, side), Image.Resampling.BOX if side < SIDE // 2 else Image.Resampling.BICUBIC)
+    small = small.resize(
+        (side, side), Image.Resampling.BOX if side < SIDE // 2 else Image.Resampling.BICUBIC
+    )
     small = small.convert("RGBA")
     if style == "sticker":
         return outline(np.asarray(small), 4 if side > SIDE // 2 else 3)
@@ -256,7 +277,10 @@ def render(plan: Plan, library: Library, rng: Rng) -> np.ndarray:
         canvas = Image.new("RGBA", (SIDE, SIDE), (*plan.plain, 255))
     for item in plan.items:
         sprite = sprite_of(item, library, plan.style)
-        left, top = round(item.x * SIDE - sprite.width / 2), round(item.y * SIDE - sprite.height / 2)
+        left, top = (
+            round(item.x * SIDE - sprite.width / 2),
+            round(item.y * SIDE - sprite.height / 2),
+        )
         if plan.style == "sticker":
             drop_shadow(canvas, sprite, left + 1, top + 2)
         layer = Image.new("RGBA", (SIDE, SIDE))

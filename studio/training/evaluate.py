@@ -32,7 +32,9 @@ def contact_sheet(target: Path, sheet: Path) -> None:
     import torch
     from diffusers import StableDiffusionPipeline
 
-    pipe = StableDiffusionPipeline.from_pretrained(target, torch_dtype=torch.float32, local_files_only=True)
+    pipe = StableDiffusionPipeline.from_pretrained(
+        target, torch_dtype=torch.float32, local_files_only=True
+    )
     pipe.set_progress_bar_config(disable=True)
     start = time.monotonic()
     found = samples.draw(pipe, STRANGERS)

@@ -19,11 +19,16 @@ def export(folder: Path, target: Path) -> None:
     net, trained = unet.trained(folder)
     parts = {
         "autoencoder": runs.restore(folder / autoencoder.CHECKPOINT),
+        "decoder": runs.restore(folder / autoencoder.POLISHED) or {"step": 0, "minutes": 0.0},
         "text": runs.restore(folder / text.CHECKPOINT),
     }
     write(samples.pipeline(folder, net), folder / "tokenizer", target)
     concepts = json.loads((folder / "concepts.json").read_text())
-    done = {name: {"steps": part["step"], "minutes": part["minutes"]} for name, part in parts.items() if part}
+    done = {
+        name: {"steps": part["step"], "minutes": part["minutes"]}
+        for name, part in parts.items()
+        if part
+    }
     (target / "README.md").write_text(card(concepts, {**done, "unet": trained}, weights_mb(target)))
     log.info("%s: %.1f MB", target, weights_mb(target))
 

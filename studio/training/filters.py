@@ -62,7 +62,11 @@ def oil_painting(picture: Picture, rng: Rng) -> Picture:
     # Daubs fade out towards white, so that a bare canvas stays calm.
     depth = np.clip((255 - canvas.min(-1, keepdims=True)) / 60, 0.1, 1)
     strokes = np.clip(canvas * (1 + (grain(rng, 30, 0.14) - 1) * depth), 0, 255).astype(np.uint8)
-    daubed = Image.fromarray(strokes).filter(ImageFilter.ModeFilter(5)).filter(ImageFilter.MedianFilter(3))
+    daubed = (
+        Image.fromarray(strokes)
+        .filter(ImageFilter.ModeFilter(5))
+        .filter(ImageFilter.MedianFilter(3))
+    )
     rich = ImageEnhance.Color(daubed).enhance(1.35)
     relief = np.asarray(rich.convert("L").filter(ImageFilter.EMBOSS), np.float32)[..., None] - 128
     cream = np.array([1.0, 0.98, 0.92])

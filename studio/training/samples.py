@@ -44,7 +44,9 @@ def pipeline(folder: Path, net: Any) -> Any:
 
 
 @torch.no_grad()
-def draw(pipe: Any, prompts: tuple[str, ...], seed: int = 7, guidance: float = GUIDANCE) -> list[Image.Image]:
+def draw(
+    pipe: Any, prompts: tuple[str, ...], seed: int = 7, guidance: float = GUIDANCE
+) -> list[Image.Image]:
     """One picture for each prompt, 16 at a time."""
     found: list[Image.Image] = []
     for start in range(0, len(prompts), 16):

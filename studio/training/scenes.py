@@ -112,8 +112,13 @@ def cloud(draw: ImageDraw.ImageDraw, rng: Rng, x: float, y: float) -> None:
 def ridge(rng: Rng, base: float, height: float, waves: int) -> list[tuple[float, float]]:
     """A wavy line as a closed polygon down to the bottom; `base` and `height` in 0.0–1.0."""
     x = np.linspace(0, 1, 33)
-    y = sum(np.sin(2 * np.pi * (k * x * rng.uniform(0.5, 1.2) + rng.random())) / k for k in range(1, waves + 1))
-    points = [(float(a) * BIG, float(base - height * b * 0.5) * BIG) for a, b in zip(x, y, strict=True)]
+    y = sum(
+        np.sin(2 * np.pi * (k * x * rng.uniform(0.5, 1.2) + rng.random())) / k
+        for k in range(1, waves + 1)
+    )
+    points = [
+        (float(a) * BIG, float(base - height * b * 0.5) * BIG) for a, b in zip(x, y, strict=True)
+    ]
     return [*points, (BIG, BIG), (0, BIG)]
 
 
@@ -198,7 +203,14 @@ def paint_forest(canvas: Canvas, rng: Rng, hour: Hour, horizon: float) -> None:
     draw.polygon(ridge(rng, horizon, 0.02, 2), fill=lit((70, 130, 62), hour))
     for depth in (0.0, 0.06):
         for x in np.arange(-0.05, 1.1, 0.12):
-            fir(draw, rng, x + rng.uniform(-0.04, 0.04), horizon + depth + 0.02, rng.uniform(0.35, 0.5), hour)
+            fir(
+                draw,
+                rng,
+                x + rng.uniform(-0.04, 0.04),
+                horizon + depth + 0.02,
+                rng.uniform(0.35, 0.5),
+                hour,
+            )
     draw.polygon(ridge(rng, horizon + 0.12, 0.03, 2), fill=lit(vary((92, 150, 70), rng), hour))
 
 
@@ -243,7 +255,9 @@ def paint_space(canvas: Canvas, rng: Rng, _hour: Hour, _horizon: float) -> None:
 
 
 def paint_underwater(canvas: Canvas, rng: Rng, _hour: Hour, _horizon: float) -> None:
-    canvas.paste(Image.fromarray(gradient((vary((96, 204, 224), rng), vary((16, 84, 150), rng)), BIG)))
+    canvas.paste(
+        Image.fromarray(gradient((vary((96, 204, 224), rng), vary((16, 84, 150), rng)), BIG))
+    )
     draw = ImageDraw.Draw(canvas)
     draw.polygon(ridge(rng, 0.9, 0.04, 2), fill=(206, 190, 140))
     for _ in range(rng.integers(8, 20)):

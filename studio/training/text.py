@@ -69,17 +69,25 @@ def build_tokenizer(said: list[str], words: list[str], target: Path) -> None:
     from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
     counts: Counter[str] = Counter(w for text in said for w in WORD.findall(text.lower()))
-    ours = {word: 400 for word in counts}
+    ours = dict.fromkeys(counts, 400)
     # English words get less and less weight, so that rare ones fall into pieces.
     theirs = {word: max(2, 300 * 1500 // (1500 + rank)) for rank, word in enumerate(words)}
     weighted = {**theirs, **ours}
     bytes_ = sorted(pre_tokenizers.ByteLevel.alphabet())
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    trainer = trainers.BpeTrainer(vocab_size=VOCABULARY, end_of_word_suffix="</w>", show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY, end_of_word_suffix="</w>", show_progress=False
+    )
     tokenizer.train_from_iterator((" ".join([w] * n) for w, n in weighted.items()), trainer)
     merges = [tuple(pair) for pair in json.loads(tokenizer.to_str())["model"]["merges"]]
-    tokens = [*bytes_, *(b + "</w>" for b in bytes_), *("".join(pair) for pair in merges), START, END]
+    tokens = [
+        *bytes_,
+        *(b + "</w>" for b in bytes_),
+        *("".join(pair) for pair in merges),
+        START,
+        END,
+    ]
     vocabulary = {token: i for i, token in enumerate(dict.fromkeys(tokens))}
     target.mkdir(exist_ok=True)
     (target / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))
@@ -168,7 +176,12 @@ def words_of(text: str) -> list[str]:
 
 
 def student_batch(
-    split: list[list[str]], ids: dict[str, list[int]], tokenizer: Any, rng: np.random.Generator, *, full: bool
+    split: list[list[str]],
+    ids: dict[str, list[int]],
+    tokenizer: Any,
+    rng: np.random.Generator,
+    *,
+    full: bool,
 ) -> tuple[Tensor, Tensor, list[list[int]], list[int]]:
     """Token ids and positions [n, length], where each word ends, and where each text ends."""
     length = LENGTH if full else SHORT
@@ -228,12 +241,18 @@ def train(folder: Path, minutes: float) -> None:
     """Build the vocabulary and distil for `minutes` in all, going on from a checkpoint."""
     teacher_tokenizer, teacher_net = teacher()
     said, words = planned_captions(folder, 10_000, 30_000), english(teacher_tokenizer)
-    names = [n for c in json.loads((folder / "concepts.json").read_text()) for n in (c["name"], *c["words"])]
+    names = [
+        n
+        for c in json.loads((folder / "concepts.json").read_text())
+        for n in (c["name"], *c["words"])
+    ]
     if not (folder / "tokenizer" / "merges.txt").exists():
         build_tokenizer(said, words, folder / "tokenizer")
     tokenizer = tokenizer_of(folder / "tokenizer")
     student = Student(create(tokenizer))
-    optimizer = torch.optim.AdamW(student.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(
+        student.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
     step, spent, mean = 0, 0.0, None
     if saved := runs.restore(folder / CHECKPOINT):
         student.load_state_dict(saved["student"])
@@ -249,7 +268,9 @@ def train(folder: Path, minutes: float) -> None:
         full = tick.step % 12 == 0
         split = [words_of(texts.draw()) or ["."] for _ in range(BATCH // 3 if full else BATCH)]
         whole, each = teach(split, teacher_tokenizer, teacher_net)
-        loss = distil_loss(student, student_batch(split, ids, tokenizer, rng, full=full), whole, each)
+        loss = distil_loss(
+            student, student_batch(split, ids, tokenizer, rng, full=full), whole, each
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
         optimizer.step()
@@ -294,5 +315,7 @@ def trained(folder: Path) -> tuple[Any, Any]:
 @torch.no_grad()
 def encode(texts: list[str], tokenizer: Any, net: Any) -> Tensor:
     """Contexts as the stock pipeline makes them, [n, 77, WIDTH]."""
-    coded = tokenizer(texts, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt")
+    coded = tokenizer(
+        texts, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt"
+    )
     return net(coded.input_ids).last_hidden_state

@@ -56,7 +56,9 @@ def create() -> Any:
 def encode_shards(folder: Path) -> None:
     """Write each new shard's latents, and its captions' contexts, as float16."""
     (folder / "latents").mkdir(exist_ok=True)
-    waiting = [n for n in shards.numbers(folder) if not (folder / "latents" / f"{n:04d}.c.npy").exists()]
+    waiting = [
+        n for n in shards.numbers(folder) if not (folder / "latents" / f"{n:04d}.c.npy").exists()
+    ]
     if not waiting:
         return
     net = autoencoder.trained(folder).to(memory_format=torch.channels_last)
@@ -67,8 +69,12 @@ def encode_shards(folder: Path) -> None:
         with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
             for start in range(0, len(said), 64):
                 batch = autoencoder.to_tensor(pixels[start : start + 64])
-                latents.append(net.encode(batch.to(memory_format=torch.channels_last)).latents.half().numpy())
-                contexts.append(text.encode(said[start : start + 64], tokenizer, encoder).half().numpy())
+                latents.append(
+                    net.encode(batch.to(memory_format=torch.channels_last)).latents.half().numpy()
+                )
+                contexts.append(
+                    text.encode(said[start : start + 64], tokenizer, encoder).half().numpy()
+                )
         np.save(folder / "latents" / f"{number:04d}.z.npy", np.concatenate(latents))
         np.save(folder / "latents" / f"{number:04d}.c.npy", np.concatenate(contexts))
         log.info("latents of shard %d", number)
@@ -80,7 +86,9 @@ def write_statistics(folder: Path, tokenizer: Any, encoder: Any) -> None:
     some = np.load(folder / "latents" / "0000.z.npy").astype(np.float32)
     np.save(folder / "empty.npy", text.encode([""], tokenizer, encoder)[0].half().numpy())
     (folder / "latents.json").write_text(json.dumps({"deviation": float(some.std())}))
-    log.info("latents: deviation %.3f, by channel %s", some.std(), some.std((0, 2, 3)).round(2).tolist())
+    log.info(
+        "latents: deviation %.3f, by channel %s", some.std(), some.std((0, 2, 3)).round(2).tolist()
+    )
 
 
 def scaling(folder: Path) -> float:
@@ -91,7 +99,10 @@ def scaling(folder: Path) -> float:
 def stored(folder: Path) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Latents and contexts of all encoded shards, mapped from disk."""
     done = sorted(p.name[:4] for p in (folder / "latents").glob("*.c.npy"))
-    return tuple([np.load(folder / "latents" / f"{n}.{part}.npy", mmap_mode="r") for n in done] for part in "zc")
+    return tuple(
+        [np.load(folder / "latents" / f"{n}.{part}.npy", mmap_mode="r") for n in done]
+        for part in "zc"
+    )
 
 
 def batches(folder: Path, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
@@ -102,7 +113,9 @@ def batches(folder: Path, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
     while True:
         # Looked up anew for every pass, so that shards added meanwhile take part.
         latents, contexts = stored(folder)
-        where = rng.permutation([(s, i) for s, part in enumerate(latents) for i in range(len(part))])
+        where = rng.permutation(
+            [(s, i) for s, part in enumerate(latents) for i in range(len(part))]
+        )
         for start in range(0, len(where) - BATCH + 1, BATCH):
             rows = where[start : start + BATCH]
             z = torch.from_numpy(np.stack([latents[s][i] for s, i in rows])).float() * factor
@@ -132,7 +145,9 @@ def loss_of(net: Any, z: Tensor, context: Tensor, alphas: Tensor) -> Tensor:
     noisy = alpha.sqrt() * z + (1 - alpha).sqrt() * noise
     velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * z
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = net(noisy.to(memory_format=torch.channels_last), steps, context, return_dict=False)[0]
+        found = net(noisy.to(memory_format=torch.channels_last), steps, context, return_dict=False)[
+            0
+        ]
     ratio = alphas[steps] / (1 - alphas[steps])
     weight = (SNR_LIMIT + 1) / (torch.maximum(ratio, torch.tensor(SNR_LIMIT)) + 1)
     return ((found.float() - velocity).square().mean((1, 2, 3)) * weight).mean()
@@ -140,12 +155,18 @@ def loss_of(net: Any, z: Tensor, context: Tensor, alphas: Tensor) -> Tensor:
 
 def train(folder: Path, minutes: float, sheet_every: float = 12.0) -> None:
     """Train for `minutes` in all, going on from the checkpoint, with a sheet of samples now and then."""
+    from diffusers.models.attention_processor import AttnProcessor
+
     from studio.training import samples
 
     encode_shards(folder)
     net = create().to(memory_format=torch.channels_last)
+    # On a CPU, plain products beat torch's fused attention at this size: a fifth of a step's time.
+    net.set_attn_processor(AttnProcessor())
     average = copy.deepcopy(net).requires_grad_(False)
-    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True)
+    optimizer = torch.optim.AdamW(
+        net.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
     step, spent, mean = 0, 0.0, None
     if saved := runs.restore(folder / CHECKPOINT):
         net.load_state_dict(saved["net"])

@@ -63,7 +63,12 @@ def test_recolouring_is_seen(colour: colours.Colour) -> None:
 
 @pytest.mark.parametrize(
     ("noun", "many"),
-    [("fox", "foxes"), ("cherry", "cherries"), ("cup of coffee", "cups of coffee"), ("mouse", "mice")],
+    [
+        ("fox", "foxes"),
+        ("cherry", "cherries"),
+        ("cup of coffee", "cups of coffee"),
+        ("mouse", "mice"),
+    ],
 )
 def test_plurals(noun: str, many: str) -> None:
     assert captions.plural(noun) == many
@@ -80,7 +85,11 @@ def test_concepts_take_our_names_and_each_once() -> None:
 
 
 def test_export_loads_with_plain_diffusers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from diffusers import StableDiffusionImg2ImgPipeline, StableDiffusionPipeline, UNet2DConditionModel
+    from diffusers import (
+        StableDiffusionImg2ImgPipeline,
+        StableDiffusionPipeline,
+        UNet2DConditionModel,
+    )
 
     words = tmp_path / "words"
     monkeypatch.setattr(text, "VOCABULARY", 600)
@@ -91,7 +100,9 @@ def test_export_loads_with_plain_diffusers(tmp_path: Path, monkeypatch: pytest.M
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), attention_head_dim=4,
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
     )  # fmt: skip
-    pipe = samples.assemble(tokenizer, text.create(tokenizer), net, samples.autoencoder.create(), 0.9)
+    pipe = samples.assemble(
+        tokenizer, text.create(tokenizer), net, samples.autoencoder.create(), 0.9
+    )
     export.write(pipe, words, tmp_path / "model")
 
     again = StableDiffusionPipeline.from_pretrained(tmp_path / "model", local_files_only=True)
