@@ -8,7 +8,7 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -65,7 +65,7 @@ class Database:
             return db.execute(sql, params).fetchall()
 
     @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
+    def write(self) -> Generator[sqlite3.Connection]:
         """A connection inside one transaction: committed at the end, undone if anything raises.
 
         Blocks while another thread or process writes; entering it twice in a thread deadlocks.
@@ -108,7 +108,7 @@ class Database:
             raise StorageFailed("The studio is closing.", "Start it again.")
 
     @contextmanager
-    def _reader(self) -> Iterator[sqlite3.Connection]:
+    def _reader(self) -> Generator[sqlite3.Connection]:
         with self._guard:
             self._require_open()
             db = self._readers.pop() if self._readers else None
@@ -226,7 +226,7 @@ _WAITED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 @contextmanager
-def _told() -> Iterator[None]:
+def _told() -> Generator[None]:
     """What SQLite says about the disk, as `StorageFailed`; its other errors pass unchanged."""
     try:
         yield

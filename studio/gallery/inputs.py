@@ -19,8 +19,10 @@ from studio.gallery.store import NOBODY
 QUOTA_BYTES = 2_000_000_000
 
 _REF = re.compile("[0-9a-f]{64}")
-_TYPES = {"", "application/octet-stream", "image/png", "image/x-png", "image/apng", "image/jpeg"}
-_TYPES |= {"image/jpg", "image/pjpeg", "image/webp"}
+_TYPES = {
+    "", "application/octet-stream", "image/png", "image/x-png", "image/apng", "image/jpeg",
+    "image/jpg", "image/pjpeg", "image/webp",
+}  # fmt: skip
 
 
 class Inputs:
@@ -161,9 +163,7 @@ class Inputs:
 def _require_picture_type(content_type: str | None) -> None:
     declared = (content_type or "").partition(";")[0].strip().lower()
     if declared not in _TYPES:
-        raise Unsupported(
-            "Files of this type cannot be uploaded.", "Use a PNG, JPEG or WebP file."
-        )
+        raise Unsupported("Files of this type cannot be uploaded.", "Use a PNG, JPEG or WebP file.")
 
 
 def _unknown_input() -> NotFound:

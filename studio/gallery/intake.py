@@ -8,11 +8,11 @@ import io
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from studio.core.errors import InvalidRequest, TooLarge, Unsupported
 from studio.gallery import png
@@ -119,8 +119,7 @@ def load(source: Path | bytes) -> "Image":
 
 def _bytes(path: Path) -> bytes:
     with path.open("rb") as file:
-        data = file.read(MAX_BYTES * 8)
-    return data
+        return file.read(MAX_BYTES * 8)
 
 
 def _header(data: bytes) -> _Header:
@@ -150,7 +149,7 @@ def _require_size(width: int, height: int) -> None:
 
 
 @contextmanager
-def _opened(data: bytes, form: str) -> "Iterator[Image]":
+def _opened(data: bytes, form: str) -> "Generator[Image]":
     from PIL import Image
 
     with Image.open(io.BytesIO(data), formats=(form,)) as image:
@@ -158,7 +157,7 @@ def _opened(data: bytes, form: str) -> "Iterator[Image]":
 
 
 @contextmanager
-def _damage_told() -> Iterator[None]:
+def _damage_told() -> Generator[None]:
     """Whatever a decoder trips over, as one sentence. These are what Pillow's decoders raise."""
     try:
         yield
@@ -297,8 +296,12 @@ def _harmless_tail(tail: bytes) -> bool:
 
 def _read_webp(data: bytes) -> _Header:
     if data[8:12] != b"WEBP" or len(data) < 30:
-        raise _damaged() if data[8:12] == b"WEBP" else Unsupported(
-            "This is not a picture that the studio reads.", "Use a PNG, JPEG or WebP file."
+        raise (
+            _damaged()
+            if data[8:12] == b"WEBP"
+            else Unsupported(
+                "This is not a picture that the studio reads.", "Use a PNG, JPEG or WebP file."
+            )
         )
     end = 8 + int.from_bytes(data[4:8], "little")
     if end > len(data):
@@ -370,9 +373,8 @@ def _in_srgb(image: "Image") -> "Image":
 
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(image.info["icc_profile"]))
-        converted = ImageCms.profileToProfile(
-            image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB"
-        )
+        target: Any = cast(Any, ImageCms).createProfile("sRGB")
+        converted = ImageCms.profileToProfile(image, profile, target, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return image.convert("RGB")  # a broken profile says nothing about the pixels
     return converted or image.convert("RGB")

@@ -15,7 +15,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed, TooLarge
 from studio.core.records import ImageRecord, Picture, new_id
@@ -120,7 +120,7 @@ class Gallery:
         """
         self._root = data_dir
         self._pictures = data_dir / "pictures"
-        self._owner_of = owner_of or (lambda job: None)
+        self._owner_of = owner_of
         self._min_free_bytes = min_free_bytes
         self._saving = threading.Lock()
         """Held while files and rows do not match."""
@@ -237,9 +237,7 @@ class Gallery:
     def record(self, owner: str, image_id: str) -> ImageRecord:
         """Any picture of the owner's, also one in the trash. Raises `NotFound`."""
         rows = (
-            self._db.read(
-                "SELECT * FROM pictures WHERE id = ? AND owner = ?", (image_id, owner)
-            )
+            self._db.read("SELECT * FROM pictures WHERE id = ? AND owner = ?", (image_id, owner))
             if _ID.fullmatch(image_id)
             else []
         )
@@ -347,9 +345,7 @@ class Gallery:
                     else:
                         found += 1
             gone = sum(1 for row in lost if not row["missing"] and not row["trashed"])
-        return Repaired(
-            added=added, missing=gone - found, returned=len(back) + found, swept=swept
-        )
+        return Repaired(added=added, missing=gone - found, returned=len(back) + found, swept=swept)
 
     def reindex(self) -> int:
         """Reads every file anew and corrects the rows by what they say; how many pictures.
@@ -365,9 +361,7 @@ class Gallery:
                     for kept in ("owner", "id"):
                         del values[kept]
                     changes = ", ".join(f"{column} = :{column}" for column in values)
-                    db.execute(
-                        f"UPDATE pictures SET {changes} WHERE file = :file", values
-                    )
+                    db.execute(f"UPDATE pictures SET {changes} WHERE file = :file", values)
         return len(told)
 
     def _open(self) -> Database:
@@ -492,7 +486,7 @@ class Gallery:
                 "UPDATE pictures SET file = ?, missing = 0 WHERE seq = ?", (file, row["seq"])
             )
             return False
-        owner = self._owner_of(story.job) or NOBODY
+        owner = (self._owner_of(story.job) if self._owner_of else None) or NOBODY
         # somebody copied the file: the copy is a picture of its own
         _insert(db, story, owner, file, image_id=story.id if row is None else new_id())
         return True
@@ -595,10 +589,11 @@ def _read_story(path: Path) -> _Story | None:
     """What a file tells; None if it is not ours. Raises `DamagedPng`, `OSError`."""
     facts = png.read(path)
     try:
-        told = json.loads(facts.texts.get(png.STORY, ""))
+        parsed: object = json.loads(facts.texts.get(png.STORY, ""))
     except (ValueError, RecursionError):
         return None
-    if not isinstance(told, dict) or told.get("version") != _STORY_VERSION:
+    told = cast("dict[str, Any]", parsed) if isinstance(parsed, dict) else {}
+    if told.get("version") != _STORY_VERSION:
         return None
     kinds = {
         "task": str, "request": dict, "seed": int, "index": int, "job": str, "id": str,
@@ -696,15 +691,15 @@ def _as_json(data: Mapping[str, Any]) -> dict[str, Any]:
 def _object(text: str) -> dict[str, Any]:
     """JSON of a row. A row that the disk has changed must not hide the others: it is empty then."""
     try:
-        found = json.loads(text)
+        found: object = json.loads(text)
     except (TypeError, ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def _list(text: str) -> list[str]:
-    found = _object(f'{{"list": {text}}}').get("list")
-    return found if isinstance(found, list) else []
+    found: object = _object(f'{{"list": {text}}}').get("list")
+    return [str(part) for part in cast("list[object]", found)] if isinstance(found, list) else []
 
 
 def _whole(text: str) -> int:

@@ -21,7 +21,7 @@ from studio.gallery.search import searchable
 from studio.gallery.store import Gallery, Query, _mend_words
 
 SIZES = (1_000, 20_000)
-WORDS = "fox snow castle lighthouse dusk sticker forest river robot cat painting gold".split()
+WORDS = ("fox", "snow", "castle", "lighthouse", "dusk", "sticker", "forest", "river", "robot")
 RARE_EVERY = 500
 
 
@@ -37,9 +37,7 @@ def fill(gallery: Gallery, data_dir: Path, count: int) -> None:
         )
         name = f"20260101-000000-{number:06}.png"
         (folder / name).write_bytes(b"")
-        request = (
-            f'{{"prompt": "{prompt}", "checkpoint": "c{number % 5}", "seed": {number}}}'
-        )
+        request = f'{{"prompt": "{prompt}", "checkpoint": "c{number % 5}", "seed": {number}}}'
         rows.append(
             {
                 "id": new_id(), "owner": "local", "job": new_id(), "position": 0,

@@ -367,5 +367,5 @@ def test_loading_leaves_no_file_open(tmp_path: Path) -> None:
     image = intake.load(path)
     path.unlink()
     assert image.getpixel((0, 0)) == (255, 0, 0)
-    with pytest.raises(OSError, match="x.png"):
+    with pytest.raises(OSError, match=r"x\.png"):
         intake.load(path)

@@ -189,9 +189,7 @@ def test_a_damaged_wal_loses_nothing_that_has_a_file(
     again.close()
 
 
-def test_a_damaged_word_index_is_built_anew(
-    gallery: Gallery, keep: Keep, data_dir: Path
-) -> None:
+def test_a_damaged_word_index_is_built_anew(gallery: Gallery, keep: Keep, data_dir: Path) -> None:
     kept = [keep("a fox", seed=seed) for seed in range(3)]
     with gallery._db.write() as db:
         db.execute("DELETE FROM pictures_words_data WHERE id > 10")
