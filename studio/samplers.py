@@ -42,7 +42,7 @@ _PLAIN_NAMES = frozenset({"", "automatic", "uniform", "normal", "simple"})
 
 
 def _row(
-    id: str,
+    name: str,
     label: str,
     scheduler: str,
     options: Mapping[str, Any],
@@ -50,7 +50,7 @@ def _row(
     *aliases: str,
 ) -> Sampler:
     return Sampler(
-        id=id,
+        id=name,
         label=label,
         scheduler=scheduler,
         options=MappingProxyType(dict(options)),

@@ -8,7 +8,9 @@ from studio.samplers import ROWS, find, find_a1111
 
 
 def test_ids_and_labels_are_unique() -> None:
-    names = [name for row in ROWS for name in {samplers._folded(row.id), samplers._folded(row.label)}]
+    names = [
+        name for row in ROWS for name in {samplers._folded(row.id), samplers._folded(row.label)}
+    ]
     assert len(names) == len(set(names))
     assert len({row.a1111 for row in ROWS}) == len(ROWS) >= 14
 

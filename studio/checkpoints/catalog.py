@@ -102,9 +102,7 @@ class Catalog:
         for checkpoint in listed:
             if checkpoint.id == checkpoint_id:
                 if checkpoint.problem:
-                    raise InvalidRequest(
-                        checkpoint.problem, checkpoint.advice, field="checkpoint"
-                    )
+                    raise InvalidRequest(checkpoint.problem, checkpoint.advice, field="checkpoint")
                 return checkpoint
         raise InvalidRequest(
             f"There is no checkpoint '{_shown(checkpoint_id)}'.",

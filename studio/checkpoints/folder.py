@@ -96,7 +96,10 @@ def _part(folder: Path, name: str, entry: Any) -> Part:
         raise CustomCode(f"This checkpoint contains custom code ({_brief(kind)}).")
     place = folder / name
     for file in sorted(place.glob("*.json")):
-        if not file.name.endswith(".index.json") and file.name not in {"vocab.json", "tokenizer.json"}:
+        if not file.name.endswith(".index.json") and file.name not in {
+            "vocab.json",
+            "tokenizer.json",
+        }:
             _refuse_code(_config(file))
     if "Tokenizer" in kind:
         return Part(name=name, kind=kind, config={}, weights=())
@@ -131,7 +134,9 @@ def _weights(place: Path) -> tuple[tuple[Path, ...], str]:
         return (whole[0],), variant
     expected = int(sharded[0].name.split("-of-")[1][:5])
     if len(sharded) != expected:
-        raise BadFile(f"This checkpoint is incomplete: {expected - len(sharded)} files are missing.")
+        raise BadFile(
+            f"This checkpoint is incomplete: {expected - len(sharded)} files are missing."
+        )
     return tuple(sharded), variant
 
 

@@ -1,5 +1,6 @@
 """SHA-256 of weight files, remembered until the file changes."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -49,7 +50,8 @@ class Hashes:
             beside.write_text(json.dumps(self._known))
             beside.replace(self._file)
         except OSError:
-            beside.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                beside.unlink(missing_ok=True)
 
 
 def _sha256(path: Path) -> str:

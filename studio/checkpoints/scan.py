@@ -86,9 +86,7 @@ class _Walk:
         except OSError:
             return None
         below = path.relative_to(self._root)
-        return Found(
-            id=below.with_suffix("").as_posix(), path=path, layout="file", stamp=stamp
-        )
+        return Found(id=below.with_suffix("").as_posix(), path=path, layout="file", stamp=stamp)
 
     def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
         try:

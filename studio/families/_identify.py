@@ -22,7 +22,9 @@ def identify(shapes: Shapes, families: Mapping[str, Family]) -> Family | None:
         if all(first is other or first.id in earlier[other.id] for other in matches):
             return first
     names = " and ".join(sorted(family.id for family in matches))
-    raise DrawerError(f"The families {names} claim the same weights and neither is before the other.")
+    raise DrawerError(
+        f"The families {names} claim the same weights and neither is before the other."
+    )
 
 
 def _earlier(families: Mapping[str, Family]) -> dict[str, set[str]]:
@@ -30,7 +32,9 @@ def _earlier(families: Mapping[str, Family]) -> dict[str, set[str]]:
     for family in families.values():
         for name in family.before:
             if name not in families:
-                raise DrawerError(f"The family {family.id} comes after '{name}', which is not there.")
+                raise DrawerError(
+                    f"The family {family.id} comes after '{name}', which is not there."
+                )
     try:
         order = TopologicalSorter({f.id: f.before for f in families.values()}).static_order()
         found: dict[str, set[str]] = {}

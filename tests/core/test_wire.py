@@ -59,5 +59,5 @@ def test_an_end_inside_a_frame_is_told(kept: int) -> None:
     ],
 )
 def test_other_bytes_are_refused(data: bytes) -> None:
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match=r"frame's|Expecting"):
         read_frame(io.BytesIO(data))

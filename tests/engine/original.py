@@ -96,8 +96,10 @@ def _unet_key(key: str, layers: int, keys: Any) -> str:
     if part == "upsamplers":
         attended = any(other.startswith(f"up_blocks.{block}.attentions.") for other in keys)
         return f"output_blocks.{first + layers}.{2 if attended else 1}.{rest}"
-    place = f"input_blocks.{first + number + 1}" if side == "down" else (
-        f"output_blocks.{first + number}"
+    place = (
+        f"input_blocks.{first + number + 1}"
+        if side == "down"
+        else (f"output_blocks.{first + number}")
     )
     return f"{place}.{0 if part == 'resnets' else 1}.{rest}"
 
@@ -113,10 +115,14 @@ def vae(network: Any) -> dict[str, Any]:
             r"up_blocks\.(\d)\.resnets\.", lambda at: f"up.{last - int(at[1])}.block.", name
         )
         name = re.sub(
-            r"up_blocks\.(\d)\.upsamplers\.0\.", lambda at: f"up.{last - int(at[1])}.upsample.", name
+            r"up_blocks\.(\d)\.upsamplers\.0\.",
+            lambda at: f"up.{last - int(at[1])}.upsample.",
+            name,
         )
         name = re.sub(r"mid_block\.resnets\.(\d)", lambda at: f"mid.block_{int(at[1]) + 1}", name)
-        name = name.replace("conv_shortcut.", "nin_shortcut.").replace("conv_norm_out.", "norm_out.")
+        name = name.replace("conv_shortcut.", "nin_shortcut.").replace(
+            "conv_norm_out.", "norm_out."
+        )
         if "mid_block.attentions.0." in name:
             name = _replaced(name.replace("mid_block.attentions.0.", "mid.attn_1."), _ATTENTION)
             # the original's attention is a convolution of one pixel
