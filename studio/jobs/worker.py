@@ -312,7 +312,7 @@ class Worker:
         try:
             self._keep(live.job, picture, live.image_ids)
         except StorageFailed as error:
-            log.error("a picture could not be saved yet: %s", error)
+            log.warning("a picture could not be saved yet: %s", error)
             live.unsaved += 1
             self._unsaved.append((live.job, picture))
             while len(self._unsaved) > MAX_UNSAVED:

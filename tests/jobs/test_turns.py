@@ -40,4 +40,4 @@ def test_nobody_gets_a_second_turn_before_everybody_waiting_had_one(
         again = next((i for i in range(place + 1, len(turns)) if turns[i] == owner), None)
         if again is not None:
             still_waiting = set(turns[again:])
-            assert still_waiting <= set(turns[place : again]) | {owner}
+            assert still_waiting <= set(turns[place:again]) | {owner}
