@@ -123,7 +123,7 @@ def _serve(settings: Settings, app: App, listener: socket.socket) -> None:
         local_token=keys.local,
         secure_cookies=settings.secure_cookies,
     )
-    web = build(app.studio, access, lambda root: mount(root, app.studio))
+    web = build(app.studio, access, mount)
     addresses = Addresses.of(host, port)
     with ExitStack() as opened:
 
