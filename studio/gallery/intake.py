@@ -195,7 +195,6 @@ def _hidden() -> Unsupported:
 def _read_png(data: bytes) -> _Header:
     file = io.BytesIO(data)
     width, height = struct.unpack(">II", data[16:24].ljust(8, b"\0"))
-    _require_size(width, height)
     budget, frames, pixels = MAX_TEXT_BYTES, 1, False
     try:
         for chunk in png.walk(file, keep=lambda kind, length: kind in _PNG_READ):
@@ -264,7 +263,6 @@ def _read_jpeg(data: bytes) -> _Header:
             raise _damaged()
         if marker in _FRAMES:
             height, width = struct.unpack(">HH", data[at + 3 : at + 7].ljust(4, b"\0"))
-            _require_size(width, height)
         elif marker == _SCAN and not width:
             raise _damaged()
         elif 0xE0 <= marker <= 0xEF or marker == 0xFE:

@@ -6,11 +6,11 @@ import signal
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 CALLS = ("open", "write", "fsync", "replace", "unlink", "mkdir")
-STATEMENTS = ("BEGIN", "COMMIT", "INSERT", "UPDATE", "DELETE")
+STATEMENTS = ("BEGIN", "COMMIT", "ROLLBACK", "INSERT", "UPDATE", "DELETE")
 
 
 @dataclass
@@ -22,13 +22,16 @@ class Faults:
     lasting: bool = False
     kill: bool = False
     touches: int = 0
+    names: list[str] = field(default_factory=list)
+    """What was touched, in order."""
 
     @property
     def fired(self) -> bool:
         return self.touches >= self.at
 
-    def touch(self, wrong: Callable[[], Exception]) -> None:
+    def touch(self, name: str, wrong: Callable[[], Exception]) -> None:
         self.touches += 1
+        self.names.append(name)
         if self.touches == self.at or (self.lasting and self.touches > self.at):
             if self.kill:
                 os.kill(os.getpid(), signal.SIGKILL)
@@ -42,7 +45,7 @@ def injected(faults: Faults) -> Iterator[None]:
 
     def wrapped(name: str) -> Callable[..., Any]:
         def call(*args: Any, **kwargs: Any) -> Any:
-            faults.touch(lambda: OSError(faults.error, os.strerror(faults.error)))
+            faults.touch(name, lambda: OSError(faults.error, os.strerror(faults.error)))
             return real[name](*args, **kwargs)
 
         return call
@@ -73,7 +76,7 @@ class Watched(sqlite3.Connection):
 
     def _touch(self, sql: str) -> None:
         if Watched.faults is not None and sql.startswith(STATEMENTS):
-            Watched.faults.touch(_full)
+            Watched.faults.touch(sql.split()[0], _full)
 
 
 def _full() -> Exception:

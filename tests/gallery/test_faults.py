@@ -73,6 +73,18 @@ def test_whichever_touch_of_a_save_fails_there_is_a_whole_picture_or_none(
     pytest.fail("a save touches the disk endlessly")
 
 
+def test_a_save_is_flushed_step_by_step_before_its_row_is_written(data_dir: Path) -> None:
+    with watched_databases():
+        gallery = Gallery(data_dir)
+    painted(gallery)
+    faults = Faults(at=0)
+    with injected(faults):
+        painted(gallery)
+    gallery.close()
+    file = ["open", "write", "fsync", "replace", "open", "fsync"]  # the second open: the folder
+    assert faults.names == [*file, "BEGIN", "INSERT", "COMMIT"]
+
+
 def test_whichever_touch_of_emptying_the_trash_fails_nothing_comes_back(tmp_path: Path) -> None:
     for at in range(1, MOST_TOUCHES):
         data_dir = tmp_path / str(at)
@@ -91,6 +103,7 @@ def test_whichever_touch_of_emptying_the_trash_fails_nothing_comes_back(tmp_path
         assert [record.id for record in listed(gallery)] == [kept.id]
         left = {record.file for record in listed(gallery, trashed=True)}
         assert files(data_dir) == {kept.file} | left
+        assert gallery._db.read("SELECT COUNT(*) FROM pictures")[0][0] == len(files(data_dir))
         gallery.empty_trash("local")
         assert_matching(gallery, data_dir)
         gallery.close()

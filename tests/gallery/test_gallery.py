@@ -175,6 +175,7 @@ def test_senseless_queries_are_refused(gallery: Gallery, query: dict[str, object
         ("(masterpiece:1.3), [blur]", "(masterpiece:1.3)"),
         ("AND then OR not NOT", "AND OR NOT"),
         ('say "hi" twice', '"hi"'),
+        ('a 5"x7" print', '5"x7"'),
         ("שלום עולם", "עול"),
         ("ﬁne print", "fine"),
     ],
@@ -193,7 +194,7 @@ def test_searching_finds_nothing_else(gallery: Gallery, keep: Keep, text: str) -
 
 
 @SHARED
-@given(text=st.text(max_size=200))
+@given(text=st.text(max_size=200) | st.text(alphabet="\"*()^:{}+-' ANDORNEARfox", max_size=40))
 def test_no_text_breaks_the_search(gallery: Gallery, text: str) -> None:
     gallery.records("local", Query(text=text))
 

@@ -175,6 +175,7 @@ def test_whichever_touch_of_an_upload_fails_it_is_there_or_not(
         if ref is None:
             with pytest.raises(NotFound):
                 inputs.file("local", digest)
+            assert lasting or len(stored(data_dir)) == 1
         assert inputs.add("local", upload()) == digest
         assert inputs.file("local", digest).read_bytes() == upload()
         inputs.close()
