@@ -183,7 +183,7 @@ class Guard:
         if reply.started:
             return
         told: Response
-        if visit.wants_page and not visit.path.startswith("/api"):
+        if visit.wants_page:
             told = pages.trouble(error)
         else:
             told = answer(error)

@@ -44,7 +44,8 @@ class Visit:
     @property
     def wants_page(self) -> bool:
         """True for a browser going to a page, as opposed to a script or a picture in one."""
-        if not self.reads and self.headers.get("sec-fetch-mode") != "navigate":
+        for_scripts = not self.reads or self.path.startswith(("/api/", "/gradio_api/"))
+        if for_scripts and self.headers.get("sec-fetch-mode") != "navigate":
             return False
         if self.headers.get("sec-fetch-dest", "document") != "document":
             return False

@@ -19,7 +19,7 @@ def app(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A composed studio whose engine never starts: jobs stay queued."""
     folder = tmp_path_factory.mktemp("studio")
     app = compose(
-        Settings(data_dir=folder, checkpoint_dirs=(checkpoints,), device="cpu", max_waiting=8)
+        Settings(data_dir=folder, checkpoint_dirs=(checkpoints,), device="cpu", max_waiting=4)
     )
     yield app
     app.close()
