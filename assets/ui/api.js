@@ -1,0 +1,73 @@
+/** Every address that the page asks, in one place. */
+
+export class ApiError extends Error {
+  /** @param {number} status @param {string} message @param {string} hint */
+  constructor(status, message, hint) {
+    super(message);
+    this.status = status;
+    this.hint = hint;
+  }
+}
+
+/** @param {string} method @param {string} path @param {any} [body] a Blob is sent as it is, anything else as JSON */
+async function ask(method, path, body) {
+  const raw = body instanceof Blob;
+  let answer;
+  try {
+    answer = await fetch(path, {
+      method,
+      headers: body === undefined ? {} : { "Content-Type": raw ? body.type || "application/octet-stream" : "application/json" },
+      body: body === undefined ? undefined : raw ? body : JSON.stringify(body),
+    });
+  } catch {
+    throw new ApiError(0, "The studio does not answer.", "See whether it is still running.");
+  }
+  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  const error = await answer.json().then((data) => data.error, () => null);
+  throw new ApiError(answer.status, error?.message ?? `The studio answered ${answer.status}.`, error?.hint ?? "Try again.");
+}
+
+/** @param {Record<string, any>} query */
+function search(query) {
+  const given = Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return given.length ? `?${new URLSearchParams(given.map(([key, value]) => [key, String(value)]))}` : "";
+}
+
+/** @type {Promise<any>|null} */
+let choices = null;
+
+export const api = {
+  live: () => ask("GET", "/api/live"),
+  stream: "/api/stream",
+  choices: () => (choices ??= ask("GET", "/api/choices").catch((error) => ((choices = null), Promise.reject(error)))),
+  /** @param {string} text @param {string|null} checkpoint */
+  tokens: (text, checkpoint) => ask("POST", "/api/tokens", { text, checkpoint }),
+  /** @param {Blob} file */
+  settings: (file) => ask("POST", "/api/settings-from-picture", file),
+  /** @param {string} id */
+  cancel: (id) => ask("DELETE", `/api/jobs/${id}`),
+  /** @param {string} id @param {string|null} before */
+  move: (id, before) => ask("POST", `/api/jobs/${id}/move`, { before }),
+  /** @param {string} id */
+  rerun: (id) => ask("POST", `/api/jobs/${id}/rerun`),
+  /** @param {Record<string, any>} query */
+  images: (query) => ask("GET", `/api/images${search(query)}`),
+  /** @param {string} id */
+  image: (id) => ask("GET", `/api/images/${id}`),
+  /** @param {string} id @param {boolean} starred */
+  star: (id, starred) => ask("PATCH", `/api/images/${id}`, { starred }),
+  /** @param {string[]} ids */
+  trash: (ids) => ask("POST", "/api/images/trash", { ids }),
+  /** @param {string[]} ids */
+  restore: (ids) => ask("POST", "/api/images/restore", { ids }),
+  emptyTrash: () => ask("DELETE", "/api/trash"),
+};
+
+export const url = {
+  /** @param {string} id @param {number} version */
+  preview: (id, version) => `/api/jobs/${id}/preview?v=${version}`,
+  /** @param {string} id */
+  file: (id) => `/api/images/${id}/file`,
+  /** @param {string} id */
+  thumb: (id) => `/api/images/${id}/thumb`,
+};

@@ -1,0 +1,33 @@
+/** The top of the page: the name, how the studio is, light or dark. */
+
+import { h, icon, say } from "./dom.js";
+import { themeButton } from "./theme.js";
+
+/** @param {HTMLElement} root */
+export function bar(root) {
+  const words = h("span", { class: "po-status-words" });
+  const status = h("span", { class: "po-status", role: "status", "data-state": "ready" }, h("i", { "aria-hidden": "true" }), words);
+  root.append(
+    h("header", { class: "po-bar" }, h("h1", { class: "po-name" }, icon("mark"), h("span", {}, "Pochade")), status, themeButton()),
+  );
+
+  /** @param {string} state @param {string} text @param {string} [title] */
+  function set(state, text, title = "") {
+    status.dataset.state = state;
+    status.title = title;
+    say(words, text);
+  }
+
+  return {
+    /** @param {import("./live.js").Snapshot} snapshot */
+    show(snapshot) {
+      const { engine } = snapshot;
+      if (snapshot.warm) set("ready", "Ready", engine.device ? `Painting on ${engine.device}` : "");
+      else if (engine.state === "down") set("down", "Engine stopped", engine.reason);
+      else set("warming", "Warming up", "Jobs may be queued already");
+    },
+    lost() {
+      set("down", "Reconnecting …", "The studio does not answer at the moment");
+    },
+  };
+}

@@ -1,0 +1,44 @@
+/** How a picture's settings get into the form, which is Gradio's: a hidden text box and a button. */
+
+import { tell } from "./bus.js";
+import { h } from "./dom.js";
+
+/** @param {Record<string, any>} message see `understood` in studio/ui/shell.py */
+export function send(message) {
+  const box = /** @type {HTMLTextAreaElement} */ (document.querySelector("#bridge-message textarea"));
+  const button = /** @type {HTMLElement} */ (document.querySelector("#bridge-send"));
+  const set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value")?.set;
+  set?.call(box, JSON.stringify(message));
+  box.dispatchEvent(new Event("input", { bubbles: true }));
+  // Gradio takes the text over in its next tick
+  setTimeout(() => button.click(), 30);
+  tell("form");
+}
+
+/** @typedef {{id: string, label: string, task: string|null, takesPicture: boolean}} TabInfo */
+
+/** @returns {TabInfo[]} */
+export function tabs() {
+  const about = document.querySelector("#po-about");
+  return JSON.parse(about instanceof HTMLElement ? about.dataset.tabs ?? "[]" : "[]");
+}
+
+/** @param {string} id */
+export function open(id) {
+  document.getElementById(`tab-${id}-button`)?.click();
+}
+
+/** A menu of the tabs that can start from a picture; null while there is none. */
+export function sendMenu(/** @type {() => string} */ imageId, /** @type {() => void} */ done) {
+  const ways = tabs().filter((tab) => tab.takesPicture);
+  if (!ways.length) return null;
+  const menu = /** @type {HTMLSelectElement} */ (
+    h("select", { class: "po-select", "aria-label": "Send to" }, h("option", { value: "" }, "Send to …"), ...ways.map((tab) => h("option", { value: tab.id }, tab.label)))
+  );
+  menu.addEventListener("change", () => {
+    if (menu.value) send({ do: "send", image: imageId(), tab: menu.value });
+    menu.value = "";
+    done();
+  });
+  return menu;
+}

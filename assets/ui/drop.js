@@ -1,0 +1,108 @@
+/** A picture given to the prompt: its settings go into the form, and what cannot is said. */
+
+import { api } from "./api.js";
+import { send } from "./bridge.js";
+import { button, h, icon } from "./dom.js";
+import { complain } from "./toasts.js";
+
+const TYPES = ["image/png", "image/jpeg", "image/webp"];
+
+/** @param {HTMLElement} tools where the button goes */
+export function drop(tools) {
+  const report = /** @type {HTMLElement} */ (document.getElementById("po-recovered"));
+  const input = /** @type {HTMLInputElement} */ (h("input", { type: "file", accept: TYPES.join(","), class: "po-sr", id: "po-file", tabindex: "-1", "aria-hidden": "true" }));
+  input.addEventListener("change", () => {
+    if (input.files?.[0]) read(input.files[0], report);
+    input.value = "";
+  });
+  tools.append(
+    button("Settings from a picture", "picture", () => input.click(), { class: "po-link", title: "Choose, drop or paste a PNG, JPEG or WebP made by this or another studio" }),
+    input,
+  );
+  report.setAttribute("role", "status");
+  const zone = /** @type {HTMLElement} */ (document.querySelector(".words"));
+  let depth = 0;
+  const mark = () => zone.classList.toggle("po-over", depth > 0);
+  zone.addEventListener("dragenter", (event) => {
+    if (carries(event.dataTransfer)) (depth += 1), mark();
+  });
+  zone.addEventListener("dragleave", (event) => {
+    if (carries(event.dataTransfer)) (depth = Math.max(0, depth - 1)), mark();
+  });
+  // a file dropped beside the prompt must not make the browser leave the page
+  document.addEventListener("dragover", (event) => carries(event.dataTransfer) && event.preventDefault());
+  document.addEventListener(
+    "drop",
+    (event) => {
+      if (!carries(event.dataTransfer)) return;
+      event.preventDefault();
+      depth = 0;
+      mark();
+      const file = event.dataTransfer?.files[0];
+      if (file && zone.contains(/** @type {Node} */ (event.target))) {
+        event.stopPropagation();
+        read(file, report);
+      }
+    },
+    true,
+  );
+  zone.addEventListener("paste", (event) => {
+    const file = event.clipboardData?.files[0];
+    if (!file) return;
+    event.preventDefault();
+    read(file, report);
+  });
+}
+
+/** @param {DataTransfer|null} data */
+function carries(data) {
+  return Boolean(data?.types.includes("Files"));
+}
+
+/** @param {File} file @param {HTMLElement} report */
+async function read(file, report) {
+  report.replaceChildren(h("p", { class: "po-notice" }, `Reading ${file.name} …`));
+  try {
+    const [found, choices] = await Promise.all([api.settings(file), api.choices()]);
+    const settings = found.request ?? { ...found.fields, prompt: found.prompt, negative_prompt: found.negative_prompt };
+    send({ do: "fill", settings });
+    tellOutcome(report, found.source, settings, [...found.notes, ...missing(settings, choices)]);
+  } catch (error) {
+    const { message, hint } = /** @type {any} */ (error);
+    if (!hint) return report.replaceChildren(), complain(error);
+    notice(report, "bad", h("b", {}, message), h("p", {}, hint));
+  }
+}
+
+/** @param {Record<string, any>} settings @param {Record<string, any>} choices */
+function missing(settings, choices) {
+  const here = choices.checkpoints.some((/** @type {any} */ row) => row.id === settings.checkpoint && !row.problem);
+  return settings.checkpoint && !here ? [`The checkpoint '${settings.checkpoint}' is not here; the form keeps its own.`] : [];
+}
+
+/** @param {HTMLElement} report @param {string} source @param {Record<string, any>} settings @param {string[]} lost */
+function tellOutcome(report, source, settings, lost) {
+  const names = Object.entries(settings).filter(([, value]) => value !== null && value !== "").map(([name]) => name.replaceAll("_", " "));
+  const unique = [...new Set(lost)];
+  notice(
+    report,
+    unique.length ? "partly" : "good",
+    h("b", {}, `Settings of a picture by ${source}`),
+    h("p", {}, `In the form: ${names.join(", ")}.`),
+    unique.length ? h("p", {}, "Not taken over:") : "",
+    unique.length ? h("ul", {}, ...unique.map((note) => h("li", {}, note))) : "",
+  );
+}
+
+/** @param {HTMLElement} report @param {string} kind @param {...(Node|string)} words */
+function notice(report, kind, ...words) {
+  report.replaceChildren(
+    h(
+      "div",
+      { class: "po-notice", "data-kind": kind },
+      icon(kind === "good" ? "check" : "info"),
+      h("div", { class: "po-notice-words" }, ...words),
+      button("Dismiss", "close", () => report.replaceChildren(), { quiet: true }),
+    ),
+  );
+}

@@ -1,0 +1,168 @@
+/** The picture that is being made, and the ones that just were. */
+
+import { api, url } from "./api.js";
+import { tell } from "./bus.js";
+import { button, h, icon, keyed, say, swap } from "./dom.js";
+import { duration, plural, size } from "./format.js";
+import { complain } from "./toasts.js";
+import { view } from "./viewer.js";
+
+/** @typedef {import("./live.js").Job} Job */
+/** @typedef {import("./live.js").Snapshot} Snapshot */
+
+const FULL_SIZE_UP_TO = 4;
+const ENDINGS = /** @type {Record<string, string>} */ ({
+  cancelled: "Stopped before the first picture was done.",
+  interrupted: "The studio was closed while this was being painted.",
+  failed: "This did not work.",
+});
+
+/** @param {HTMLElement} root */
+export function panel(root) {
+  const empty = h(
+    "div",
+    { class: "po-empty" },
+    icon("easel"),
+    h("p", {}, "Your picture forms here."),
+    h("p", { class: "po-soft" }, "Say what you would like to see, then press Generate or Ctrl + Enter."),
+  );
+  const grid = h("ul", { class: "po-pictures", "aria-label": "Pictures of this job" });
+  const trouble = h("div", { class: "po-trouble", hidden: true });
+  const fill = h("div", { class: "po-fill" });
+  const meter = h("div", { class: "po-meter", role: "progressbar", "aria-label": "Progress", "aria-valuemin": 0, "aria-valuemax": 100 }, fill);
+  const words = h("p", { class: "po-words" });
+  const announce = h("p", { class: "po-sr", role: "status", "aria-live": "polite", id: "po-announce" });
+  /** @type {Job|null} */
+  let shown = null;
+  const stop = button("Stop", "stop", () => {
+    if (!shown) return;
+    stop.setAttribute("disabled", "");
+    say(words, "Stopping at the next step …");
+    api.cancel(shown.id).catch(complain);
+  }, { id: "po-stop", class: "po-button po-stop" });
+  const foot = h("div", { class: "po-foot" }, meter, h("div", { class: "po-foot-row" }, words, stop));
+  root.append(h("section", { class: "po-panel", "aria-label": "Result" }, h("div", { class: "po-canvas" }, empty, grid, trouble), foot, announce));
+
+  let lastSaid = "";
+  let lastId = "";
+  let stopping = "";
+
+  /** @param {Snapshot} snapshot */
+  function show(snapshot) {
+    const job = snapshot.jobs[0] ?? snapshot.recent[0] ?? null;
+    shown = job;
+    root.dataset.state = job?.state ?? "empty";
+    empty.hidden = job !== null;
+    foot.hidden = job === null;
+    if (!job) return grid.replaceChildren();
+    if (job.id !== lastId) {
+      lastId = job.id;
+      stop.removeAttribute("disabled");
+      stopping = "";
+    }
+    pictures(job);
+    ending(job);
+    progress(job, snapshot);
+  }
+
+  /** @param {Job} job */
+  function pictures(job) {
+    const active = job.state === "running" || job.state === "queued";
+    const done = new Map(job.images.map((image) => [image.index, image]));
+    const count = active ? job.request.count ?? 1 : job.images.length;
+    const rows = Array.from({ length: count }, (_, place) => (active ? place : job.images[place].index));
+    const ratio = (job.request.width ?? 1) / (job.request.height ?? 1);
+    const columns = count < 2 ? 1 : count < 5 ? 2 : count < 10 ? 3 : 4;
+    grid.hidden = !count;
+    grid.style.setProperty("--ratio", String(ratio));
+    grid.style.setProperty("--columns", String(columns));
+    grid.style.setProperty("--rows", String(Math.ceil(count / columns)));
+    grid.style.setProperty("--natural", `${job.request.width ?? 512}px`);
+    keyed(
+      grid,
+      rows,
+      (index) => `${job.id}:${index}`,
+      () => {
+        const image = h("img", { alt: "", draggable: "false" });
+        return h("li", { class: "po-tile" }, h("button", { type: "button", disabled: true }, image));
+      },
+      (node, index) => {
+        const image = /** @type {HTMLImageElement} */ (node.querySelector("img"));
+        const opener = /** @type {HTMLButtonElement} */ (node.querySelector("button"));
+        const ready = done.get(index);
+        const forming = !ready && job.progress?.picture === index;
+        node.dataset.state = ready ? "done" : forming ? "forming" : "waiting";
+        opener.disabled = !ready;
+        opener.setAttribute("aria-label", ready ? `Picture ${index + 1}: open full screen` : forming ? `Picture ${index + 1} is forming` : `Picture ${index + 1} waits`);
+        opener.onclick = ready ? () => view(job.images.map((one) => one.id), ready.id) : null;
+        if (ready) swap(image, count > FULL_SIZE_UP_TO ? url.thumb(ready.id) : url.file(ready.id));
+        else if (forming && job.preview) swap(image, url.preview(job.id, job.preview));
+      },
+    );
+  }
+
+  /** @param {Job} job */
+  function ending(job) {
+    const sad = job.state in ENDINGS && !job.images.length;
+    trouble.hidden = !sad;
+    if (!sad || trouble.dataset.job === job.id) return;
+    trouble.dataset.job = job.id;
+    trouble.replaceChildren(
+      h("p", {}, job.error?.message ?? ENDINGS[job.state]),
+      h("p", { class: "po-soft" }, job.error?.hint ?? ""),
+      button("Run again", "again", () => api.rerun(job.id).then(() => tell("asked"), complain)),
+    );
+  }
+
+  /** @param {Job} job @param {Snapshot} snapshot */
+  function progress(job, snapshot) {
+    const running = job.state === "running";
+    const active = running || job.state === "queued";
+    const now = job.progress;
+    const share = now && running ? (now.picture + now.step / now.steps) / now.pictures : 0;
+    const percent = Math.floor(100 * share);
+    meter.hidden = !active;
+    meter.classList.toggle("po-unsure", active && !now);
+    if (now) meter.setAttribute("aria-valuenow", String(percent));
+    else meter.removeAttribute("aria-valuenow");
+    fill.style.transform = `scaleX(${share})`;
+    const held = document.activeElement === stop;
+    stop.hidden = !active;
+    if (held && stop.hidden) document.querySelector("#prompt textarea")?.focus();
+    if (stop.hasAttribute("disabled") && active) stopping = job.id;
+    if (stopping !== job.id) say(words, sentence(job, snapshot));
+    else if (!active) say(words, sentence(job, snapshot));
+    speak(job, active, percent);
+  }
+
+  /** Told to screen readers: the start, each quarter, the end. Not every step. */
+  function speak(/** @type {Job} */ job, /** @type {boolean} */ active, /** @type {number} */ percent) {
+    const text = active
+      ? job.state === "queued" ? "Waiting" : percent < 25 ? "Painting" : `${Math.floor(percent / 25) * 25} per cent done`
+      : job.state === "finished" ? `Done: ${plural(job.images.length, "picture")}` : `Job ${job.state}`;
+    if (`${job.id}${text}` === lastSaid) return;
+    lastSaid = `${job.id}${text}`;
+    say(announce, text);
+  }
+
+  return { show };
+}
+
+/** @param {Job} job @param {Snapshot} snapshot */
+function sentence(job, snapshot) {
+  const now = job.progress;
+  if (job.state === "queued") {
+    if (!snapshot.warm) return "Waiting for the engine to warm up …";
+    return snapshot.ahead ? `Waiting: ${plural(snapshot.ahead, "job")} of others first` : "About to begin …";
+  }
+  if (job.state === "running") {
+    if (!now) return job.loading ? `Loading ${job.loading} …` : "Getting ready …";
+    const which = now.pictures > 1 ? `Picture ${now.picture + 1} of ${now.pictures} · ` : "";
+    const left = now.seconds_left === null ? "" : ` · ${duration(now.seconds_left)} left`;
+    return `${which}Step ${now.step} of ${now.steps}${left}`;
+  }
+  const took = job.started && job.ended ? ` · ${duration(job.ended - job.started)}` : "";
+  const made = job.images.length ? `${plural(job.images.length, "picture")} · ` : "";
+  const seed = job.request.seed === undefined ? "" : ` · seed ${job.request.seed}`;
+  return `${made}${size(job.request)}${seed}${took}${job.state === "finished" ? "" : ` · ${job.state}`}`;
+}

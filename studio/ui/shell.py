@@ -1,0 +1,215 @@
+"""The page: a bar, a tab for each entry of the drawer, and the wires that every form has."""
+
+import html
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from fastapi import FastAPI
+
+from studio.core.errors import InvalidRequest, NotFound
+from studio.discovery import open_drawer
+from studio.paths import ASSETS
+from studio.service import Studio, record_json
+from studio.ui.errors import note, told
+from studio.ui.form import Form, Updates
+from studio.ui.owner import owner_of
+from studio.ui.tabs._tab import Context, Tab
+from studio.ui.theme import theme
+from studio.ui.widgets.mounts import mount as place
+from studio.ui.widgets.sampling import possible
+
+MOST_BRIDGE_CHARS = 64 * 1024
+MOST_SESSIONS = 500
+"""Gradio keeps some 60 KB for each; nothing of ours is in there, so old ones may go."""
+
+_QUIET: dict[str, Any] = {
+    "queue": False,
+    "show_progress": "hidden",
+    "api_visibility": "private",
+}
+
+HEAD = """
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<link rel="icon" type="image/svg+xml" href="/assets/ui/icons/favicon.svg">
+<link rel="stylesheet" href="/assets/ui/studio.css">
+<script type="module" src="/assets/ui/main.js"></script>
+"""
+
+
+def mount(app: FastAPI, studio: Studio) -> FastAPI:
+    """Puts the page at `/` of `app`, whose own routes must be there already: they win."""
+    page = build(studio)
+    page.state_session_capacity = MOST_SESSIONS
+    return gr.mount_gradio_app(
+        app,
+        page,
+        path="/",
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        mcp_server=False,
+        show_error=False,
+        ssr_mode=False,
+        pwa=False,
+        allowed_paths=[],
+        max_file_size="1mb",
+        favicon_path=str(ASSETS / "ui" / "icons" / "favicon.png"),
+        theme=theme(),
+        head=HEAD,
+    )
+
+
+def tabs_in_order() -> tuple[Tab, ...]:
+    return tuple(
+        sorted(open_drawer("studio.ui.tabs", Tab).values(), key=lambda tab: (tab.place, tab.id))
+    )
+
+
+def build(studio: Studio) -> gr.Blocks:
+    """The whole page, with a form and its wires for each tab."""
+    context = Context(studio=studio)
+    entries = tabs_in_order()
+    forms: dict[str, Form] = {}
+    with gr.Blocks(title="Pochade", analytics_enabled=False, fill_width=True) as page:
+        place("bar")
+        gr.HTML(about(entries), elem_classes="mount", visible="hidden")
+        with gr.Tabs(elem_id="tabs") as tabs:
+            for tab in entries:
+                with gr.Tab(tab.label, id=tab.id, elem_id=f"tab-{tab.id}", render_children=True):
+                    form = tab.build(context)
+                if form is not None:
+                    forms[tab.id] = form
+        for tab in entries:
+            if tab.id in forms:
+                _wire(page, studio, tab, forms[tab.id])
+        _bridge(studio, {tab.id: tab for tab in entries}, forms, tabs)
+    return page
+
+
+def about(entries: tuple[Tab, ...]) -> str:
+    """What the modules in assets/ui need to know of the tabs, in an attribute of an element."""
+    rows = [
+        {
+            "id": tab.id,
+            "label": tab.label,
+            "task": tab.task,
+            "takesPicture": tab.from_picture is not None,
+        }
+        for tab in entries
+    ]
+    return f'<div id="po-about" data-tabs="{html.escape(json.dumps(rows))}"></div>'
+
+
+def _wire(page: gr.Blocks, studio: Studio, tab: Tab, form: Form) -> None:
+    """Submitting, and the draft: the form as it stands outlives page and server."""
+
+    @told
+    def submit(data: dict[Any, Any], request: gr.Request) -> None:
+        job = studio.submit(owner_of(request), tab.task or "", tab.to_request(form.read(data)))
+        for sentence in job.notes:
+            note(sentence)
+
+    @told
+    def restore(request: gr.Request) -> Updates:
+        choices = studio.choices()
+        draft = possible(studio.draft(owner_of(request), tab.id), choices)
+        return form.write({**form.defaults(choices), **draft}, choices)
+
+    @told
+    def keep(data: dict[Any, Any], request: gr.Request) -> None:
+        studio.save_draft(owner_of(request), tab.id, form.read(data))
+
+    form.generate.click(
+        submit,
+        form.inputs,
+        None,
+        api_name=f"submit_{tab.id}",
+        concurrency_limit=None,
+        trigger_mode="multiple",
+        show_progress="hidden",
+        api_visibility="private",
+    )
+    page.load(restore, None, form.outputs, api_name=f"restore_{tab.id}", **_QUIET).then(
+        None, None, None, js=f"() => window.pochade?.restored('{tab.id}')"
+    )
+    gr.on(
+        [widget.change for widget in form.widgets.values()],  # type: ignore[attr-defined]
+        keep,
+        form.inputs,
+        None,
+        api_name=f"keep_{tab.id}",
+        trigger_mode="always_last",
+        **_QUIET,
+    )
+
+
+def _bridge(
+    studio: Studio, tabs: Mapping[str, Tab], forms: Mapping[str, Form], bar: gr.Tabs
+) -> None:
+    """A message from the page's modules: put these settings, or this picture, into a form."""
+    message = gr.Textbox(visible="hidden", elem_id="bridge-message", label="Message")
+    button = gr.Button(visible="hidden", elem_id="bridge-send")
+
+    @told
+    def receive(text: str, request: gr.Request) -> Updates:
+        tab, values = understood(studio, tabs, forms, owner_of(request), text)
+        choices = studio.choices()
+        return {bar: gr.Tabs(selected=tab.id), **forms[tab.id].write(possible(values, choices), choices)}
+
+    button.click(
+        receive,
+        message,
+        {bar, *(block for form in forms.values() for block in form.outputs)},
+        api_name="bridge",
+        **_QUIET,
+    )
+
+
+def understood(
+    studio: Studio,
+    tabs: Mapping[str, Tab],
+    forms: Mapping[str, Form],
+    owner: str,
+    text: str,
+) -> tuple[Tab, dict[str, Any]]:
+    """The tab and the form values that a bridge message stands for.
+
+    A message is {"do": "reuse", "image": id}, {"do": "send", "image": id, "tab": id} or
+    {"do": "fill", "settings": fields}. Raises `InvalidRequest`, or `NotFound` for a picture that
+    is not this owner's.
+    """
+    try:
+        message = json.loads(text[:MOST_BRIDGE_CHARS])
+        action = message["do"]
+        if action == "fill":
+            return _form_tab(tabs, forms, None), _filled(tabs, forms, message["settings"])
+        record = record_json(studio.record(owner, str(message["image"])))
+        if action == "reuse":
+            tab = _form_tab(tabs, forms, record["task"])
+            return tab, tab.from_record(record)
+        tab = tabs[message["tab"]]
+        if action == "send" and tab.from_picture is not None and tab.id in forms:
+            return tab, tab.from_picture(record)
+    except (KeyError, TypeError, AttributeError, ValueError):
+        pass
+    raise InvalidRequest("The page sent something that it should not.", "Reload it and try again.")
+
+
+def _filled(
+    tabs: Mapping[str, Tab], forms: Mapping[str, Form], settings: Mapping[str, Any]
+) -> dict[str, Any]:
+    return _form_tab(tabs, forms, None).from_settings(settings)
+
+
+def _form_tab(tabs: Mapping[str, Tab], forms: Mapping[str, Form], task: str | None) -> Tab:
+    """The tab whose form asks for `task`, else the first one with a form."""
+    offered = [tab for tab in tabs.values() if tab.id in forms]
+    for tab in offered:
+        if tab.task == task:
+            return tab
+    if offered:
+        return offered[0]
+    raise NotFound("There is no form here to put settings into.", "Reload the page.")

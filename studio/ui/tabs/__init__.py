@@ -1,0 +1,1 @@
+"""What the page offers, a file each."""

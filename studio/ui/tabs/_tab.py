@@ -1,0 +1,42 @@
+"""The contract of a tab."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from studio.service import Studio
+from studio.ui.form import Form, Values
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Context:
+    """What a tab may use while it is built."""
+
+    studio: Studio
+
+
+def _empty(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Tab:
+    """An entry of the drawer `ui/tabs/`."""
+
+    id: str
+    label: str
+    place: int
+    """Order in the bar, from the left."""
+    build: Callable[[Context], Form | None]
+    """Draws the tab; runs once, inside the page being built. None if there is nothing to submit."""
+    task: str | None = None
+    """Id of the task that its form asks for."""
+    to_request: Callable[[Values], dict[str, Any]] = _empty
+    """Form values → fields of the task's request. Pure. Raises `InvalidRequest`."""
+    from_record: Callable[[Mapping[str, Any]], dict[str, Any]] = _empty
+    """A picture's record as JSON → form values that make it again. Pure."""
+    from_settings: Callable[[Mapping[str, Any]], dict[str, Any]] = _empty
+    """Request fields of doubtful origin → form values; what does not fit is left out. Pure."""
+    from_picture: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
+    """A picture's record → form values that start from that picture. With it, the tab is offered
+    under "Send to …"."""

@@ -1,0 +1,202 @@
+"""The controls of everything that is painted step by step, and what their values mean."""
+
+import html
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from studio.core.errors import InvalidRequest
+from studio.core.requests import MAX_PROMPT_CHARS, MAX_SEED
+from studio.ui.form import Choices, Updates, Values
+from studio.ui.widgets import size
+
+RANDOM, FIXED = "Random", "Fixed"
+
+SETTINGS = (
+    "checkpoint",
+    "width",
+    "height",
+    "steps",
+    "guidance",
+    "sampler",
+    "count",
+    "clip_skip",
+)
+"""Values that go into a request as they are."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Readouts:
+    """Components that show what follows from the values."""
+
+    shape: gr.Radio
+    scale: gr.Radio
+    pixels: gr.HTML
+    problems: gr.HTML
+
+
+def defaults(choices: Choices) -> dict[str, Any]:
+    return {
+        "prompt": "",
+        "negative_prompt": "",
+        "seed_mode": RANDOM,
+        "seed": "",
+        "count": 1,
+        "clip_skip": 1,
+        **native(choices, None),
+    }
+
+
+def native(choices: Choices, checkpoint_id: str | None) -> dict[str, Any]:
+    """The values that a checkpoint paints best with."""
+    found = checkpoint(choices, checkpoint_id)
+    if found is None:
+        return {"checkpoint": None, "width": 512, "height": 512, "steps": 20, "guidance": 7.0}
+    return {
+        "checkpoint": found["id"],
+        "width": found["native_px"],
+        "height": found["native_px"],
+        "steps": found["defaults"]["steps"],
+        "guidance": found["defaults"]["guidance"],
+        "sampler": found["defaults"]["sampler"],
+    }
+
+
+def checkpoint(choices: Choices, checkpoint_id: str | None) -> Mapping[str, Any] | None:
+    """The usable checkpoint of that id, else the default one, else None."""
+    usable = {found["id"]: found for found in choices["checkpoints"] if not found["problem"]}
+    return usable.get(checkpoint_id or "") or usable.get(choices["default_checkpoint"] or "")
+
+
+def to_fields(values: Values) -> dict[str, Any]:
+    """Request fields of these values; what is empty is left to the studio.
+
+    Raises `InvalidRequest` for a fixed seed that is not a whole number.
+    """
+    fields = {name: values[name] for name in SETTINGS if values.get(name) not in (None, "")}
+    fields["prompt"] = values.get("prompt") or ""
+    fields["negative_prompt"] = values.get("negative_prompt") or ""
+    if values.get("seed_mode") == FIXED:
+        fields["seed"] = whole_seed(values.get("seed"))
+    return fields
+
+
+def whole_seed(text: object) -> int:
+    # a text box, because a number in a browser is exact only up to 2^53
+    try:
+        return int(str(text).strip())
+    except ValueError:
+        raise InvalidRequest(
+            "The fixed seed is not a whole number.",
+            f"Type one from 0 to {MAX_SEED}, or choose Random.",
+            field="seed",
+        ) from None
+
+
+def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Values that paint this one picture again."""
+    return {
+        **from_settings(record["request"]),
+        "seed_mode": FIXED,
+        "seed": str(record["seed"]),
+        "count": 1,
+    }
+
+
+def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Values from request fields that may come from anywhere; what does not fit is left out."""
+    values: dict[str, Any] = {}
+    for name in ("prompt", "negative_prompt"):
+        if isinstance(text := fields.get(name), str):
+            values[name] = text[:MAX_PROMPT_CHARS]
+    for name in ("checkpoint", "sampler"):
+        if isinstance(found := fields.get(name), str):
+            values[name] = found
+    for name in ("width", "height", "steps", "count", "clip_skip"):
+        if _is_number(found := fields.get(name)):
+            values[name] = int(found)
+    if _is_number(found := fields.get("guidance")):
+        values["guidance"] = float(found)
+    if _is_number(seed := fields.get("seed")) and 0 <= seed <= MAX_SEED:
+        values |= {"seed_mode": FIXED, "seed": str(int(seed))}
+    return values
+
+
+def possible(values: Values, choices: Choices) -> dict[str, Any]:
+    """The values without names of checkpoints and samplers that are not here, and within the
+    controls' bounds."""
+    kept = dict(values)
+    known = {
+        "checkpoint": {found["id"] for found in choices["checkpoints"] if not found["problem"]},
+        "sampler": {found["id"] for found in choices["samplers"]},
+    }
+    for name, ids in known.items():
+        if kept.get(name) not in ids:
+            kept.pop(name, None)
+    for name, (low, high) in BOUNDS.items():
+        if _is_number(found := kept.get(name)):
+            kept[name] = min(high, max(low, found))
+    return kept
+
+
+BOUNDS = {
+    "width": (64, 2048),
+    "height": (64, 2048),
+    "steps": (1, 150),
+    "guidance": (0, 30),
+    "count": (1, 32),
+    "clip_skip": (1, 12),
+}
+"""What the controls reach; the request itself is checked where it is submitted."""
+
+
+def dress(widgets: Mapping[str, Component], seen: Readouts, values: Values, choices: Choices) -> Updates:
+    """What the sampling controls show for these values."""
+    current = checkpoint(choices, values.get("checkpoint"))
+    supports = current["supports"] if current else {}
+    native_px, multiple_px = (
+        (current["native_px"], current["multiple_px"]) if current else (512, 8)
+    )
+    shape, scale = size.named(values.get("width"), values.get("height"), native_px, multiple_px)
+    return {
+        widgets["checkpoint"]: gr.update(choices=checkpoint_choices(choices)),
+        widgets["negative_prompt"]: gr.update(visible=supports.get("negative_prompt", True)),
+        widgets["clip_skip"]: gr.update(visible=supports.get("clip_skip", True)),
+        widgets["seed"]: gr.update(interactive=values.get("seed_mode") == FIXED),
+        seen.shape: gr.update(value=shape),
+        seen.scale: gr.update(value=scale),
+        seen.pixels: gr.update(value=pixels_text(values.get("width"), values.get("height"))),
+        seen.problems: gr.update(value=problems_text(choices)),
+    }
+
+
+def checkpoint_choices(choices: Choices) -> list[tuple[str, str]]:
+    return [(row["label"], row["id"]) for row in choices["checkpoints"] if not row["problem"]]
+
+
+def pixels_text(width: int | None, height: int | None) -> str:
+    if not width or not height:
+        return '<span class="pixels">size decided by the checkpoint</span>'
+    return f'<span class="pixels">{int(width)} × {int(height)} px</span>'
+
+
+def problems_text(choices: Choices) -> str:
+    """Which weights on disk cannot be used, and why, as HTML."""
+    broken = [row for row in choices["checkpoints"] if row["problem"]]
+    if not broken:
+        return ""
+    rows = "".join(
+        f"<li><b>{html.escape(row['label'])}</b>: {html.escape(row['problem'])} "
+        f"{html.escape(row['advice'])}</li>"
+        for row in broken
+    )
+    noun = "checkpoint" if len(broken) == 1 else "checkpoints"
+    return f"<details><summary>{len(broken)} {noun} cannot be used</summary><ul>{rows}</ul></details>"
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
