@@ -9,6 +9,7 @@ b and c by 1 / 1.1: A1111 does, and prompts from there are to mean the same here
 """
 
 import re
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import groupby
@@ -50,6 +51,7 @@ _PLAIN = re.compile(r"[^\\()\[\]:]++")
 _WEIGHT = re.compile(r":\s*+([+-]?+[.\d]++)\s*+\)")
 _BREAK = re.compile(r"\bBREAK\b")
 _NETWORK = re.compile(r"<(lora|lyco|hypernet):([^>:]*+)[:>]", re.IGNORECASE)
+_NETWORK_TAG = re.compile(r"<(lora|lyco|hypernet):([^<>:]*+)[^<>]*+>", re.IGNORECASE)
 _NETWORK_NAMES = {"lora": "LoRA", "lyco": "LoRA", "hypernet": "hypernetwork"}
 _ESCAPED = re.compile(r"[\\()\[\]]")
 _LITERAL = re.compile(r"\bBREA(?=K\b)|<(?=(?:lora|lyco|hypernet):)", re.IGNORECASE)
@@ -70,9 +72,10 @@ def escape(text: str) -> str:
     return _LITERAL.sub(r"\g<0>\\", _ESCAPED.sub(r"\\\g<0>", text))
 
 
-def networks(text: str) -> tuple[str, ...]:
-    """Names in `<lora:name:weight>` and `<hypernet:…>` tags, in order, each once."""
-    return tuple(dict.fromkeys(found[2].strip() for found in _NETWORK.finditer(text)))
+def without_networks(text: str) -> tuple[str, tuple[str, ...]]:
+    """`text` without its `<lora:name:weight>` and `<hypernet:…>` tags, and their names, each once."""
+    names = dict.fromkeys(_brief(found[2]) for found in _NETWORK_TAG.finditer(text))
+    return _NETWORK_TAG.sub("", text) if names else text, tuple(names)
 
 
 def _refuse_networks(text: str) -> None:
@@ -89,8 +92,8 @@ def _refuse_networks(text: str) -> None:
 class _Run:
     """Stretches of text and their weights, side by side; no text is a BREAK."""
 
-    texts: list[str | None] = field(default_factory=list)
-    weights: list[float] = field(default_factory=list)
+    texts: list[str | None] = field(default_factory=list[str | None])
+    weights: list[float] = field(default_factory=list[float])
 
     def add(self, text: str | None) -> None:
         self.texts.append(text)
@@ -119,11 +122,10 @@ def _scan(text: str) -> _Run:
             run.add(following if escapes else "")
             at += 2 if escapes else 1
             continue
-        if letter == ":" and round_ and (found := _WEIGHT.match(text, at)):
-            if (weight := _number(found[1])) is not None:
-                run.multiply(round_.pop(), weight)
-                at = found.end()
-                continue
+        if letter == ":" and round_ and (closing := _weight(text, at)):
+            weight, at = closing
+            run.multiply(round_.pop(), weight)
+            continue
         if letter in "([":
             (round_ if letter == "(" else square).append(len(run.texts))
             _check_depth(len(round_) + len(square))
@@ -153,12 +155,12 @@ def _add_plain(run: _Run, text: str) -> None:
     run.add(rest.lstrip() if start else rest)
 
 
-def _number(digits: str) -> float | None:
-    """The number, None where it is not one ("1.2.3" is text)."""
-    try:
-        return float(digits)
-    except ValueError:
-        return None
+def _weight(text: str, at: int) -> tuple[float, int] | None:
+    """The number of a `:1.3)` and where it ends; None where it is none ("1.2.3" is text)."""
+    if found := _WEIGHT.match(text, at):
+        with suppress(ValueError):
+            return float(found[1]), found.end()
+    return None
 
 
 def _check_depth(depth: int) -> None:

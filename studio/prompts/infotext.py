@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from studio import samplers
 from studio.core.errors import InvalidRequest, TooLarge
@@ -197,4 +197,4 @@ def _checkpoint(facts: Mapping[str, Any]) -> dict[str, Any]:
 
 def _facts(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     found = facts.get(key)
-    return found if isinstance(found, Mapping) else NOTHING
+    return cast("Mapping[str, Any]", found) if isinstance(found, Mapping) else NOTHING

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from studio.core.errors import Unsupported
 from studio.paths import CONFIGS
@@ -48,15 +48,12 @@ class Counter:
         settings = _settings(folder)
         try:
             self._tokenizer = _tokenizer(folder, settings)
-        except Exception as error:  # noqa: BLE001 - `tokenizers` raises bare Exception for damage
+        except Exception as error:  # what `tokenizers` raises for damage
             raise Unsupported(
                 "The checkpoint's vocabulary cannot be read.",
                 "Fetch its tokenizer files again.",
             ) from error
-        length = settings.get("model_max_length")
-        # transformers writes 1e30 where nobody set a length
-        known = isinstance(length, int) and 3 <= length <= 100_000
-        self.window = (length if known else DEFAULT_LENGTH) - 2
+        self.window = _length(settings) - 2
         self._comma = self._tokenizer.token_to_id(COMMA)
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
@@ -101,6 +98,12 @@ def _settings(folder: Path) -> Mapping[str, Any]:
     return found
 
 
+def _length(settings: Mapping[str, Any]) -> int:
+    length = settings.get("model_max_length")
+    # transformers writes 1e30 where nobody set a length
+    return length if isinstance(length, int) and 3 <= length <= 100_000 else DEFAULT_LENGTH
+
+
 def _vocabulary(
     folder: Path, settings: Mapping[str, Any]
 ) -> tuple[dict[str, int], list[tuple[str, str]]]:
@@ -140,7 +143,7 @@ def _tokenizer(folder: Path, settings: Mapping[str, Any]) -> "Tokenizer":
             pre_tokenizers.ByteLevel(add_prefix_space=False),
         ]
     )
-    tokenizer.add_special_tokens(_special_tokens(settings))
+    cast(Any, tokenizer).add_special_tokens(_special_tokens(settings))
     return tokenizer
 
 
@@ -151,16 +154,14 @@ def _special_tokens(settings: Mapping[str, Any]) -> "list[AddedToken]":
     """
     from tokenizers import AddedToken
 
+    added: Any = settings.get("added_tokens_decoder") or {}
+    asked: list[Any] = [settings.get(name, default) for name, default in _SPECIAL.items()]
     rules: dict[str, Mapping[str, Any]] = {}
-    for name, default in _SPECIAL.items():
-        asked = settings.get(name, default)
-        rule = asked if isinstance(asked, dict) else {"content": asked}
-        if isinstance(content := rule.get("content"), str) and content:
-            rules[content] = rule
-    added = settings.get("added_tokens_decoder")
-    for rule in added.values() if isinstance(added, dict) else ():
-        if isinstance(content := rule.get("content"), str) and content:
-            rules[content] = rule
+    for rule in (*asked, *added.values()):
+        known = cast("dict[str, Any]", rule) if isinstance(rule, dict) else {"content": rule}
+        content = known.get("content")
+        if isinstance(content, str) and content:
+            rules[content] = known
     flags = ("lstrip", "rstrip", "single_word", "normalized")
     return [
         AddedToken(content, special=True, **{flag: bool(rule.get(flag, False)) for flag in flags})

@@ -3,6 +3,7 @@
 import json
 import re
 import time
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -36,10 +37,8 @@ def a1111(text: str) -> tuple[str, str, dict[str, str]]:
     params: dict[str, str] = {}
     for key, value in PAIR.findall(last):
         if len(value) > 1 and value[0] == value[-1] == '"':
-            try:
+            with suppress(ValueError):
                 value = json.loads(value)
-            except ValueError:
-                pass
         if size := SIZE.match(value):
             params[f"{key}-1"], params[f"{key}-2"] = size.groups()
         else:
@@ -70,7 +69,12 @@ def request(**changes: Any) -> dict[str, Any]:
 
 def picture(**changes: Any) -> Picture:
     facts = {
-        "checkpoint": {"id": "fox-v1", "family": "sd15", "sha256": "ab" * 32, "short": "abababab01"},
+        "checkpoint": {
+            "id": "fox-v1",
+            "family": "sd15",
+            "sha256": "ab" * 32,
+            "short": "abababab01",
+        },
         "versions": {"pochade": "0.1.0", "torch": "2.14.0"},
         "rng": "CPU",
     }
@@ -114,7 +118,7 @@ FORGERIES = [
     "a\nNegative prompt: forged\nSteps: 999, Seed: 1, Size: 1x1",
     'a", Seed: 1, Steps: 999, Model: "x',
     "a\n\n\nSteps: 999, Seed: 1, Size: 1x1, Version: Pochade",
-    "Hashes: {\"model\": \"ffffffffff\"}, Seed: 1, Steps: 2",
+    'Hashes: {"model": "ffffffffff"}, Seed: 1, Steps: 2',
 ]
 
 

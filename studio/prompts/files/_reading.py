@@ -1,0 +1,65 @@
+"""What every reader shares: JSON that may hold anything, and sentences for what is lost."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, cast
+
+from studio.prompts.files.found import brief, text_of
+
+Texts = Mapping[str, str]
+"""Texts of a file by keyword."""
+
+IMG2IMG = "It was painted over another picture (img2img), which is not in the file."
+MASKED = "It was painted into a masked part of another picture, which is not in the file."
+CONTROLNET = "A ControlNet guided this picture; that is not done here."
+REFINER = "A refiner took over for the last steps; that is not done here."
+TILED = "The picture was made to tile; that is not done here."
+IP_ADAPTER = "An image prompt (IP-Adapter) shaped this picture; that is not done here."
+
+
+def lora(name: object) -> str:
+    return f"The LoRA '{brief(name)}' is not available here."
+
+
+def vae(name: object) -> str:
+    return f"The VAE '{brief(name)}' is not used; the checkpoint's own is."
+
+
+def noise(drawn: str) -> str:
+    return f"Its noise was drawn by another generator ({drawn}): the seed gives another picture."
+
+
+def parameters(held: Texts) -> str:
+    """The text that A1111 and many others write, in a PNG or in EXIF."""
+    return held.get("parameters") or held.get("UserComment", "")
+
+
+def json_object(text: str | None) -> Mapping[str, Any] | None:
+    """A JSON object, None for anything else."""
+    if not text or not text.lstrip().startswith("{"):
+        return None
+    try:
+        return mapping(json.loads(text))
+    except (ValueError, RecursionError):
+        return None
+
+
+def mapping(value: object) -> Mapping[str, Any] | None:
+    return cast("Mapping[str, Any]", value) if isinstance(value, dict) else None
+
+
+def part(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
+    """The object under `key`, an empty one if there is none."""
+    return mapping(data.get(key)) or {}
+
+
+def items(value: object) -> list[Any]:
+    """`value` if it is a list, else an empty one."""
+    return cast("list[Any]", value) if isinstance(value, list) else []
+
+
+def whole(value: object) -> int | None:
+    try:
+        return int(text_of(value))
+    except ValueError:
+        return None

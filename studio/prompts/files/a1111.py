@@ -1,0 +1,156 @@
+"""A1111's text, and what Forge, SD.Next and Fooocus write in its form."""
+
+import re
+from collections.abc import Iterator, Mapping
+
+from studio.prompts import infotext
+from studio.prompts.files._reading import (
+    CONTROLNET,
+    IMG2IMG,
+    MASKED,
+    REFINER,
+    TILED,
+    Texts,
+    json_object,
+    lora,
+    noise,
+    parameters,
+    vae,
+)
+from studio.prompts.files.found import Found, brief, text_of
+
+_USED = frozenset(
+    {
+        *("Steps", "Sampler", "Schedule type", "Scheduler", "CFG scale", "Seed", "RNG"),
+        *("Size-1", "Size-2", "Clip skip", "CLiP-skip", "Model", "Model hash", "VAE"),
+        *("Hashes", "Denoising strength", "Raw prompt", "Raw negative prompt", "Lora weights"),
+    }
+)
+_HARMLESS = frozenset(
+    {
+        *("Version", "User", "App", "Created Date", "Time", "Index", "Batch-1", "Batch-2"),
+        *("Civitai resources", "Civitai metadata", "VAE hash", "Refiner hash", "Operations"),
+        *("Lora hashes", "LoRA hashes", "LoRA networks", "Networks", "Init image hash"),
+        *("Template", "Negative template", "Negative Template", "Parser", "Pipeline", "Backend"),
+        *("FP8 weight", "Cache FP16 weight for LoRA", "Diffusion in Low Bits", "Performance"),
+        *("Module 1", "Module 2", "Module 3", "Conditional mask weight", "Source Identifier"),
+    }
+)
+"""Keys that change nothing in the picture, or say what others say too."""
+
+_LOST = (
+    (
+        "Hires ",
+        "The high-resolution pass (Hires. fix) is not done here; its first pass's size is used.",
+    ),
+    ("Mask ", MASKED),
+    ("Inpaint area", MASKED),
+    ("ControlNet ", CONTROLNET),
+    ("ADetailer ", "Faces were painted over by ADetailer; that is not done here."),
+    ("Face restoration", "Faces were restored afterwards; that is not done here."),
+    ("Variation seed", "A variation seed was mixed in; that is not done here."),
+    ("Seed resize", "The seed was resized; that is not done here."),
+    ("Refiner", REFINER),
+    ("Emphasis", "Weights were applied in another way than here."),
+    ("Tiling", TILED),
+    ("Style Selector", "A style selector changed the prompt; that is not done here."),
+    ("Styles", "Its styles are not applied here."),
+)
+"""What A1111 and its extensions can do and this studio cannot, by how their keys start."""
+
+
+def read(held: Texts) -> Found | None:
+    text = parameters(held)
+    if not text or json_object(text) is not None:
+        return None
+    info = infotext.read(text)
+    params = info.params
+    if not params and "parameters" not in held:
+        # a camera writes comments, too
+        return None
+    scheduler = params.get("Schedule type") or params.get("Scheduler", "")
+    source = _program(params, held)
+    raw = source == "Fooocus"
+    return Found(
+        source=source,
+        prompt=(raw and params.get("Raw prompt")) or info.prompt,
+        negative_prompt=(raw and params.get("Raw negative prompt")) or info.negative_prompt,
+        steps=params.get("Steps"),
+        guidance=params.get("CFG scale"),
+        seed=params.get("Seed"),
+        width=params.get("Size-1"),
+        height=params.get("Size-2"),
+        clip_skip=_clip_skip(params),
+        sampler=params.get("Sampler", ""),
+        schedule="" if _labelled(params.get("Sampler", ""), scheduler) else scheduler,
+        checkpoint_name=params.get("Model", ""),
+        checkpoint_hash=params.get("Model hash", "") or _hash_of_hashes(params),
+        notes=tuple(_notes(params, source)),
+    )
+
+
+def _program(params: Mapping[str, str], held: Texts) -> str:
+    version = params.get("Version", "")
+    if params.get("App") == "SD.Next":
+        return "SD.Next"
+    if "fooocus" in version.lower() or "fooocus_scheme" in held or "Lora weights" in params:
+        return "Fooocus"
+    if version.startswith("Pochade"):
+        return "Pochade"
+    if re.match(r"f\d|neo", version):
+        return "Forge"
+    return "A1111"
+
+
+def _labelled(sampler: str, schedule: str) -> bool:
+    """Fooocus writes "DPM++ 2M SDE Karras" and the schedule once more."""
+    return bool(schedule) and sampler.lower().endswith(f" {schedule.lower()}")
+
+
+def _clip_skip(params: Mapping[str, str]) -> str | None:
+    return params.get("Clip skip") or params.get("CLiP-skip")
+
+
+def _hash_of_hashes(params: Mapping[str, str]) -> str:
+    hashes = json_object(params.get("Hashes")) or {}
+    return text_of(hashes.get("model"))
+
+
+def _notes(params: Mapping[str, str], source: str) -> Iterator[str]:
+    lost = dict.fromkeys(
+        sentence
+        for start, sentence in _LOST
+        if any(key.startswith(start) and _on(value) for key, value in params.items())
+    )
+    yield from lost
+    hires = any(key.startswith("Hires ") for key in params)
+    masked = any(key.startswith(("Mask ", "Inpaint area")) for key in params)
+    if "Denoising strength" in params and not hires and not masked:
+        yield IMG2IMG
+    used = params.get("VAE", "")
+    if used and not used.lower().startswith(("none", "automatic", "default")):
+        yield vae(used)
+    yield from map(lora, _names(params.get("Lora weights", "")))
+    for name in _names(params.get("TI hashes", "")):
+        yield f"The embedding '{brief(name)}' is not available here."
+    if source in {"A1111", "Forge"} and params and params.get("RNG", "GPU") != "CPU":
+        yield noise(brief(params.get("RNG", "GPU"), 10))
+    told = ("TI hashes", *(start for start, _ in _LOST))
+    unknown = [
+        brief(key, 40)
+        for key, value in params.items()
+        if key not in _USED | _HARMLESS and not key.startswith(told) and _on(value)
+    ]
+    if unknown:
+        more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
+        yield f"Not used here: {', '.join(unknown[:8])}{more}."
+
+
+def _names(pairs: str) -> list[str]:
+    """The names in "name: value, name: value"."""
+    names = (pair.partition(":")[0].strip() for pair in pairs.split(","))
+    return [name for name in names if name]
+
+
+def _on(value: str) -> bool:
+    return value.strip().lower() not in {"", "false", "none", "original"}

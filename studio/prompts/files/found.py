@@ -1,0 +1,238 @@
+"""From another program's words to ours: names, bounds, and a sentence for what was lost."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, get_args
+
+from annotated_types import Ge, Le
+
+from studio import samplers
+from studio.core import requests
+from studio.core.errors import InvalidRequest
+from studio.prompts.grammar import without_networks
+
+MAX_NOTES = 24
+MAX_CHECKPOINT_CHARS = 200
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a file says, as it says it; None and "" stand for nothing."""
+
+    source: str
+    prompt: str = ""
+    negative_prompt: str = ""
+    steps: object = None
+    guidance: object = None
+    seed: object = None
+    width: object = None
+    height: object = None
+    clip_skip: object = None
+    """Counted as A1111 does: 1 is the last layer."""
+    sampler: str = ""
+    schedule: str = ""
+    checkpoint_name: str = ""
+    checkpoint_hash: str = ""
+    notes: tuple[str, ...] = ()
+    task: str | None = None
+    request: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recovered:
+    """The settings in a picture, as far as they can be had here."""
+
+    source: str
+    """The program that made it: "Pochade", "A1111", "Forge", "ComfyUI", …"""
+    prompt: str
+    negative_prompt: str
+    fields: Mapping[str, Any]
+    """Fields of a sampled request, prompts among them, within their bounds. `checkpoint` is never
+    among them: match `checkpoint_hash` and `checkpoint_name` against the checkpoints there are."""
+    notes: tuple[str, ...]
+    """What could not be honoured, a sentence each. Holds names from the file: escape before HTML."""
+    checkpoint_name: str | None
+    """Without folder and ending; for our own pictures the checkpoint's id."""
+    checkpoint_hash: str | None
+    """Lower-case hex: SHA-256 or its first 8 to 12 digits, or A1111's older 8."""
+    task: str | None = None
+    """Of our own pictures: which task made it."""
+    request: Mapping[str, Any] | None = None
+    """Of our own pictures: the whole request as the file claims it. Parse it before use."""
+
+
+def recovered(found: Found) -> Recovered:
+    """Cleans, bounds and translates; whatever had to change is in the notes."""
+    prompt, notes = _prompt("prompt", found.prompt)
+    negative, more = _prompt("negative prompt", found.negative_prompt)
+    notes += more
+    fields: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative}
+    for name, (kind, whole) in _NUMBERS.items():
+        value, note = _bounded(name, getattr(found, name), kind, whole=whole)
+        fields[name] = value
+        notes += note
+    fields["sampler"], more = _sampler(found.sampler, found.schedule)
+    notes += more
+    hexadecimal = found.checkpoint_hash.strip().lower()
+    return Recovered(
+        source=found.source,
+        prompt=prompt,
+        negative_prompt=negative,
+        fields=MappingProxyType(
+            {name: value for name, value in fields.items() if value is not None and value != ""}
+        ),
+        notes=tuple(dict.fromkeys([*notes, *found.notes]))[:MAX_NOTES],
+        checkpoint_name=_checkpoint_name(found.checkpoint_name) or None,
+        checkpoint_hash=hexadecimal if _HASH.fullmatch(hexadecimal) else None,
+        task=found.task,
+        request=found.request,
+    )
+
+
+def brief(value: object, limit: int = 60) -> str:
+    """A value from a file, fit to stand in a sentence: printable, on one line, short."""
+    text = " ".join(_UNWANTED.sub("", str(value)[: limit * 4]).split())
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def text_of(value: object) -> str:
+    """`value` if it is text, a number as text, else nothing."""
+    if isinstance(value, str):
+        return value
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return str(value) if is_number else ""
+
+
+# Control characters but tab and newline, lone surrogates, and marks that turn the reading direction.
+_UNWANTED = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
+)
+_HASH = re.compile(r"[0-9a-f]{8,64}")
+_ENDING = re.compile(r"\.(?:safetensors|ckpt|pt|pth|bin|gguf|sft)$", re.IGNORECASE)
+_SQUARE = re.compile(r"\[([^\[\]]*+)\]")
+_JOINING = re.compile(r"\bAND\b")
+_PICTURE_NUMBER = re.compile(r"[+-]?\d*\.?\d+")
+
+_NUMBERS: Mapping[str, tuple[Any, bool]] = MappingProxyType(
+    {
+        "width": (requests.Pixels, True),
+        "height": (requests.Pixels, True),
+        "steps": (requests.Steps, True),
+        "guidance": (requests.Guidance, False),
+        "seed": (requests.Seed, True),
+        "clip_skip": (requests.ClipSkip, True),
+    }
+)
+"""Numeric fields with the type that bounds them, and whether they are whole numbers."""
+
+
+def _prompt(label: str, text: str) -> tuple[str, list[str]]:
+    notes: list[str] = []
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    if (clean := _UNWANTED.sub("", lines)) != lines:
+        notes.append(f"Invisible control characters were taken out of the {label}.")
+    clean, names = without_networks(clean)
+    notes += [
+        f"'{name}' is a LoRA or hypernetwork that is not available here; its tag was taken out."
+        for name in names
+    ]
+    clean = clean.strip()
+    if len(clean) > requests.MAX_PROMPT_CHARS:
+        notes.append(
+            f"The {label} was cut from {len(clean)} to {requests.MAX_PROMPT_CHARS} characters."
+        )
+        clean = clean[: requests.MAX_PROMPT_CHARS].rstrip()
+    if any(_edits(inner[1]) for inner in _SQUARE.finditer(clean)):
+        notes.append("Prompt editing such as [a:b:0.5] or [a|b] is not done here: it reads as [a].")
+    if _JOINING.search(clean):
+        notes.append("AND joins no prompts here: it is read as a word.")
+    return clean, notes
+
+
+def _edits(inner: str) -> bool:
+    _, colon, number = inner.rpartition(":")
+    if colon and _PICTURE_NUMBER.fullmatch(number.strip()):
+        return True
+    return "|" in inner
+
+
+def _bounded(
+    name: str, value: object, kind: Any, *, whole: bool
+) -> tuple[int | float | None, list[str]]:
+    if value is None or value == "":
+        return None, []
+    label = name.replace("_", " ").capitalize()
+    number = _number(value)
+    if number is None:
+        return None, [f"{label} '{brief(value, 30)}' is not a number and was left out."]
+    if name == "seed" and number < 0:
+        return None, []
+    low: Any = next(rule.ge for rule in get_args(kind) if isinstance(rule, Ge))
+    high: Any = next(rule.le for rule in get_args(kind) if isinstance(rule, Le))
+    fitted = min(max(round(number) if whole else float(number), low), high)
+    if fitted == number:
+        return fitted, []
+    return fitted, [f"{label} {brief(value, 30)} became {fitted}."]
+
+
+def _number(value: object) -> int | float | None:
+    if isinstance(value, bool):
+        return None
+    if isinstance(value, str):
+        for convert in (int, float):
+            try:
+                value = convert(value.strip())
+                break
+            except ValueError:
+                continue
+    if isinstance(value, int):
+        return value
+    return value if isinstance(value, float) and math.isfinite(value) else None
+
+
+_SPELLINGS: Mapping[str, str] = MappingProxyType(
+    {
+        "kdpm_2": "dpm2",
+        "kdpm_2_a": "dpm2 a",
+        "ddim_v3": "ddim",
+        "ddim cfg++": "ddim",
+        "uni_pc_bh2": "unipc",
+        "dpm++ 2m sde heun": "dpm++ 2m sde",
+    }
+)
+"""Samplers that others spell so that `samplers` does not know them."""
+
+
+def _sampler(name: str, schedule: str) -> tuple[str | None, list[str]]:
+    """Id of our row for a sampler and its schedule, the nearest one there is."""
+    asked, wanted = name.strip().lower(), schedule.strip().lower()
+    if not asked or asked in {"undefined", "default", "none"}:
+        return None, []
+    if asked.endswith("_k"):  # InvokeAI's mark of Karras
+        asked, wanted = asked[:-2], wanted or "karras"
+    asked = asked.removesuffix("_gpu")
+    names = (asked, asked.removesuffix("_cfg_pp"), asked.removeprefix("k_"), _SPELLINGS.get(asked))
+    for spelling in names:
+        if spelling and (row := _exact(spelling, wanted)):
+            return row.id, []
+    for spelling in names:
+        if spelling and (row := _exact(spelling, "")):
+            return row.id, [
+                f"{row.label} has no '{brief(schedule, 30)}' schedule here; its usual one is used."
+            ]
+    return None, [f"The sampler '{brief(name, 40)}' is not available here."]
+
+
+def _exact(name: str, schedule: str) -> samplers.Sampler | None:
+    try:
+        return samplers.find_a1111(name, schedule) if schedule else samplers.find(name)
+    except InvalidRequest:
+        return None
+
+
+def _checkpoint_name(name: str) -> str:
+    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    return brief(_ENDING.sub("", last.strip()), MAX_CHECKPOINT_CHARS)
