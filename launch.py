@@ -221,7 +221,7 @@ def _install(command: list[str]) -> None:
         errors="replace",
         env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"},
     ) as pip, LOG.open("w", encoding="utf-8") as log, Progress(count) as progress:
-        for line in pip.stdout:
+        for line in pip.stdout or ():
             log.write(line)
             lines.append(line.rstrip())
             progress.see(line)

@@ -116,7 +116,8 @@ def load(
             "Remove data_dir there; choose the folder with --data-dir or STUDIO_DATA_DIR.",
             field="data_dir",
         )
-    settings = Settings(**{**there, **chosen, "data_dir": data_dir})
+    decided: dict[str, Any] = {**there, **chosen, "data_dir": data_dir}
+    settings = Settings(**decided)
     if settings.public and settings.auth:
         raise InvalidRequest(
             "--public and --auth contradict each other.",

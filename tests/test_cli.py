@@ -153,7 +153,7 @@ class TestServing:
         [
             ({}, False, "Pochade"),
             ({"listen": True}, True, "One-time link: http://10.0.0.7:7860/enter?token="),
-            ({"listen": True, "auth": (("ann", "pw"),)}, False, "These may log in: ann."),
+            ({"listen": True, "auth": (("ann", "a long password"),)}, False, "These may log in: ann."),
             ({"listen": True, "public": True}, False, "Anybody who can reach it may use it"),
         ],
     )
@@ -165,7 +165,7 @@ class TestServing:
         assert said in told
         assert ("token=" in told) == link == bool(keys.links)
         assert keys.local not in told
-        assert "pw" not in told
+        assert "a long password" not in told
         # the browser on this machine has a token of its own, so the printed one stays good
         assert not keys.opened or keys.opened not in told
 
@@ -179,6 +179,26 @@ class TestServing:
         assert Addresses.of("0.0.0.0", 1).here == "http://127.0.0.1:1"
         assert Addresses.of("10.1.2.3", 1).network == ("http://10.1.2.3:1",)
         assert "127.0.0.1" not in network_addresses()
+
+
+@pytest.mark.slow
+def test_S41_beyond_loopback_the_printed_link_lets_one_browser_in(tmp_path: Path) -> None:
+    server = Server(tmp_path / "data", flags=("--listen",))
+    with server, server.client() as stranger, server.client() as guest:
+        assert stranger.get("/api/jobs").status_code == 401
+        printed = server.log.read_text()
+        token = printed.partition("/enter?token=")[2].split()[0]
+        entered = guest.get(f"/enter?token={token}")
+        assert entered.status_code == 303, printed
+        assert guest.get("/api/jobs").status_code == 200
+        assert guest.get("/").status_code == 200
+        assert stranger.get(f"/enter?token={token}").status_code == 410
+        assert stranger.get("/api/jobs").status_code == 401
+        wrong = {"X-Pochade-Local": "guessed"}
+        assert stranger.get("/api/jobs", headers=wrong).status_code == 401
+    assert server.process.returncode == 0
+    assert server.log.read_text().endswith("Stopped.\n")
+    assert not (server.data_dir / ".server.json").exists()
 
 
 def test_a_data_folder_in_use_is_exit_code_3(tmp_path: Path) -> None:

@@ -265,7 +265,8 @@ class Status:
 
 
 def _words(job: Mapping[str, Any], live: Mapping[str, Any]) -> str:
-    active = next((entry for entry in live["jobs"] if entry["id"] == job["id"]), {})
+    nothing: dict[str, Any] = {}
+    active = next((entry for entry in live["jobs"] if entry["id"] == job["id"]), nothing)
     if progress := active.get("progress"):
         left = progress["seconds_left"]
         tail = "" if left is None else f", {left:.0f} s left"

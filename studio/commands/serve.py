@@ -107,7 +107,7 @@ def _enter_empty_folder(folder: Path) -> None:
 
 
 def _serve(settings: Settings, app: App, listener: socket.socket) -> None:
-    from studio.api.server import build, server
+    from studio.api.server import WebServer, build
     from studio.ui.shell import mount
 
     host, port = listener.getsockname()[:2]
@@ -139,7 +139,7 @@ def _serve(settings: Settings, app: App, listener: socket.socket) -> None:
         def ready() -> None:
             threading.Thread(target=up, name="up", daemon=True).start()
 
-        serving = server(web, host, port, ready)
+        serving = WebServer(web, host, port, ready)
         with _ending(serving):
             serving.run(sockets=[listener])
 
