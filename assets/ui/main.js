@@ -54,14 +54,6 @@ function settle() {
   }
 }
 
-/** Called by Gradio when the form of a tab is as it was left. */
-/** @type {any} */ (window).pochade = {
-  restored(/** @type {string} */ tab) {
-    document.body.setAttribute(`data-restored-${tab}`, "");
-    counter?.soon();
-  },
-};
-
 document.documentElement.lang = "en";
 keepTheme();
 keepToasts();
@@ -77,6 +69,8 @@ const live = follow(
   },
   (reachable) => reachable || top?.lost(),
 );
+// set by Gradio when a form is as it was left, see `_wire` in studio/ui/shell.py
+new MutationObserver(() => counter?.soon()).observe(document.body, { attributes: true, attributeFilter: ["data-restored-txt2img"] });
 hear("form", () => setTimeout(() => counter?.soon(), 600));
 hear("asked", live.wake);
 document.addEventListener("click", (event) => {

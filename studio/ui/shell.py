@@ -133,7 +133,7 @@ def _wire(page: gr.Blocks, studio: Studio, tab: Tab, form: Form) -> None:
         api_visibility="private",
     )
     page.load(restore, None, form.outputs, api_name=f"restore_{tab.id}", **_QUIET).then(
-        None, None, None, js=f"() => window.pochade?.restored('{tab.id}')"
+        None, None, None, js=f"() => document.body.setAttribute('data-restored-{tab.id}', '')"
     )
     gr.on(
         [widget.change for widget in form.widgets.values()],  # type: ignore[attr-defined]

@@ -53,7 +53,7 @@ def build(context: Context) -> Form:
                 shape = gr.Radio(list(size.SHAPES), label="Shape", elem_id="shape", value="1:1")
                 with gr.Row(elem_classes="scale-row"):
                     scale = gr.Radio(list(size.SCALES), label="Size", elem_id="scale", value="Medium")
-                    swap = gr.Button("Swap width and height", elem_id="swap", size="sm", min_width=44)
+                    swap = gr.Button("Swap sides", elem_id="swap", size="sm", min_width=44)
                 pixels = gr.HTML(
                     sampling.pixels_text(start["width"], start["height"]), elem_id="pixels"
                 )
@@ -85,8 +85,8 @@ def build(context: Context) -> Form:
                     min_width=150,
                 )
                 seed = gr.Textbox(
-                    label="Seed number",
-                    placeholder="drawn for each job",
+                    label="Number",
+                    placeholder="drawn anew",
                     max_lines=1,
                     interactive=False,
                     elem_id="seed",
