@@ -1,5 +1,6 @@
 """A page about the API made from its own OpenAPI document: no script, no network."""
 
+import re
 from html import escape
 from typing import Any
 
@@ -51,8 +52,13 @@ def _operation(path: str, verb: str, operation: dict[str, Any]) -> str:
     return (
         f"<h2>{escape(operation.get('summary', ''))}</h2>"
         f"<pre>{verb.upper()} {escape(path)}</pre>"
-        f"<p>{escape(operation.get('description', ''))}</p>{query}{_tasks(operation)}"
+        f"<p>{_text(operation.get('description', ''))}</p>{query}{_tasks(operation)}"
     )
+
+
+def _text(markdown: str) -> str:
+    """A description as HTML: what is between backticks is code."""
+    return re.sub("`([^`]*)`", r"<code>\1</code>", escape(markdown))
 
 
 def _tasks(operation: dict[str, Any]) -> str:
@@ -62,7 +68,7 @@ def _tasks(operation: dict[str, Any]) -> str:
     parts = []
     for task in tasks:
         rows = "".join(
-            f"<p><code>{escape(name)}</code> {escape(rule.get('description', ''))}</p>"
+            f"<p><code>{escape(name)}</code> {_text(rule.get('description', ''))}</p>"
             for name, rule in task["properties"].items()
             if name != "task"
         )

@@ -1,6 +1,7 @@
 """The few pages that are not Gradio's: the login, and what a browser sees when something is wrong.
 
-Self-contained, without script, in the studio's colours, dark or light as the browser prefers.
+Self-contained, without script, in the colours of the page (assets/ui/studio.css), dark or light as
+the browser prefers.
 """
 
 from html import escape
@@ -11,26 +12,28 @@ from studio.api.errors import headers_of
 from studio.core.errors import StudioError
 
 STYLE = """
-:root{color-scheme:light dark;--ground:#f4f2ee;--card:#fffefb;--ink:#26241f;--soft:#6b665c;
---line:#ddd8cd;--accent:#a8452a;--on-accent:#fff;--wrong:#a3221b}
-@media(prefers-color-scheme:dark){:root{--ground:#171613;--card:#201f1b;--ink:#ece8df;
---soft:#a8a294;--line:#3a372f;--accent:#e0825f;--on-accent:#1b120d;--wrong:#ff9c8f}}
+:root{color-scheme:light dark;--ground:#f4f2ee;--card:#fdfcfa;--ink:#26221e;--soft:#665e55;
+--line:#dcd7cf;--edge:#c4bdb3;--accent:#ad3d26;--on-accent:#fffaf5;--wrong:#a3221b}
+@media(prefers-color-scheme:dark){:root{--ground:#1b1a18;--card:#262421;--ink:#ece7df;
+--soft:#aea69b;--line:#35322d;--edge:#504b44;--accent:#d96a48;--on-accent:#1d0f09;--wrong:#ff9c8f}}
 *{box-sizing:border-box}
 body{margin:0;min-height:100vh;display:grid;place-items:center;padding:1rem;background:var(--ground);
 color:var(--ink);font:1rem/1.5 system-ui,sans-serif}
 main{width:min(100%,24rem);background:var(--card);border:1px solid var(--line);border-radius:14px;
 padding:2rem 1.75rem;overflow-wrap:anywhere}
 main.wide{width:min(100%,52rem)}
-h1{font-size:1.5rem;line-height:1.2;margin:0 0 .25rem;font-weight:650;letter-spacing:-.01em}
+h1{font:650 1.6rem/1.2 "Iowan Old Style","Palatino Linotype",Palatino,Georgia,serif;
+margin:0 0 .25rem}
 h2{font-size:1.05rem;margin:1.75rem 0 .35rem}
 p{margin:.25rem 0 1rem;color:var(--soft)}
 label{display:block;font-weight:600;margin:1rem 0 .35rem}
 input{width:100%;min-height:44px;padding:.55rem .75rem;font:inherit;color:inherit;
-background:var(--ground);border:1px solid var(--line);border-radius:9px}
+background:var(--ground);border:1px solid var(--edge);border-radius:9px}
 button,.button{display:block;width:100%;min-height:44px;margin-top:1.5rem;padding:.6rem 1rem;
 font:inherit;font-weight:650;text-align:center;text-decoration:none;color:var(--on-accent);
 background:var(--accent);border:0;border-radius:9px;cursor:pointer}
 :focus-visible{outline:3px solid var(--accent);outline-offset:2px}
+a:not(.button){color:var(--accent)}
 .wrong{color:var(--wrong);font-weight:600;margin:1rem 0 0}
 code,pre{font:.875rem/1.5 ui-monospace,monospace}
 pre{white-space:pre-wrap;background:var(--ground);padding:.75rem;border-radius:9px;margin:.35rem 0}
@@ -38,7 +41,7 @@ hr{border:0;border-top:1px solid var(--line);margin:1.75rem 0 0}
 """
 ICON = (
     "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 16 16'%3E"
-    "%3Crect width='16' height='16' rx='4' fill='%23a8452a'/%3E"
+    "%3Crect width='16' height='16' rx='4' fill='%23ad3d26'/%3E"
     "%3Cpath d='M4 11c2-6 5-7 8-7-1 4-3 6-6 7z' fill='%23fff'/%3E%3C/svg%3E"
 )
 

@@ -28,7 +28,8 @@ HEADER_BYTES = 64 * 1024
 HEADER_S = 15.0
 """A connection that has not sent a whole request head by then is closed."""
 CONNECTIONS = 1000
-STOP_S = 4
+KEEP_ALIVE_S = 30
+STOP_S = 3
 """For requests that are being answered when the server is asked to end."""
 
 Mount = Callable[[FastAPI, Studio], FastAPI]
@@ -47,6 +48,7 @@ def build(studio: Studio, access: Access, mount: Mount | None = None) -> Guard:
         openapi_url="/api/openapi.json",
         responses={"4XX": {"model": Problem, "description": "What is wrong, and what to do."}},
         redirect_slashes=False,
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     translate(app)
     app.include_router(login_router(access, doorman))
@@ -57,48 +59,38 @@ def build(studio: Studio, access: Access, mount: Mount | None = None) -> Guard:
     return Guard(mount(app, studio) if mount else app, access, doorman, closing)
 
 
-def serve(
-    guard: Guard,
-    host: str,
-    port: int,
-    *,
-    sock: socket.socket | None = None,
-    ready: Callable[[], None] = lambda: None,
-) -> None:
-    """Serves until SIGINT or SIGTERM, then ends open streams and returns within `STOP_S` seconds.
+class WebServer(uvicorn.Server):
+    """Serves a guarded app: patient with slow people, not with held connections.
 
-    `sock` is a socket bound already, instead of `host` and `port`. `ready` is called from the
-    server's thread once it answers.
+    `run(sockets=[...])` blocks until a signal or `should_exit`; open streams end first, then
+    requests get `STOP_S` seconds. `ready` is called once it answers, from the server's thread.
     """
-    server(guard, host, port, ready).run(sockets=[sock] if sock else None)
 
-
-def server(
-    guard: Guard, host: str, port: int, ready: Callable[[], None] = lambda: None
-) -> uvicorn.Server:
-    """As `serve`, for somebody who runs it in a thread; `should_exit = True` ends it."""
-    config = uvicorn.Config(
-        guard,
-        host,
-        port,
-        http=Patient,
-        ws="none",
-        lifespan="on",
-        log_level="warning",
-        access_log=False,
-        # the guard decides what to believe of a proxy's headers
-        proxy_headers=False,
-        server_header=False,
-        limit_concurrency=CONNECTIONS,
-        timeout_graceful_shutdown=STOP_S,
-        h11_max_incomplete_event_size=HEADER_BYTES,
-    )
-    return _Server(config, guard, ready)
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config, guard: Guard, ready: Callable[[], None]) -> None:
-        super().__init__(config)
+    def __init__(
+        self,
+        guard: Guard,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        ready: Callable[[], None] = lambda: None,
+    ) -> None:
+        super().__init__(
+            uvicorn.Config(
+                guard,
+                host,
+                port,
+                http=Patient,
+                ws="none",
+                lifespan="on",
+                log_level="warning",
+                access_log=False,  # addresses hold one-time tokens and prompts
+                proxy_headers=False,  # the guard decides what to believe of a proxy's headers
+                server_header=False,
+                limit_concurrency=CONNECTIONS,
+                timeout_graceful_shutdown=STOP_S,
+                timeout_keep_alive=KEEP_ALIVE_S,
+                h11_max_incomplete_event_size=HEADER_BYTES,
+            )
+        )
         self._guard = guard
         self._ready = ready
 

@@ -77,11 +77,14 @@ class Ref:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RecoveredShape:
+    source: str
     prompt: str
     negative_prompt: str
     fields: dict[str, Any]
-    source: str
     notes: list[str]
+    checkpoint_name: str | None
+    checkpoint_hash: str | None
+    task: str | None
     request: dict[str, Any] | None
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from studio.api.access import Access, make_access
 from studio.api.guard import Guard
-from studio.api.server import Mount, build, server
+from studio.api.server import Mount, WebServer, build
 from studio.app import App
 from studio.core.records import ImageRecord, Picture, new_id
 from studio.service import Studio
@@ -65,7 +65,7 @@ def open_house(
     guard = build(app.studio, make_access(data_dir=data_dir, **access), mount)
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
-    running = server(guard, "127.0.0.1", 0)
+    running = WebServer(guard)
     thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     until = time.monotonic() + 20

@@ -1,6 +1,7 @@
 """Uploads: pictures that requests refer to, and pictures whose settings are wanted."""
 
-from dataclasses import asdict
+from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -42,9 +43,17 @@ def build(door: Door) -> APIRouter:
         `fields` are settings of a request, `notes` say what could not be honoured.
         """
         data, _ = await file_bytes(request)
-        return asdict(await run_in_threadpool(studio.read_settings, data))
+        return recovered_json(await run_in_threadpool(studio.read_settings, data))
 
     return router
+
+
+def recovered_json(found: Any) -> dict[str, Any]:
+    """A `Recovered` as plain data."""
+    values = {field.name: getattr(found, field.name) for field in fields(found)}
+    return {
+        name: dict(value) if isinstance(value, Mapping) else value for name, value in values.items()
+    }
 
 
 ROUTES = Routes("inputs", build)
