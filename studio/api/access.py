@@ -201,7 +201,7 @@ def own_names(host: str) -> tuple[str, ...]:
     """Names by which others on the network may call this machine."""
     name = socket.gethostname()
     plain = name.split(".")[0]
-    given = () if host in {"", "0.0.0.0", "::"} else (host,)  # noqa: S104 - compared, not bound
+    given = () if host in {"", "0.0.0.0", "::"} else (host,)
     return tuple(dict.fromkeys(found for found in (*given, name, plain, f"{plain}.local") if plain))
 
 

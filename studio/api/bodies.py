@@ -18,9 +18,7 @@ async def json_object(request: Request) -> dict[str, Any]:
     """The body as a JSON object. Raises `Unsupported` or `InvalidRequest`."""
     kind = _kind(request)
     if kind != "application/json" and not kind.endswith("+json"):
-        raise Unsupported(
-            "The body must be JSON.", "Send it with Content-Type: application/json."
-        )
+        raise Unsupported("The body must be JSON.", "Send it with Content-Type: application/json.")
     data = await request.body()
     try:
         # nesting is bounded in this parser, and NaN refused
@@ -49,7 +47,9 @@ def only(body: Mapping[str, Any], **kinds: type) -> tuple[Any, ...]:
         # bool is a subclass of int in Python, not in JSON
         if type(body.get(name)) is not kind:
             word = {bool: "true or false", list: "a list", str: "a text"}.get(kind, "a number")
-            raise InvalidRequest(f"'{name}' must be {word}.", "Change it and try again.", field=name)
+            raise InvalidRequest(
+                f"'{name}' must be {word}.", "Change it and try again.", field=name
+            )
     return tuple(body[name] for name in kinds)
 
 

@@ -32,15 +32,17 @@ def render(document: dict[str, Any]) -> str:
         "<code>{&quot;error&quot;: {&quot;message&quot;, &quot;hint&quot;, &quot;field&quot;}}</code>.</p>",
         "<h2>A picture in three calls</h2><pre>"
         "curl -H 'Content-Type: application/json' \\\n"
-        "     -d '{\"task\": \"txt2img\", \"prompt\": \"a lighthouse at dusk\"}' \\\n"
+        '     -d \'{"task": "txt2img", "prompt": "a lighthouse at dusk"}\' \\\n'
         "     http://127.0.0.1:7860/api/jobs\n"
         "curl -N http://127.0.0.1:7860/api/jobs/ID/events\n"
         "curl -o picture.png http://127.0.0.1:7860/api/images/ID/file</pre>",
     ]
-    for path, verbs in document["paths"].items():
-        for verb in VERBS:
-            if verb in verbs:
-                parts.append(_operation(path, verb, verbs[verb]))
+    parts += [
+        _operation(path, verb, verbs[verb])
+        for path, verbs in document["paths"].items()
+        for verb in VERBS
+        if verb in verbs
+    ]
     return "".join(parts)
 
 

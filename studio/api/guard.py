@@ -182,11 +182,7 @@ class Guard:
     ) -> None:
         if reply.started:
             return
-        told: Response
-        if visit.wants_page:
-            told = pages.trouble(error)
-        else:
-            told = answer(error)
+        told: Response = pages.trouble(error) if visit.wants_page else answer(error)
         if "expect" in visit.headers or not await meter.drained():
             told.headers["Connection"] = "close"
         reply.refusing = True
@@ -393,9 +389,7 @@ _REPLACED = frozenset({name for name, _ in _SAFE} | {b"content-security-policy",
 
 def _clean(scope: Scope) -> list[tuple[bytes, bytes]]:
     return [
-        (name, value)
-        for name, value in scope["headers"]
-        if not name.lower().startswith(FORWARDED)
+        (name, value) for name, value in scope["headers"] if not name.lower().startswith(FORWARDED)
     ]
 
 

@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 from studio.api.access import Access
 
@@ -119,7 +118,9 @@ class Logins:
             kept = json.loads(path.read_bytes())
             self._spent = [str(token) for token in kept["spent"]]
             self._sessions = {
-                str(session): Login(str(login["owner"]), float(login["expires"]), str(login["proof"]))
+                str(session): Login(
+                    str(login["owner"]), float(login["expires"]), str(login["proof"])
+                )
                 for session, login in kept["sessions"].items()
                 if float(login["expires"]) > time.time()
             }

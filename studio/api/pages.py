@@ -51,7 +51,7 @@ def page(title: str, body: str, *, status: int = 200, wide: bool = False) -> HTM
     return HTMLResponse(
         "<!doctype html><html lang=en><head><meta charset=utf-8>"
         "<meta name=viewport content='width=device-width,initial-scale=1'>"
-        f"<title>{escape(title)} · Pochade</title><link rel=icon href=\"{ICON}\">"
+        f'<title>{escape(title)} · Pochade</title><link rel=icon href="{ICON}">'
         f"<style>{STYLE}</style></head><body><main{' class=wide' if wide else ''}>{body}"
         "</main></body></html>",
         status_code=status,
@@ -71,11 +71,17 @@ def trouble(error: StudioError) -> HTMLResponse:
 
 
 def login(
-    *, next_path: str, by_name: bool, by_token: bool, wrong: str = "", name: str = "", status: int = 200
+    *,
+    next_path: str,
+    by_name: bool,
+    by_token: bool,
+    wrong: str = "",
+    name: str = "",
+    status: int = 200,
 ) -> HTMLResponse:
     """The form; `wrong` is announced by screen readers."""
     told = f"<p class=wrong id=wrong role=alert>{escape(wrong)}</p>" if wrong else ""
-    hidden = f"<input type=hidden name=next value=\"{escape(next_path)}\">"
+    hidden = f'<input type=hidden name=next value="{escape(next_path)}">'
     described = " aria-describedby=wrong aria-invalid=true" if wrong else ""
     forms = []
     if by_name:
@@ -83,7 +89,7 @@ def login(
         forms.append(
             f"<form method=post action=/login>{hidden}<label for=name>Name</label>"
             f"<input id=name name=name autocomplete=username autocapitalize=none spellcheck=false "
-            f"maxlength=200 required value=\"{escape(name)}\"{focus_name}{described}>"
+            f'maxlength=200 required value="{escape(name)}"{focus_name}{described}>'
             "<label for=password>Password</label>"
             "<input id=password name=password type=password autocomplete=current-password "
             f"maxlength=1000 required{focus_password}{described}>"

@@ -129,7 +129,9 @@ class Patient(H11Protocol):
 
     @property
     def _answering(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        # None until the first request, whatever its annotation says
+        cycle: Any = self.cycle
+        return cycle is not None and not cycle.response_complete
 
     def _wait_for_head(self) -> None:
         self._head_timer = self.loop.call_later(HEADER_S, self._give_up)

@@ -57,7 +57,9 @@ def test_hosts_know_their_names_and_bare_addresses_only_when_listening() -> None
     assert own.knows("localhost") and own.knows("127.0.0.1") and own.knows("::1")
     assert not any(map(own.knows, ("", "evil.example", "localhost.evil", "192.0.2.7", "0.0.0.0")))
     listening = Hosts(("studio",), any_address=True)
-    assert listening.knows("192.0.2.7") and listening.knows("fe80::1") and listening.knows("STUDIO.")
+    assert (
+        listening.knows("192.0.2.7") and listening.knows("fe80::1") and listening.knows("STUDIO.")
+    )
     assert not listening.knows("evil.example") and not listening.knows("")
     listening.add("x.gradio.live", https=True)
     assert listening.knows("x.gradio.live") and listening.https("x.gradio.live")
@@ -67,8 +69,17 @@ def test_hosts_know_their_names_and_bare_addresses_only_when_listening() -> None
 
 @pytest.mark.parametrize(
     ("host", "own"),
-    [("127.0.0.1", True), ("localhost", True), ("::1", True), ("[::1]", True), ("127.8.8.8", True),
-     ("0.0.0.0", False), ("192.168.0.2", False), ("::", False), ("studio", False)],
+    [
+        ("127.0.0.1", True),
+        ("localhost", True),
+        ("::1", True),
+        ("[::1]", True),
+        ("127.8.8.8", True),
+        ("0.0.0.0", False),
+        ("192.168.0.2", False),
+        ("::", False),
+        ("studio", False),
+    ],
 )
 def test_loopback(host: str, own: bool) -> None:
     assert is_loopback(host) is own
@@ -164,7 +175,10 @@ def test_cookies_are_found_among_others() -> None:
 
 
 def test_addresses_of_one_line_count_as_one() -> None:
-    assert visit(client=("2001:db8:1:2:3::4", 1)).address == visit(client=("2001:db8:1:2::9", 1)).address
+    assert (
+        visit(client=("2001:db8:1:2:3::4", 1)).address
+        == visit(client=("2001:db8:1:2::9", 1)).address
+    )
     forged = visit({"x-forwarded-for": "10.9.8.7"})
     assert forged.address == "192.0.2.7"
     hosts = Hosts()
@@ -217,17 +231,36 @@ def test_page_sessions_belong_to_who_brought_them() -> None:
 
 
 def test_only_what_pages_need_of_gradio_is_open() -> None:
-    for method, path in (("GET", "/"), ("HEAD", "/"), ("GET", "/config"), ("GET", "/assets/index.js"),
-                         ("POST", "/gradio_api/queue/join"), ("GET", "/gradio_api/queue/data"),
-                         ("POST", "/gradio_api/run/predict"), ("GET", "/gradio_api/heartbeat/a1")):
+    for method, path in (
+        ("GET", "/"),
+        ("HEAD", "/"),
+        ("GET", "/config"),
+        ("GET", "/assets/index.js"),
+        ("POST", "/gradio_api/queue/join"),
+        ("GET", "/gradio_api/queue/data"),
+        ("POST", "/gradio_api/run/predict"),
+        ("GET", "/gradio_api/heartbeat/a1"),
+    ):
         assert surface.closed(method, path) is None
-    for method, path in (("POST", "/gradio_api/upload"), ("POST", "/gradio_api/component_server"),
-                         ("GET", "/gradio_api/file=/etc/passwd"), ("GET", "/gradio_api/proxy=http://x")):
+    for method, path in (
+        ("POST", "/gradio_api/upload"),
+        ("POST", "/gradio_api/component_server"),
+        ("GET", "/gradio_api/file=/etc/passwd"),
+        ("GET", "/gradio_api/proxy=http://x"),
+    ):
         assert isinstance(surface.closed(method, path), Refused)
-    for method, path in (("GET", "/gradio_api/deep_link"), ("GET", "/monitoring"), ("GET", "/gradio_api/info"),
-                         ("POST", "/gradio_api/run/echo"), ("POST", "/gradio_api/call/echo"),
-                         ("GET", "/token"), ("POST", "/"), ("GET", "/whatever/comes/next"),
-                         ("POST", "/gradio_api/vibe-edit"), ("POST", "/gradio_api/queue/join/")):
+    for method, path in (
+        ("GET", "/gradio_api/deep_link"),
+        ("GET", "/monitoring"),
+        ("GET", "/gradio_api/info"),
+        ("POST", "/gradio_api/run/echo"),
+        ("POST", "/gradio_api/call/echo"),
+        ("GET", "/token"),
+        ("POST", "/"),
+        ("GET", "/whatever/comes/next"),
+        ("POST", "/gradio_api/vibe-edit"),
+        ("POST", "/gradio_api/queue/join/"),
+    ):
         assert isinstance(surface.closed(method, path), NotFound)
 
 
@@ -278,6 +311,15 @@ def test_the_studio_s_own_files_and_no_others(alone: House) -> None:
         assert first.headers["cache-control"] == "private, no-cache"
         again = client.get("/assets/ui/main.js", headers={"if-none-match": first.headers["etag"]})
         assert again.status_code == 304
-        for path in ("..%2fconstraints.txt", "icons", "", ".hidden.js", "main.py", "a%00.js",
-                     "%2e%2e/%2e%2e/studio/cli.js", "icons%2f..%2f..%2fx.js", "a%5c..%5cb.js"):
+        for path in (
+            "..%2fconstraints.txt",
+            "icons",
+            "",
+            ".hidden.js",
+            "main.py",
+            "a%00.js",
+            "%2e%2e/%2e%2e/studio/cli.js",
+            "icons%2f..%2f..%2fx.js",
+            "a%5c..%5cb.js",
+        ):
             complaint(client.get(f"/assets/ui/{path}"), 404)

@@ -136,9 +136,11 @@ def test_cookies_are_secure_where_https_is_spoken(app: App, tmp_path: Path) -> N
         house.access.hosts.remove("x.gradio.live")
         with house.client(headers={"host": "x.gradio.live"}) as client:
             complaint(client.get("/login"), 400)
-    with open_house(app, tmp_path, users=USERS, secure_cookies=True) as house:
-        with house.client() as client:
-            assert "; Secure" in client.post("/login", data=ADA).headers["set-cookie"]
+    with (
+        open_house(app, tmp_path, users=USERS, secure_cookies=True) as house,
+        house.client() as client,
+    ):
+        assert "; Secure" in client.post("/login", data=ADA).headers["set-cookie"]
 
 
 def test_visitors_of_a_public_studio_keep_their_space(public: House) -> None:
@@ -185,8 +187,13 @@ def test_logins_are_bounded(tmp_path: Path) -> None:
 
 
 def test_access_is_refused_where_it_would_be_open_by_accident(tmp_path: Path) -> None:
-    for wrong in ({"host": "0.0.0.0"}, {"host": "192.168.0.2"}, {"shared": True},
-                  {"users": {"": "x"}}, {"users": {"x": ""}}):
+    for wrong in (
+        {"host": "0.0.0.0"},
+        {"host": "192.168.0.2"},
+        {"shared": True},
+        {"users": {"": "x"}},
+        {"users": {"x": ""}},
+    ):
         with pytest.raises(Refused):
             make_access(data_dir=tmp_path, **wrong)
     assert make_access(data_dir=tmp_path).alone

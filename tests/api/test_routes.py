@@ -89,7 +89,11 @@ def test_jobs_can_be_put_in_another_order(client: httpx.Client) -> None:
         (b'{"task": 3, "prompt": "x"}', "application/json", 422),
         (b'{"task": "mine bitcoin", "prompt": "x"}', "application/json", 422),
         (b'{"task": "txt2img", "prompt": "x", "n": 1}', "application/json", 422),
-        (b'{"task": "txt2img", "prompt": "x", "seed": ' + b"9" * 5000 + b"}", "application/json", 422),
+        (
+            b'{"task": "txt2img", "prompt": "x", "seed": ' + b"9" * 5000 + b"}",
+            "application/json",
+            422,
+        ),
         (b'{"task": "txt2img", "prompt": "\\ud800"}', "application/json", 422),
     ],
 )
@@ -153,7 +157,9 @@ def test_an_error_of_the_studio_keeps_its_words(
     assert answer.headers["retry-after"]
 
 
-def test_pictures_are_found_starred_trashed_and_restored(alone: House, client: httpx.Client) -> None:
+def test_pictures_are_found_starred_trashed_and_restored(
+    alone: House, client: httpx.Client
+) -> None:
     fox = alone.picture("local", "a quiet fox", seed=1).id
     owl = alone.picture("local", "a quiet owl", seed=2).id
 
@@ -161,7 +167,10 @@ def test_pictures_are_found_starred_trashed_and_restored(alone: House, client: h
         return [one["id"] for one in client.get(f"/api/images?{query}").json()["images"]]
 
     assert found("text=quiet") == [owl, fox]
-    assert found("text=quiet&since=2020-01-01&until=2100-01-01T00:00:00Z&task=txt2img") == [owl, fox]
+    assert found("text=quiet&since=2020-01-01&until=2100-01-01T00:00:00Z&task=txt2img") == [
+        owl,
+        fox,
+    ]
     assert found("text=quiet&checkpoint=other") == []
     first = client.get("/api/images?text=quiet&limit=1").json()
     assert [one["id"] for one in first["images"]] == [owl]
@@ -215,7 +224,11 @@ def test_an_upload_gets_the_same_ref_raw_or_as_a_form(client: httpx.Client) -> N
         (b"a=b", "application/x-www-form-urlencoded", 415),
         (b"--x\r\n\r\nhi", "multipart/form-data", 422),
         (b"nonsense", "multipart/form-data; boundary=x", 422),
-        (b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x--", "multipart/form-data; boundary=x", 422),
+        (
+            b"--x\r\nContent-Disposition: form-data; name=a\r\n\r\n1\r\n--x--",
+            "multipart/form-data; boundary=x",
+            422,
+        ),
     ],
 )
 def test_what_is_no_picture_is_refused(
@@ -288,7 +301,9 @@ def test_fifty_clients_at_once_lose_nothing(alone: House) -> None:
         ids = list(pool.map(ask, range(50)))
     assert len(set(ids)) == 50
     with alone.client() as client:
-        listed = {job["id"]: job for job in client.get("/api/jobs?limit=200&active=1").json()["jobs"]}
+        listed = {
+            job["id"]: job for job in client.get("/api/jobs?limit=200&active=1").json()["jobs"]
+        }
         assert [listed[one]["request"]["seed"] for one in ids] == list(range(50))
         for one in ids:
             client.delete(f"/api/jobs/{one}")

@@ -40,7 +40,9 @@ def happens(house: House, job: str, *events: object) -> None:
     house.studio._watchers.changed("local")
 
 
-def test_a_feed_is_replayed_goes_on_and_ends_with_the_job(alone: House, client: httpx.Client) -> None:
+def test_a_feed_is_replayed_goes_on_and_ends_with_the_job(
+    alone: House, client: httpx.Client
+) -> None:
     job = a_job(client)
     happens(alone, job, Started())
     with client.stream("GET", f"/api/jobs/{job}/events") as stream:
@@ -74,7 +76,10 @@ def test_a_feed_goes_on_after_the_last_entry_seen(alone: House, client: httpx.Cl
     assert numbers({"last-event-id": "-1"}) == ["1", "2", "3"]
     done = client.get(f"/api/jobs/{job}/events", headers={"last-event-id": "3"})
     assert done.status_code == 204
-    assert client.get(f"/api/jobs/{job}/events", headers={"last-event-id": "9" * 10}).status_code == 204
+    assert (
+        client.get(f"/api/jobs/{job}/events", headers={"last-event-id": "9" * 10}).status_code
+        == 204
+    )
     complaint(client.get(f"/api/jobs/{job}/events?after=-1"), 422)
 
 

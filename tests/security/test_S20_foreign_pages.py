@@ -32,7 +32,9 @@ def test_nothing_can_be_changed_from_another_origin(
     assert client.get("/api/jobs").json() == jobs
 
 
-def test_no_address_answers_what_another_site_s_page_asks(alone: House, client: httpx.Client) -> None:
+def test_no_address_answers_what_another_site_s_page_asks(
+    alone: House, client: httpx.Client
+) -> None:
     seen = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors", "sec-fetch-dest": "image"}
     for method, path in addresses(alone.guard):
         assert client.request(method, path, headers=seen).status_code == 403, (method, path)
@@ -44,7 +46,11 @@ def test_another_port_of_this_machine_is_another_site(client: httpx.Client) -> N
 
 
 def test_a_link_from_another_site_still_opens_the_studio(client: httpx.Client) -> None:
-    link = {"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate", "sec-fetch-dest": "document"}
+    link = {
+        "sec-fetch-site": "cross-site",
+        "sec-fetch-mode": "navigate",
+        "sec-fetch-dest": "document",
+    }
     assert client.get("/", headers=link).status_code == 200
     complaint(client.post("/api/jobs", json=WANT, headers=link), 403)
 

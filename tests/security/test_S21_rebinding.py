@@ -7,7 +7,15 @@ from tests.security.routes import addresses
 
 
 @pytest.mark.parametrize(
-    "name", ["evil.example", "evil.example:7860", "localhost.evil", "127.0.0.1.evil.example", "0.0.0.0", ""]
+    "name",
+    [
+        "evil.example",
+        "evil.example:7860",
+        "localhost.evil",
+        "127.0.0.1.evil.example",
+        "0.0.0.0",
+        "",
+    ],
 )
 def test_no_address_answers_to_a_foreign_name(alone: House, name: str) -> None:
     with alone.client(headers={"host": name}) as client:

@@ -9,10 +9,21 @@ SVG = b"<svg xmlns='http://www.w3.org/2000/svg' onload='alert(1)'/>"
 XHTML = b"<?xml version='1.0'?><html xmlns='http://www.w3.org/1999/xhtml'><script>1</script></html>"
 
 
-@pytest.mark.parametrize("kind", ["image/png", "application/octet-stream", "text/html", "image/svg+xml"])
+@pytest.mark.parametrize(
+    "kind", ["image/png", "application/octet-stream", "text/html", "image/svg+xml"]
+)
 @pytest.mark.parametrize(
     "data",
-    [HTML, SVG, XHTML, png() + HTML, b"GIF89a" + HTML, b"%PDF-1.4\n", b"PK\x03\x04" + HTML, b"MZ" + HTML],
+    [
+        HTML,
+        SVG,
+        XHTML,
+        png() + HTML,
+        b"GIF89a" + HTML,
+        b"%PDF-1.4\n",
+        b"PK\x03\x04" + HTML,
+        b"MZ" + HTML,
+    ],
     ids=["html", "svg", "xhtml", "png+html", "gif", "pdf", "zip", "exe"],
 )
 def test_only_pictures_come_in(alone: House, kind: str, data: bytes) -> None:

@@ -9,16 +9,18 @@ EVIL = "<img src=x onerror=alert(1)>"
 
 
 def test_pages_of_our_own_show_names_as_text(app: App, tmp_path: Path) -> None:
-    with open_house(app, tmp_path, users={EVIL: "secret"}) as house:
-        with house.client(headers={"accept": "text/html"}) as client:
-            wrong = client.post("/login", data={"name": EVIL, "password": "x", "next": f"/{EVIL}"})
-            assert wrong.status_code == 401
-            assert EVIL not in wrong.text and "&lt;img" in wrong.text
-            assert client.post("/login", data={"name": EVIL, "password": "secret"}).status_code == 303
-            for path in (f"/{EVIL}", f"/api/{EVIL}", f"/enter?token={EVIL}", "/api/docs"):
-                answer = client.get(path)
-                if answer.headers.get("content-type", "").startswith("text/html"):
-                    assert EVIL not in answer.text
+    with (
+        open_house(app, tmp_path, users={EVIL: "secret"}) as house,
+        house.client(headers={"accept": "text/html"}) as client,
+    ):
+        wrong = client.post("/login", data={"name": EVIL, "password": "x", "next": f"/{EVIL}"})
+        assert wrong.status_code == 401
+        assert EVIL not in wrong.text and "&lt;img" in wrong.text
+        assert client.post("/login", data={"name": EVIL, "password": "secret"}).status_code == 303
+        for path in (f"/{EVIL}", f"/api/{EVIL}", f"/enter?token={EVIL}", "/api/docs"):
+            answer = client.get(path)
+            if answer.headers.get("content-type", "").startswith("text/html"):
+                assert EVIL not in answer.text
 
 
 def test_data_is_never_html(alone: House) -> None:

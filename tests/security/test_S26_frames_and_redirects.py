@@ -21,16 +21,25 @@ def test_every_answer_forbids_foreign_frames(alone: House) -> None:
 
 @pytest.mark.parametrize(
     "target",
-    ["//evil.example", "/\\evil.example", "\\\\evil.example", "https://evil.example", "/%09/evil.example",
-     "/\t/evil.example", "//evil.example/%2f..", "/%5cevil.example", "javascript:alert(1)", "///evil.example",
-     "http:evil.example", "/\r\nSet-Cookie: a=b"],
+    [
+        "//evil.example",
+        "/\\evil.example",
+        "\\\\evil.example",
+        "https://evil.example",
+        "/%09/evil.example",
+        "/\t/evil.example",
+        "//evil.example/%2f..",
+        "/%5cevil.example",
+        "javascript:alert(1)",
+        "///evil.example",
+        "http:evil.example",
+        "/\r\nSet-Cookie: a=b",
+    ],
 )
 def test_a_login_leads_nowhere_else(locked: House, target: str) -> None:
     with locked.client(headers={"accept": "text/html"}) as client:
         asked = client.get("/login", params={"next": target})
-        sent = client.post(
-            "/login", data={"name": "ada", "password": USERS["ada"], "next": target}
-        )
+        sent = client.post("/login", data={"name": "ada", "password": USERS["ada"], "next": target})
         again = client.get("/login", params={"next": target})
         left = client.post("/logout", data={"next": target})
     assert asked.status_code == 200

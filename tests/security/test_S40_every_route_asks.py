@@ -41,9 +41,21 @@ def test_what_is_open_says_nothing(locked: House) -> None:
 
 def test_tricks_with_the_path_do_not_open_it(locked: House) -> None:
     tricks = (
-        "//api/live", "/api//live", "/api/live/", "/API/live", "/login/../api/live", "/api/health/../live",
-        "/login/%2e%2e/api/live", "/api/live;x=/login", "/api/live%3f/login", "/robots.txt/../config",
-        "/gradio_api/queue/../../config", "/config/", "/%2fapi/live", "/api/health%2f..%2flive", "/login/",
+        "//api/live",
+        "/api//live",
+        "/api/live/",
+        "/API/live",
+        "/login/../api/live",
+        "/api/health/../live",
+        "/login/%2e%2e/api/live",
+        "/api/live;x=/login",
+        "/api/live%3f/login",
+        "/robots.txt/../config",
+        "/gradio_api/queue/../../config",
+        "/config/",
+        "/%2fapi/live",
+        "/api/health%2f..%2flive",
+        "/login/",
     )
     for path in tricks:
         with locked.raw() as connection:

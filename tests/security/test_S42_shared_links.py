@@ -28,7 +28,9 @@ def test_the_link_is_worth_nothing_without_its_token_and_the_token_works_once(
             assert friend.get(f"/enter?token={'t' * 32}").status_code == 400
 
 
-def test_a_page_behind_the_tunnel_is_a_page_by_https(app: App, tmp_path: Path, alone: House) -> None:
+def test_a_page_behind_the_tunnel_is_a_page_by_https(
+    app: App, tmp_path: Path, alone: House
+) -> None:
     alone.access.hosts.add(HOST, https=True)
     with alone.client(headers={"host": HOST}) as client:
         assert client.get("/config").json()["root"] == f"https://{HOST}"

@@ -3,6 +3,7 @@
 import httpx
 import pytest
 
+from studio.core.errors import NotFound
 from studio.core.records import new_id
 from tests.api.house import USERS, WANT, House, complaint, png
 
@@ -24,7 +25,11 @@ def test_another_s_job_does_not_exist(locked: House, ada: httpx.Client, ben: htt
     his = ben.post("/api/jobs", json=WANT).json()["id"]
     unknown = new_id()
     for method, path in (
-        ("GET", ""), ("GET", "/events"), ("GET", "/preview"), ("DELETE", ""), ("POST", "/rerun"),
+        ("GET", ""),
+        ("GET", "/events"),
+        ("GET", "/preview"),
+        ("DELETE", ""),
+        ("POST", "/rerun"),
     ):
         theirs = complaint(ben.request(method, f"/api/jobs/{hers}{path}"), 404)
         assert theirs == complaint(ben.request(method, f"/api/jobs/{unknown}{path}"), 404)
@@ -38,12 +43,17 @@ def test_another_s_job_does_not_exist(locked: House, ada: httpx.Client, ben: htt
     ben.delete(f"/api/jobs/{his}")
 
 
-def test_another_s_picture_does_not_exist(locked: House, ada: httpx.Client, ben: httpx.Client) -> None:
+def test_another_s_picture_does_not_exist(
+    locked: House, ada: httpx.Client, ben: httpx.Client
+) -> None:
     hers = locked.picture("user:ada", "ada's secret garden").id
     file = locked.studio.file("user:ada", hers)
     before = file.stat().st_ino, file.read_bytes()
     for method, path, body in (
-        ("GET", "", None), ("GET", "/file", None), ("GET", "/thumb", None), ("DELETE", "", None),
+        ("GET", "", None),
+        ("GET", "/file", None),
+        ("GET", "/thumb", None),
+        ("DELETE", "", None),
         ("PATCH", "", {"starred": True}),
     ):
         complaint(ben.request(method, f"/api/images/{hers}{path}", json=body), 404)
@@ -62,7 +72,7 @@ def test_another_s_upload_and_form_are_not_there(
 ) -> None:
     ref = ada.post("/api/inputs", content=png((9, 9), "plum")).json()["ref"]
     assert locked.studio.input_file("user:ada", ref).is_file()
-    with pytest.raises(Exception, match="no such|There is no"):
+    with pytest.raises(NotFound):
         locked.studio.input_file("user:ben", ref)
     ada.put("/api/drafts/txt2img", json={"prompt": "hers"})
     assert ben.get("/api/drafts/txt2img").json() == {}

@@ -50,6 +50,8 @@ def test_a_signed_guess_is_no_login(app: App, tmp_path: Path) -> None:
         for value in (forged, visitor, "local", "user:ada", ""):
             with house.client(cookies={cookie_name(house.access): value}) as client:
                 complaint(client.get("/api/live"), 401)
-    with open_house(app, tmp_path, public=True) as house:
-        with house.client(cookies={cookie_name(house.access): "a" * 32 + "." + "b" * 32}) as client:
-            assert "set-cookie" in client.get("/api/live").headers  # a stranger, and a new one
+    with (
+        open_house(app, tmp_path, public=True) as house,
+        house.client(cookies={cookie_name(house.access): "a" * 32 + "." + "b" * 32}) as client,
+    ):
+        assert "set-cookie" in client.get("/api/live").headers  # a stranger, and a new one

@@ -27,13 +27,27 @@ def test_thumbnails_are_kept_by_the_browser_alone(locked: House) -> None:
 
 def test_everything_else_that_is_somebody_s_is_not_stored(locked: House) -> None:
     with locked.client(auth=("ada", USERS["ada"])) as client:
-        for path in ("/", "/config", "/api/jobs", "/api/live", "/api/images", "/api/drafts/txt2img"):
+        for path in (
+            "/",
+            "/config",
+            "/api/jobs",
+            "/api/live",
+            "/api/images",
+            "/api/drafts/txt2img",
+        ):
             assert client.get(path).headers["cache-control"] == "private, no-store", path
 
 
 @pytest.mark.parametrize(
     "path",
-    ["file=/etc/passwd", "file=http://127.0.0.1/", "file=C:/x", "file/x", "proxy=http://x/", "FILE=/etc/passwd"],
+    [
+        "file=/etc/passwd",
+        "file=http://127.0.0.1/",
+        "file=C:/x",
+        "file/x",
+        "proxy=http://x/",
+        "FILE=/etc/passwd",
+    ],
 )
 def test_gradio_serves_no_files(alone: House, path: str) -> None:
     with alone.client() as client:

@@ -35,7 +35,9 @@ def test_each_is_one_sentence_that_names_the_field(alone: House, field: str) -> 
 def test_the_product_has_a_budget_too(alone: House) -> None:
     with alone.client() as client:
         huge = {**WANT, "width": 2048, "height": 2048, "steps": 150, "count": 32}
-        assert "too much for one job" in complaint(client.post("/api/jobs", json=huge), 422)["message"]
+        assert (
+            "too much for one job" in complaint(client.post("/api/jobs", json=huge), 422)["message"]
+        )
 
 
 def test_not_a_number_is_not_json(alone: House) -> None:

@@ -14,18 +14,26 @@ def bomb(width: int, height: int) -> bytes:
     """A grey PNG of that size, whose pixels pack to almost nothing."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        return (
+            struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        )
 
     row = b"\0" * (width // 8 + 2)
     packer = zlib.compressobj(9)
     pixels = b"".join(packer.compress(row * 100) for _ in range(height // 100 + 1)) + packer.flush()
     head = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    return (
+        b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
+    )
 
 
 @pytest.mark.parametrize("path", ["/api/inputs", "/api/settings-from-picture"])
-@pytest.mark.parametrize("size", [(13_000, 13_000), (30_000, 30_000), (100_000, 10), (2**31 - 1, 2**31 - 1)])
-def test_it_is_refused_before_it_is_unpacked(alone: House, path: str, size: tuple[int, int]) -> None:
+@pytest.mark.parametrize(
+    "size", [(13_000, 13_000), (30_000, 30_000), (100_000, 10), (2**31 - 1, 2**31 - 1)]
+)
+def test_it_is_refused_before_it_is_unpacked(
+    alone: House, path: str, size: tuple[int, int]
+) -> None:
     data = bomb(min(size[0], 13_000), min(size[1], 13_000))
     data = data[:16] + struct.pack(">II", *size) + data[24:]
     head = data[12:29]

@@ -21,6 +21,13 @@ def test_random_sessions_are_slowed_down_and_memory_stays(public: House) -> None
 
 def test_events_without_a_session_are_no_events(public: House) -> None:
     with public.client() as client:
-        for body in (b"", b"[]", b"{}", b'{"session_hash": 3}', b"[" * 100_000, b'{"session_hash": "../x"}'):
+        for body in (
+            b"",
+            b"[]",
+            b"{}",
+            b'{"session_hash": 3}',
+            b"[" * 100_000,
+            b'{"session_hash": "../x"}',
+        ):
             answer = client.post("/gradio_api/queue/join", content=body)
             assert answer.status_code in {400, 404}, body[:20]

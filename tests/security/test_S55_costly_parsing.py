@@ -32,23 +32,26 @@ def others_are_served_meanwhile(house: House, ask: Callable[[], httpx.Response])
 
 
 BODIES = {
-    "10000 headers of a part": (
-        b"--x\r\n" + b"A: b\r\n" * 10_000 + b"\r\nhi" + END, 422
-    ),
+    "10000 headers of a part": (b"--x\r\n" + b"A: b\r\n" * 10_000 + b"\r\nhi" + END, 422),
     "a header of 1 MB": (b"--x\r\nA: " + b"b" * 1_000_000 + b"\r\n\r\nhi" + END, 422),
     "10000 parts": (
-        b"".join(b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' for _ in range(10_000))
+        b"".join(
+            b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n1\r\n' for _ in range(10_000)
+        )
         + b"--x--\r\n",
         422,
     ),
     "a field of 20 MB": (
-        b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"1" * 20_000_000 + END, 422
+        b'--x\r\nContent-Disposition: form-data; name="a"\r\n\r\n' + b"1" * 20_000_000 + END,
+        422,
     ),
     "a preamble of 50 MB": (b"\r" * 50_000_000 + b"--x\r\n", 413),
     "a preamble of 8 MB": (b"\r\n" * 4_000_000 + b"--x\r\n", 422),
     "almost boundaries": (
         b'--x\r\nContent-Disposition: form-data; name="f"; filename="f"\r\n\r\n'
-        + b"\r\n--y" * 1_000_000 + END, 415
+        + b"\r\n--y" * 1_000_000
+        + END,
+        415,
     ),
 }
 
@@ -65,11 +68,15 @@ def test_a_form_is_refused_quickly(alone: House, name: str) -> None:
         complaint(answer, status)
 
 
-@pytest.mark.parametrize("boundary", ["x=y", "boundary=", "boundary=" + "x" * 10_000, 'boundary="', "boundary=é"])
+@pytest.mark.parametrize(
+    "boundary", ["x=y", "boundary=", "boundary=" + "x" * 10_000, 'boundary="', "boundary=é"]
+)
 def test_a_strange_boundary_is_one_sentence(alone: House, boundary: str) -> None:
     kind = f"multipart/form-data; {boundary}".encode()
     with alone.client() as client:
-        answer = client.post("/api/inputs", content=b"--x\r\n\r\nhi", headers={b"content-type": kind})
+        answer = client.post(
+            "/api/inputs", content=b"--x\r\n\r\nhi", headers={b"content-type": kind}
+        )
         complaint(answer, 422)
 
 

@@ -10,13 +10,22 @@ from tests.api.house import WANT, complaint, open_house, png
 def test_a_full_space_is_said_and_painting_goes_on(checkpoints: Path, tmp_path: Path) -> None:
     app = compose(
         Settings(
-            data_dir=tmp_path / "data", checkpoint_dirs=(checkpoints,), device="cpu", input_quota_bytes=1000
+            data_dir=tmp_path / "data",
+            checkpoint_dirs=(checkpoints,),
+            device="cpu",
+            input_quota_bytes=1000,
         )
     )
     try:
-        with open_house(app, tmp_path, public=True) as house, house.client() as one, house.client() as two:
+        with (
+            open_house(app, tmp_path, public=True) as house,
+            house.client() as one,
+            house.client() as two,
+        ):
             sizes = iter(range(8, 200))
-            while (answer := one.post("/api/inputs", content=png((next(sizes), 9)))).status_code == 201:
+            while (
+                answer := one.post("/api/inputs", content=png((next(sizes), 9)))
+            ).status_code == 201:
                 pass
             assert complaint(answer, 507)["message"].startswith("Your space is full (0.0 GB of")
             assert two.post("/api/inputs", content=png((8, 9))).status_code == 201
@@ -30,7 +39,10 @@ def test_a_full_space_is_said_and_painting_goes_on(checkpoints: Path, tmp_path: 
 def test_a_nearly_full_disk_takes_no_new_job(checkpoints: Path, tmp_path: Path) -> None:
     app = compose(
         Settings(
-            data_dir=tmp_path / "data", checkpoint_dirs=(checkpoints,), device="cpu", min_free_bytes=2**50
+            data_dir=tmp_path / "data",
+            checkpoint_dirs=(checkpoints,),
+            device="cpu",
+            min_free_bytes=2**50,
         )
     )
     try:

@@ -46,12 +46,15 @@ def _until_room(client) -> None:
 def test_gradio_s_own_connections_are_counted(app: App, tmp_path) -> None:
     from tests.api.fixtures import small_page
 
-    with open_house(app, tmp_path, public=True, mount=small_page, limits=Limits(pages=2)) as house:
-        with house.client() as client, ExitStack() as held:
-            client.get("/api/live")
-            for number in range(2):
-                held.enter_context(client.stream("GET", f"/gradio_api/heartbeat/h{number}"))
-            complaint(client.get("/gradio_api/heartbeat/h3"), 429)
+    with (
+        open_house(app, tmp_path, public=True, mount=small_page, limits=Limits(pages=2)) as house,
+        house.client() as client,
+        ExitStack() as held,
+    ):
+        client.get("/api/live")
+        for number in range(2):
+            held.enter_context(client.stream("GET", f"/gradio_api/heartbeat/h{number}"))
+        complaint(client.get("/gradio_api/heartbeat/h3"), 429)
 
 
 def test_a_head_that_never_ends_is_closed(

@@ -30,7 +30,9 @@ def build(door: Door) -> APIRouter:
         """`v` names a version of the file, so that browsers may keep it."""
         parts = PurePosixPath(path).parts
         kind = KINDS.get(PurePosixPath(path).suffix)
-        plain = all(part[0] not in "./" and "\\" not in part and part.isprintable() for part in parts)
+        plain = all(
+            part[0] not in "./" and "\\" not in part and part.isprintable() for part in parts
+        )
         if not parts or kind is None or not plain:
             raise NotFound("There is no such file.", "Reload the page.")
         found = await files.get_response("/".join(parts), request.scope)

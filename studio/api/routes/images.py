@@ -50,7 +50,10 @@ def build(door: Door) -> APIRouter:
         return {"images": [record_json(one) for one in page.records], "next": page.next_cursor}
 
     @router.post(
-        "/api/images/trash", status_code=DONE, openapi_extra=IDS, summary="Put pictures in the trash"
+        "/api/images/trash",
+        status_code=DONE,
+        openapi_extra=IDS,
+        summary="Put pictures in the trash",
     )
     async def trash(request: Request, owner: Owner) -> Response:
         await run_in_threadpool(studio.trash, owner, ids(await json_object(request)))
@@ -68,7 +71,9 @@ def build(door: Door) -> APIRouter:
         studio.empty_trash(owner)
         return Response(status_code=DONE)
 
-    @router.get("/api/images/{image_id}", responses={200: {"model": ImageShape}}, summary="One picture")
+    @router.get(
+        "/api/images/{image_id}", responses={200: {"model": ImageShape}}, summary="One picture"
+    )
     def one(image_id: str, owner: Owner) -> dict[str, Any]:
         return record_json(studio.record(owner, image_id))
 
@@ -76,7 +81,11 @@ def build(door: Door) -> APIRouter:
         "/api/images/{image_id}",
         responses={200: {"model": ImageShape}},
         openapi_extra=body_of(
-            {"type": "object", "required": ["starred"], "properties": {"starred": {"type": "boolean"}}}
+            {
+                "type": "object",
+                "required": ["starred"],
+                "properties": {"starred": {"type": "boolean"}},
+            }
         ),
         summary="Star a picture, or take the star away",
     )

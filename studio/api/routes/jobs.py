@@ -107,7 +107,9 @@ def build(door: Door) -> APIRouter:
         body = await json_object(request)
         if set(body) != {"before"} or not isinstance(body["before"], str | None):
             raise InvalidRequest(
-                "'before' must be the id of a waiting job or null.", "Send only that.", field="before"
+                "'before' must be the id of a waiting job or null.",
+                "Send only that.",
+                field="before",
             )
         return await run_in_threadpool(_moved, studio, owner, job_id, body["before"])
 
