@@ -4,7 +4,7 @@ import threading
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from studio.checkpoints.folder import (
     CustomCode,
@@ -210,35 +210,30 @@ def _unknown(blank: Checkpoint) -> Checkpoint:
 def _known(
     blank: Checkpoint, family: Family, noted: Sidecar, native_px: int, multiple_px: int
 ) -> Checkpoint:
-    defaults = {
-        "steps": family.defaults.steps,
-        "guidance": family.defaults.guidance,
-        "sampler": family.defaults.sampler,
-        **noted.defaults(),
-    }
     return replace(
         blank,
         family=family.id,
         native_px=noted.native_px or native_px,
         multiple_px=noted.multiple_px or multiple_px,
-        defaults=Defaults(**defaults),
+        defaults=replace(family.defaults, **noted.defaults()),
         supports=family.supports,
     )
 
 
 def _scale(vae: Part) -> int:
     """Pixels to a latent, along one side: each block but the last halves the picture."""
-    blocks: Any = vae.config.get("block_out_channels") or vae.config.get(
-        "decoder_block_out_channels"
-    )
-    return 2 ** (len(blocks) - 1) if isinstance(blocks, list) and 1 < len(blocks) < 8 else 8
+    names = ("block_out_channels", "decoder_block_out_channels")
+    blocks: Any = next((vae.config[name] for name in names if name in vae.config), None)
+    count = len(cast(list[Any], blocks)) if isinstance(blocks, list) else 0
+    return 2 ** (count - 1) if 1 < count < 8 else 8
 
 
 def _native(parts: dict[str, Part], scale: int) -> int | None:
     denoiser = parts.get("unet") or parts.get("transformer")
-    size = denoiser.config.get("sample_size") if denoiser else None
-    fits = isinstance(size, int) and 64 <= size * scale <= 2048
-    return size * scale if fits else None
+    size: Any = denoiser.config.get("sample_size") if denoiser else None
+    if isinstance(size, int) and 64 <= size * scale <= 2048:
+        return size * scale
+    return None
 
 
 def _advice(problem: BadFile) -> str:

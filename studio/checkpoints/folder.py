@@ -55,7 +55,11 @@ def read_parts(folder: Path) -> tuple[Part, ...]:
             raise CustomCode(f"This checkpoint contains custom code ({file.name}).")
     if re.fullmatch(r"[A-Za-z0-9]+Pipeline", str(index.get("_class_name"))) is None:
         raise CustomCode("This checkpoint contains custom code (its pipeline is not diffusers').")
-    named = {name: entry for name, entry in sorted(index.items()) if isinstance(entry, list)}
+    named = {
+        name: cast(list[Any], entry)
+        for name, entry in sorted(index.items())
+        if isinstance(entry, list)
+    }
     for name in _LEFT_OUT & named.keys():
         _refuse_foreign(named[name])
     return tuple(

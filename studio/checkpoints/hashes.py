@@ -70,4 +70,5 @@ def _read(file: Path) -> dict[str, list[Any]]:
     if not isinstance(found, dict):
         return {}
     entries = cast(dict[str, Any], found).items()
-    return {k: cast(list[Any], v) for k, v in entries if isinstance(v, list) and len(v) == 3}
+    lists = {name: cast(list[Any], entry) for name, entry in entries if isinstance(entry, list)}
+    return {name: entry for name, entry in lists.items() if len(entry) == 3}

@@ -6,7 +6,7 @@ It only changes what a request gets that does not say; a broken one is ignored.
 """
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,7 +51,6 @@ def read_sidecar(path: Path) -> Sidecar:
         noted = TypeAdapter(Sidecar).validate_json(path.read_bytes())
         if noted.sampler is None:
             return noted
-        found = samplers.find(noted.sampler)
-        return Sidecar(**{**asdict(noted), "sampler": found.id})
+        return replace(noted, sampler=samplers.find(noted.sampler).id)
     except (OSError, ValidationError, InvalidRequest, json.JSONDecodeError):
         return NOTHING_NOTED

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import diffusers
 import torch
@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.folder import Part, read_parts, scheduler_config
 from studio.checkpoints.header import BadFile
-from studio.core.errors import StudioError, Unavailable
+from studio.core.errors import Unavailable
 from studio.engine.device import Device, is_out_of_memory
 from studio.families._family import Family
 
@@ -117,7 +117,8 @@ def _part(folder: Path, part: Part) -> Any:
 
 def _file(path: Path, family: Family, configs: Path) -> Weights:
     place = configs / family.configs
-    state = _renamed(load_file(path))
+    read: Callable[[Path], dict[str, Any]] = load_file
+    state = _renamed(read(path))
     components: dict[str, Any] = {}
     for name, kinds in family.components.items():
         components[name] = _reader(kinds[0])(kinds[0], state, place, name)
@@ -146,7 +147,8 @@ def _network(kind: str, state: dict[str, Any], place: Path, name: str) -> Any:
 
 
 def _text_encoder(kind: str, state: dict[str, Any], place: Path, name: str) -> Any:
-    return create_diffusers_clip_model_from_ldm(
+    read: Callable[..., Any] = create_diffusers_clip_model_from_ldm
+    return read(
         getattr(transformers, kind),
         state,
         config=str(place),
@@ -209,8 +211,5 @@ def _weighed(weights: Weights) -> Weights:
         components=weights.components,
         scheduler=weights.scheduler,
         settings=weights.settings,
-        size_bytes=sum(cast(int, t.numel() * t.element_size()) for t in tensors),
+        size_bytes=sum(t.numel() * t.element_size() for t in tensors),
     )
-
-
-__all__ = ["StudioError", "Weights", "load", "pipeline"]

@@ -4,7 +4,7 @@ import gc
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -81,7 +81,7 @@ class Manager:
         *,
         loading: Callable[[str], None] = lambda what: None,
         extra: Mapping[str, Any] = NOTHING,
-    ) -> Iterator[Lease]:
+    ) -> Generator[Lease]:
         """Lends a checkpoint; `loading` is told before weights are read.
 
         Raises `InvalidRequest` if the family has no such role and `Unavailable` if it cannot be

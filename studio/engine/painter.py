@@ -17,7 +17,7 @@ from studio.engine import preview
 from studio.engine.conditioning import Conditioning, encode
 from studio.engine.device import Device
 from studio.engine.manager import Lease
-from studio.engine.schedulers import build, check_steps
+from studio.engine.schedulers import build, guarded
 from studio.tasks._task import Brush
 
 
@@ -57,7 +57,6 @@ class LatentPainter:
         self._easel = easel
         self._versions = versions
         self._encoded: dict[tuple[Any, ...], Conditioning] = {}
-        self._checked: set[tuple[str, int]] = set()
         self._pace = preview.Pace()
         self._step_s: float | None = None
 
@@ -114,11 +113,8 @@ class LatentPainter:
         )
 
     def _scheduler(self, brush: Brush) -> Any:
-        row, config = samplers.find(brush.sampler), self._lease.weights.scheduler
-        if (row.id, brush.steps) not in self._checked:
-            check_steps(row, config, brush.steps)
-            self._checked.add((row.id, brush.steps))
-        return build(row, config)
+        row = samplers.find(brush.sampler)
+        return guarded(build(row, self._lease.weights.scheduler), row, brush.steps)
 
     def _condition(self, brush: Brush) -> Conditioning:
         """Embeddings of the prompts; pictures of a job that share them encode once."""

@@ -96,7 +96,8 @@ def colours(vae: Any) -> tuple[Tensor, Tensor]:
     pixels = vae.decode(flat.to(weight.device, weight.dtype), return_dict=False)[0]
     mean = pixels[..., 8:-8, 8:-8].float().mean((-2, -1)).clamp(-1, 1).cpu()
     known = torch.cat([probes, torch.ones(len(probes), 1)], dim=1)
-    found = torch.linalg.lstsq(known, mean).solution.to(weight.device)
+    solve: Any = torch.linalg.lstsq
+    found: Tensor = solve(known, mean).solution.to(weight.device)
     return found[:-1], found[-1]
 
 

@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -99,7 +99,7 @@ class JobTools:
     runner: Runner
 
     @contextmanager
-    def pipeline(self, checkpoint_id: str, role: Role) -> Iterator[Painter]:
+    def pipeline(self, checkpoint_id: str, role: Role) -> Generator[Painter]:
         self.check()
         runner = self.runner
         checkpoint = runner.catalog.get(checkpoint_id or None)

@@ -1,5 +1,6 @@
 """diffusers schedulers from a row of `studio.samplers` and a checkpoint's own config."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,13 +23,21 @@ def build(row: Sampler, config: Mapping[str, Any]) -> Any:
     return getattr(diffusers, row.scheduler).from_config(dict(config), **options)
 
 
-def check_steps(row: Sampler, config: Mapping[str, Any], steps: int) -> None:
-    """Raises `InvalidRequest` if the sampler cannot do this many steps (LCM: at most 50)."""
-    try:
-        build(row, config).set_timesteps(steps)
-    except (ValueError, IndexError):
-        raise InvalidRequest(
-            f"{row.label} cannot paint in {steps} steps.",
-            "Choose another number of steps or another sampler.",
-            field="steps",
-        ) from None
+def guarded(scheduler: Any, row: Sampler, steps: int) -> Any:
+    """The same scheduler, which now raises `InvalidRequest` where it cannot do so many steps (LCM:
+    at most 50) instead of an error that only its authors understand."""
+    set_timesteps = scheduler.set_timesteps
+
+    @functools.wraps(set_timesteps)  # pipelines look at its parameters
+    def guard(*args: Any, **options: Any) -> Any:
+        try:
+            return set_timesteps(*args, **options)
+        except (ValueError, IndexError):
+            raise InvalidRequest(
+                f"{row.label} cannot paint in {steps} steps.",
+                "Choose another number of steps or another sampler.",
+                field="steps",
+            ) from None
+
+    scheduler.set_timesteps = guard
+    return scheduler

@@ -1,0 +1,70 @@
+"""Checkpoints and an engine in this process, made once."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.hashes import Hashes
+from studio.discovery import open_drawer
+from studio.engine.control import Control
+from studio.engine.device import Device, choose
+from studio.engine.manager import Manager
+from studio.engine.runner import Runner
+from studio.engine.start import VERSIONS, quieten
+from studio.paths import CONFIGS
+from studio.tasks._task import Task
+from tests.engine.desk import Desk
+from tests.engine.tiny import save_tiny_sd, save_tiny_sdxl
+
+
+@pytest.fixture(scope="session")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoints `sd`, `sd2` (other weights), `v` (as the built-in one) and `xl`."""
+    quieten()
+    folder = tmp_path_factory.mktemp("shelf")
+    save_tiny_sd(folder / "sd")
+    save_tiny_sd(folder / "sd2", seed=1)
+    save_tiny_sd(folder / "v", tiny_vae=True, prediction="v_prediction")
+    save_tiny_sdxl(folder / "xl")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def device() -> Device:
+    found = choose("cpu")
+    # Networks this small only lose time by sharing it between threads.
+    torch.set_num_threads(1)
+    return found
+
+
+@pytest.fixture
+def manager(device: Device) -> Manager:
+    return Manager(device, CONFIGS, Hashes(None))
+
+
+@pytest.fixture
+def make_desk(device: Device) -> Callable[..., Desk]:
+    """Makes an engine over a folder of checkpoints, without a process around it."""
+
+    def make(shelf: Path, configs: Path = CONFIGS) -> Desk:
+        sent: list[tuple[dict[str, object], bytes]] = []
+        control = Control()
+        runner = Runner(
+            tasks=open_drawer("studio.tasks", Task),
+            catalog=Catalog((shelf,)),
+            manager=Manager(device, configs, Hashes(None)),
+            control=control,
+            send=lambda header, blob=b"": sent.append((dict(header), blob)),
+            versions=VERSIONS,
+        )
+        return Desk(runner=runner, control=control, sent=sent)
+
+    return make
+
+
+@pytest.fixture
+def desk(make_desk: Callable[..., Desk], shelf: Path) -> Desk:
+    return make_desk(shelf)

@@ -1,0 +1,47 @@
+"""Runs jobs in this process and keeps what the engine said."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from studio.engine.control import Control
+from studio.engine.runner import Runner
+
+REQUEST: dict[str, Any] = {
+    "prompt": "a fox",
+    "checkpoint": "sd",
+    "width": 64,
+    "height": 64,
+    "steps": 3,
+    "guidance": 5.0,
+    "sampler": "euler",
+    "seed": 7,
+}
+"""A resolved request; tests change what they are about."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    runner: Runner
+    control: Control
+    sent: list[tuple[dict[str, Any], bytes]]
+
+    def run(self, job: str = "job", task: str = "txt2img", **changes: Any) -> dict[str, Any]:
+        """Runs one job and returns its ending; what was said before is forgotten."""
+        self.sent.clear()
+        self.control.expected(job)
+        self.runner.run(job, task, {**REQUEST, **changes})
+        self.control.ended(job)
+        endings = [
+            frame for frame, _ in self.sent if frame["op"] in {"done", "failed", "cancelled"}
+        ]
+        assert len(endings) == 1 and self.sent[-1][0] is endings[0]
+        return endings[0]
+
+    def paint(self, **changes: Any) -> list[bytes]:
+        """Pixels of a job that must succeed."""
+        ending = self.run(**changes)
+        assert ending["op"] == "done", ending
+        return [blob for frame, blob in self.sent if frame["op"] == "picture"]
+
+    def frames(self, op: str) -> list[dict[str, Any]]:
+        return [frame for frame, _ in self.sent if frame["op"] == op]

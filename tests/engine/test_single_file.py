@@ -1,0 +1,150 @@
+"""A single file in Stability's layout is the same checkpoint as the folder, without any network."""
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+from studio.checkpoints.catalog import Catalog, families
+from studio.engine.device import Device
+from studio.engine.loading import load
+from studio.paths import CONFIGS
+from tests.engine.desk import Desk
+from tests.engine.original import original, save_original
+
+
+@pytest.fixture(scope="module")
+def singles(shelf: Path, device: Device, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`sd` and `xl` of the shelf, once as the folder and once as `<name>-file`."""
+    folder = tmp_path_factory.mktemp("singles")
+    for name in ("sd", "xl"):
+        shutil.copytree(shelf / name, folder / name)
+        save_original(networks(shelf, name, device), folder / f"{name}-file.safetensors")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def configs(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What assets/configs is for checkpoints of full size, for these small ones."""
+    folder = tmp_path_factory.mktemp("configs")
+    for name, family in (("sd", "sd15"), ("xl", "sdxl")):
+        only = shutil.ignore_patterns("*.safetensors", "tokenizer.json")
+        shutil.copytree(shelf / name, folder / family, ignore=only)
+        for config in (folder / family).glob("tokenizer*/tokenizer_config.json"):
+            settings = json.loads(config.read_text())
+            settings["vocabulary"] = f"{family}/{config.parent.name}"
+            config.write_text(json.dumps(settings))
+    return folder
+
+
+@pytest.fixture
+def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
+    """Refuses and records every look at the network."""
+    asked: list[object] = []
+
+    def refuse(*arguments: object, **_: object) -> None:
+        asked.append(arguments)
+        raise OSError("no network in this test")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+    yield asked
+    assert asked == []
+
+
+def networks(shelf: Path, name: str, device: Device) -> dict[str, torch.nn.Module]:
+    found = Catalog((shelf,)).get(name)
+    loaded = load(found, families()[found.family], device, CONFIGS)
+    return {k: m for k, m in loaded.components.items() if isinstance(m, torch.nn.Module)}
+
+
+@pytest.mark.parametrize("name", ["sd", "xl"])
+def test_file_and_folder_give_the_same_pixels(
+    name: str,
+    singles: Path,
+    configs: Path,
+    make_desk: Callable[..., Desk],
+    no_network: list[object],
+) -> None:
+    desk = make_desk(singles, configs)
+    pictures = [
+        desk.paint(
+            checkpoint=checkpoint, prompt="a (red:1.3) fox", negative_prompt="x", sampler="euler_a"
+        )
+        for checkpoint in (name, f"{name}-file")
+    ]
+    assert pictures[0] == pictures[1]
+    facts = desk.frames("picture")[0]["facts"]
+    assert facts["checkpoint"]["id"] == f"{name}-file"
+
+
+def test_old_names_and_half_precision_are_read(
+    singles: Path, configs: Path, tmp_path: Path, make_desk: Callable[..., Desk]
+) -> None:
+    """Files of 2022 name the text encoder without `text_model`; most files are in half precision."""
+    from safetensors.torch import load_file, save_file
+
+    tensors = {
+        key.replace("transformer.text_model.", "transformer."): tensor.half()
+        for key, tensor in load_file(singles / "sd-file.safetensors").items()
+    }
+    save_file(tensors, tmp_path / "old.safetensors")
+    desk = make_desk(tmp_path, configs)
+    assert desk.paint(checkpoint="old")
+    with desk.runner.manager.use(desk.runner.catalog.get("old"), "text") as lease:  # type: ignore[arg-type]
+        assert {p.dtype for p in lease.pipeline.unet.parameters()} == {torch.float32}
+
+
+def test_a_marker_tensor_sets_the_prediction(
+    singles: Path, configs: Path, tmp_path: Path, make_desk: Callable[..., Desk]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(singles / "sd-file.safetensors")
+    save_file({**tensors, "v_pred": torch.ones(())}, tmp_path / "v.safetensors")
+    desk = make_desk(tmp_path, configs)
+    with desk.runner.manager.use(desk.runner.catalog.get("v"), "text") as lease:  # type: ignore[arg-type]
+        assert lease.weights.scheduler["prediction_type"] == "v_prediction"
+
+
+def test_a_file_without_some_tensors_is_refused(
+    singles: Path, configs: Path, tmp_path: Path, make_desk: Callable[..., Desk]
+) -> None:
+    from safetensors.torch import load_file, save_file
+
+    tensors = load_file(singles / "sd-file.safetensors")
+    del tensors["model.diffusion_model.middle_block.0.in_layers.2.weight"]
+    save_file(tensors, tmp_path / "x.safetensors")
+    ending = make_desk(tmp_path, configs).run(checkpoint="x")
+    assert ending["message"] == "'x' cannot be loaded: its weights are not what they should be."
+
+
+def test_the_shipped_tokenizer_is_clips() -> None:
+    """Ids as published for CLIP; SDXL's second one pads with "!"."""
+    from studio.engine.loading import _tokenizer
+
+    made = {
+        (family, name): _tokenizer("CLIPTokenizer", {}, CONFIGS / family, name)
+        for family, name in (("sd15", "tokenizer"), ("sdxl", "tokenizer"), ("sdxl", "tokenizer_2"))
+    }
+    for tokenizer in made.values():
+        ids = tokenizer("A photo of a cat, 4k!").input_ids
+        assert ids == [49406, 320, 1125, 539, 320, 2368, 267, 275, 330, 256, 49407]
+        assert tokenizer.model_max_length == 77
+    assert [tokenizer.pad_token_id for tokenizer in made.values()] == [49407, 49407, 0]
+
+
+@pytest.mark.parametrize("family", families().values(), ids=lambda family: family.id)
+def test_shipped_configs_fit_the_published_files(family: object) -> None:
+    """Networks built from the shipped configs have exactly the tensors of headers/*-file.json."""
+    from tests.families.make_headers import HEADERS, networks
+
+    stored = json.loads((HEADERS / f"{family.id}-file.json").read_text())  # type: ignore[attr-defined]
+    built = {
+        key: list(tensor.shape)
+        for key, tensor in original(networks(family.configs)).items()  # type: ignore[attr-defined]
+    }
+    assert built == stored
