@@ -52,6 +52,7 @@ export function panel(root) {
     const job = snapshot.jobs[0] ?? snapshot.recent[0] ?? null;
     shown = job;
     root.dataset.state = job?.state ?? "empty";
+    root.dataset.job = job?.id ?? "";
     empty.hidden = job !== null;
     foot.hidden = job === null;
     if (!job) return grid.replaceChildren();

@@ -55,7 +55,14 @@ def native(choices: Choices, checkpoint_id: str | None) -> dict[str, Any]:
     """The values that a checkpoint paints best with."""
     found = checkpoint(choices, checkpoint_id)
     if found is None:
-        return {"checkpoint": None, "width": 512, "height": 512, "steps": 20, "guidance": 7.0}
+        return {
+            "checkpoint": None,
+            "width": 512,
+            "height": 512,
+            "steps": 20,
+            "guidance": 7.0,
+            "sampler": None,
+        }
     return {
         "checkpoint": found["id"],
         "width": found["native_px"],

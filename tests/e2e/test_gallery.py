@@ -1,0 +1,116 @@
+"""Finding, keeping and throwing away."""
+
+import re
+from pathlib import Path
+
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.e2e.steps import PROMPT, foreign_png, gallery, painted
+
+
+def test_search_star_trash_and_undo(page: Page) -> None:
+    painted(page, "a lighthouse at dusk", count=2)
+    painted(page, "a bowl of plums")
+    tiles = gallery(page)
+    page.fill("#po-search", "lightho")
+    expect(tiles).to_have_count(2)
+    tiles.first.locator(".po-open").click()
+    viewer = page.get_by_role("dialog", name="Picture")
+    expect(viewer.locator(".po-said")).to_contain_text("a lighthouse at dusk")
+    viewer.get_by_role("button", name="Star").click()
+    expect(viewer.get_by_role("button", name="Starred")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("ArrowRight")
+    expect(viewer.locator(".po-count")).to_have_text("2 of 2")
+    page.keyboard.press("Delete")
+    expect(viewer.locator(".po-count")).to_have_text("1 of 1")
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("The picture is back.")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(viewer).to_be_hidden()
+    expect(tiles).to_have_count(2)
+    page.click("#po-only-starred")
+    expect(tiles).to_have_count(1)
+
+
+def test_several_go_to_the_trash_and_come_back(page: Page) -> None:
+    painted(page, "three grey stones", count=3)
+    tiles = gallery(page)
+    page.fill("#po-search", "stones")
+    expect(tiles).to_have_count(3)
+    for place in range(2):
+        tiles.nth(place).hover()
+        tiles.nth(place).locator(".po-choose").click()
+    chosen = page.get_by_role("group", name="Chosen pictures")
+    expect(chosen).to_contain_text("2 pictures chosen")
+    chosen.get_by_role("button", name="Delete").click()
+    expect(tiles).to_have_count(1)
+    page.get_by_role("button", name="Trash").click()
+    expect(tiles).to_have_count(2)
+    tiles.first.hover()
+    tiles.first.locator(".po-choose").click()
+    chosen.get_by_role("button", name="Restore").click()
+    expect(tiles).to_have_count(1)
+    page.get_by_role("button", name="Empty the trash").click()
+    page.get_by_role("button", name="Delete for good").click()
+    expect(page.get_by_text("The trash is empty.").first).to_be_visible()
+    page.get_by_role("button", name="Trash", exact=True).click()
+    expect(tiles).to_have_count(2)
+
+
+def test_a_pictures_settings_go_back_into_the_form(page: Page) -> None:
+    painted(page, "something to return to", steps=5)
+    page.fill(PROMPT, "something else")
+    gallery(page).first.locator(".po-open").click()
+    page.get_by_role("button", name="Use these settings").click()
+    expect(page.get_by_role("tab", name="Paint")).to_have_attribute("aria-selected", "true")
+    expect(page.locator(PROMPT)).to_have_value("something to return to")
+    expect(page.locator("#steps input[type=number]")).to_have_value("5")
+    expect(page.locator("#seed input")).to_have_value(re.compile("^[0-9]+$"))
+
+
+def test_a_foreign_picture_brings_its_settings_and_says_what_is_lost(
+    page: Page, tmp_path: Path
+) -> None:
+    file = foreign_png(
+        tmp_path,
+        'a cottage <img src=x onerror="window.__xss=1">, <lora:detail:0.8>\n'
+        "Negative prompt: fog <script>window.__xss=1</script>\n"
+        "Steps: 31, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 4242, "
+        "Size: 512x768, Model hash: 0123456789, Model: <b>dreams</b>, Clip skip: 2",
+    )
+    page.set_input_files("#po-file", file)
+    expect(page.locator(PROMPT)).to_have_value(re.compile("^a cottage <img"))
+    expect(page.locator("#negative-prompt textarea")).to_have_value(re.compile("fog <script>"))
+    expect(page.locator("#steps input[type=number]")).to_have_value("31")
+    expect(page.locator("#seed input")).to_have_value("4242")
+    expect(page.locator("#sampler input")).to_have_value("DPM++ 2M Karras")
+    expect(page.locator("#pixels")).to_contain_text("512 × 768 px")
+    lost = page.locator("#po-recovered .po-notice ul")
+    expect(lost).to_contain_text("<b>dreams</b>")
+    assert page.evaluate("window.__xss") is None
+
+
+def test_a_picture_can_be_dropped_onto_the_prompt(page: Page, tmp_path: Path) -> None:
+    file = foreign_png(tmp_path, "a dropped barn\nSteps: 12, Sampler: Euler a, Seed: 3, Size: 64x64")
+    page.evaluate(
+        """async bytes => {
+            const data = new DataTransfer();
+            data.items.add(new File([new Uint8Array(bytes)], "barn.png", {type: "image/png"}));
+            const target = document.querySelector("#prompt textarea");
+            for (const type of ["dragenter", "dragover", "drop"])
+                target.dispatchEvent(new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
+        }""",
+        list(file.read_bytes()),
+    )
+    expect(page.locator(PROMPT)).to_have_value("a dropped barn")
+    expect(page.locator("#steps input[type=number]")).to_have_value("12")
+
+
+def test_a_picture_without_settings_is_answered_in_words(page: Page, tmp_path: Path) -> None:
+    file = tmp_path / "plain.png"
+    Image.new("RGB", (8, 8)).save(file)
+    page.fill(PROMPT, "stays")
+    page.set_input_files("#po-file", file)
+    expect(page.locator("#po-recovered .po-notice[data-kind=bad]")).to_be_visible()
+    expect(page.locator(PROMPT)).to_have_value("stays")

@@ -1,0 +1,129 @@
+"""From a prompt to a picture, and what may come between."""
+
+import re
+
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import NewPage, ready
+from tests.e2e.steps import PROMPT, SLOW, describe, done, newest, paint, painted
+from tests.serving import Server
+
+
+def test_a_prompt_becomes_a_picture_that_has_formed_before_ones_eyes(page: Page) -> None:
+    page.evaluate(
+        """() => {
+            window.seen = new Set();
+            new MutationObserver(() => {
+                const tile = document.querySelector("#po-panel .po-tile img");
+                if (tile?.src.includes("/preview")) window.seen.add(tile.src);
+            }).observe(document.querySelector("#po-panel"), {subtree: true, attributes: true});
+        }"""
+    )
+    painted(page, "a red fox in the snow, sticker", steps=60)
+    assert page.evaluate("window.seen.size") >= 2
+    picture = done(page).locator("img")
+    expect(picture).to_have_attribute("src", re.compile("/api/images/[0-9a-f]{32}/file"))
+    assert picture.evaluate("image => image.naturalWidth") == 64
+    expect(page.locator("#po-announce")).to_have_text("Done: 1 picture")
+
+
+def test_stop_ends_the_job_and_another_can_be_painted(page: Page) -> None:
+    paint(page, "an endless sea", steps=150, count=32)
+    page.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for(timeout=SLOW)
+    page.click("#po-stop")
+    expect(page.locator("#po-panel")).to_have_attribute("data-state", "cancelled")
+    expect(page.locator("#po-stop")).to_be_hidden()
+    painted(page, "a short walk")
+
+
+def test_a_reload_in_the_middle_finds_everything_as_it_was(page: Page, server: Server) -> None:
+    paint(page, "a long way home", steps=150, count=8)
+    page.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for(timeout=SLOW)
+    describe(page, "the one after", steps=3)
+    page.click("#generate")
+    expect(page.locator(".po-queue .po-row")).to_have_count(1)
+    page.fill(PROMPT, "words that are not sent yet")
+    page.wait_for_timeout(500)
+    page.reload()
+    ready(page)
+    assert page.input_value(PROMPT) == "words that are not sent yet"
+    expect(page.locator("#steps input[type=number]")).to_have_value("3")
+    page.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for()
+    expect(page.locator("#po-panel img[src*=preview]")).to_be_visible()
+    expect(page.locator(".po-queue .po-row")).to_have_count(1)
+    page.click("#po-stop")
+    expect(page.locator("#po-panel[data-state=finished]")).to_be_visible(timeout=SLOW)
+
+
+def test_two_browsers_see_the_same_studio(new_page: NewPage) -> None:
+    here, there = new_page(), new_page()
+    paint(here, "seen from both sides", steps=150, count=4)
+    here.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for(timeout=SLOW)
+    there.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for()
+    there.click("#po-stop")
+    expect(here.locator("#po-panel")).to_have_attribute("data-state", "cancelled")
+    assert newest(here) == newest(there)
+
+
+def test_jobs_wait_in_an_order_that_can_be_changed(page: Page) -> None:
+    paint(page, "the first", steps=150, count=8)
+    page.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for(timeout=SLOW)
+    for prompt in ("one", "two", "three"):
+        paint(page, prompt)
+        page.locator(".po-queue .po-row", has_text=prompt).wait_for()
+    rows = page.locator("ol.po-queue .po-clip")
+    expect(rows).to_have_text(["one", "two", "three"])
+    page.locator(".po-row", has_text="three").get_by_role("button", name="Earlier").click()
+    expect(rows).to_have_text(["one", "three", "two"])
+    page.locator(".po-row", has_text="one").get_by_role("button", name="Later").focus()
+    page.keyboard.press("Enter")
+    expect(rows).to_have_text(["three", "one", "two"])
+    for prompt in ("one", "two", "three"):
+        page.locator(".po-row", has_text=prompt).get_by_role("button", name="Cancel").click()
+    expect(rows).to_have_count(0)
+    page.click("#po-stop")
+    expect(page.locator("#po-panel")).not_to_have_attribute("data-state", "running")
+
+
+def test_what_is_wrong_is_said_with_a_hint(page: Page) -> None:
+    page.fill(PROMPT, "   ")
+    page.click("#generate")
+    message = page.locator("[data-testid=toast-body]")
+    expect(message).to_contain_text("Prompt is empty.")
+    expect(message).to_contain_text("Type what you would like to see.")
+
+
+def test_a_size_that_had_to_be_changed_is_said(page: Page) -> None:
+    page.get_by_role("button", name="More settings").click()
+    page.fill("#width input", "77")
+    page.keyboard.press("Tab")
+    expect(page.locator("#pixels")).to_contain_text("77 × ")
+    paint(page, "a snapped size")
+    expect(page.locator("[data-testid=toast-body]")).to_contain_text("Width 77 became 72")
+
+
+def test_the_seed_of_the_last_job_can_be_kept(page: Page) -> None:
+    painted(page, "once more")
+    page.get_by_role("button", name="Reuse last").click()
+    expect(page.locator("#seed input")).to_be_enabled()
+    expect(page.locator("#seed input")).to_have_value(re.compile("^[0-9]+$"))
+    seed = page.input_value("#seed input")
+    painted(page, "once more")
+    expect(page.locator("#po-panel .po-words")).to_contain_text(f"seed {seed}")
+    page.locator("#seed-mode").get_by_text("Random").click()
+    expect(page.locator("#seed input")).to_be_disabled()
+
+
+def test_shapes_sizes_and_swap_change_the_pixels(page: Page) -> None:
+    page.locator("#shape").get_by_text("3:2").click()
+    expect(page.locator("#pixels")).to_contain_text(re.compile("7[0-9] × 5[0-9] px|80 × 5[0-9] px"))
+    wide = page.locator("#pixels").inner_text().split(" ")
+    page.get_by_role("button", name="Swap sides").click()
+    expect(page.locator("#pixels")).to_contain_text(f"{wide[2]} × {wide[0]} px")
+    page.locator("#shape").get_by_text("1:1").click()
+    expect(page.locator("#pixels")).to_contain_text("64 × 64 px")
+
+
+def test_tokens_are_counted_while_typing(page: Page) -> None:
+    page.fill(PROMPT, "a fox")
+    expect(page.locator(".po-tokens")).to_have_text(re.compile("^[1-9][0-9]* / 75 tokens$"))

@@ -1,0 +1,103 @@
+from typing import Any
+
+import pytest
+
+from studio.core.errors import InvalidRequest
+from studio.core.requests import MAX_SEED, parse
+from studio.tasks.txt2img import Txt2Img
+from studio.ui.widgets import sampling
+
+
+def row(checkpoint_id: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": checkpoint_id,
+        "label": checkpoint_id.title(),
+        "native_px": 512,
+        "multiple_px": 8,
+        "defaults": {"steps": 20, "guidance": 7.0, "sampler": "euler"},
+        "supports": {"negative_prompt": True, "clip_skip": True},
+        "problem": "",
+        "advice": "",
+        **changes,
+    }
+
+
+CHOICES = {
+    "checkpoints": [
+        row("good"),
+        row("<img src=x onerror=alert(1)>", problem="It is <b>damaged</b>.", advice="Copy it again."),
+    ],
+    "samplers": [{"id": "euler", "label": "Euler"}],
+    "default_checkpoint": "good",
+}
+VALUES = {**sampling.defaults(CHOICES), "prompt": "a fox"}
+
+
+def test_an_untouched_form_asks_for_something_that_can_be_painted() -> None:
+    request = parse(Txt2Img, sampling.to_fields(VALUES))
+    assert (request.prompt, request.width, request.steps, request.seed) == ("a fox", 512, 20, None)
+
+
+def test_a_fixed_seed_is_sent_exactly_even_beyond_what_browsers_count() -> None:
+    fields = sampling.to_fields({**VALUES, "seed_mode": "Fixed", "seed": f" {MAX_SEED} "})
+    assert fields["seed"] == MAX_SEED
+
+
+def test_a_random_seed_is_not_sent_even_if_a_number_stands_there() -> None:
+    assert "seed" not in sampling.to_fields({**VALUES, "seed": "12"})
+
+
+@pytest.mark.parametrize("text", ["", "twelve", "1.5", None])
+def test_a_seed_that_is_no_whole_number_is_refused(text: str | None) -> None:
+    with pytest.raises(InvalidRequest, match="whole number"):
+        sampling.to_fields({**VALUES, "seed_mode": "Fixed", "seed": text})
+
+
+def test_empty_fields_are_left_to_the_studio() -> None:
+    fields = sampling.to_fields({**VALUES, "width": None, "sampler": ""})
+    assert "width" not in fields
+    assert "sampler" not in fields
+
+
+def test_a_record_becomes_the_form_that_paints_it_again() -> None:
+    request = {**sampling.to_fields(VALUES), "seed": 5, "count": 4}
+    values = sampling.from_record({"request": request, "seed": 7})
+    assert parse(Txt2Img, sampling.to_fields(values)).seed == 7
+    assert values["count"] == 1
+    assert {**sampling.to_fields(values), "seed": 5, "count": 4} == request
+
+
+def test_settings_of_doubtful_origin_only_bring_what_fits() -> None:
+    values = sampling.from_settings(
+        {
+            "prompt": ["not", "text"],
+            "negative_prompt": "fog",
+            "steps": True,
+            "width": float("nan"),
+            "guidance": "7",
+            "height": 640,
+            "seed": -1,
+            "unknown": 1,
+        }
+    )
+    assert values == {"negative_prompt": "fog", "height": 640}
+
+
+def test_values_are_brought_within_what_the_controls_can_show() -> None:
+    values = sampling.possible(
+        {"checkpoint": "gone", "sampler": "euler", "steps": 9000, "width": 1}, CHOICES
+    )
+    assert values == {"sampler": "euler", "steps": 150, "width": 64}
+
+
+def test_a_broken_checkpoint_is_not_offered_but_explained_as_text() -> None:
+    assert sampling.checkpoint_choices(CHOICES) == [("Good", "good")]
+    shown = sampling.problems_text(CHOICES)
+    assert "<img" not in shown.lower()
+    assert "<b>damaged" not in shown
+    assert "Copy it again." in shown
+
+
+def test_without_any_checkpoint_the_form_still_has_every_value() -> None:
+    empty = {"checkpoints": [], "samplers": [], "default_checkpoint": None}
+    assert set(sampling.defaults(empty)) == set(VALUES)
