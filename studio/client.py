@@ -4,6 +4,7 @@ Both speak in the JSON of the API, so a command cannot tell them apart.
 """
 
 import json
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Mapping
@@ -11,13 +12,15 @@ from email.message import Message
 from typing import Any, Protocol
 from urllib.parse import quote
 
-from studio.core.errors import StudioError, Unavailable
+from studio.core.errors import Busy, StudioError, Unavailable
 from studio.datadir import Server
 from studio.service import Studio, record_json
 
 OWNER = "local"
 HEADER = "X-Pochade-Local"
 TIMEOUT_S = 30.0
+TRIES = 30
+"""How often a question is asked again that came too soon, a second apart."""
 
 
 class Door(Protocol):
@@ -98,9 +101,9 @@ class Beside:
 
     def picture(self, image_id: str) -> tuple[str, bytes]:
         headers, data = self._send("GET", f"/api/images/{quote(image_id)}/file")
-        name = headers.get_filename() or f"{image_id}.png"
         # a name is a name: whatever the answer says, it does not choose a folder
-        return name.replace("\\", "/").rsplit("/", 1)[-1] or f"{image_id}.png", data
+        name = (headers.get_filename() or "").replace("\\", "/").rpartition("/")[2]
+        return name if name.endswith(".png") else f"{image_id}.png", data
 
     def _json(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
@@ -116,16 +119,21 @@ class Beside:
             data=None if body is None else json.dumps(body).encode(),
             headers={HEADER: self._server.token, "Content-Type": "application/json"},
         )
-        try:
-            with self._open(request, timeout=TIMEOUT_S) as answer:
-                return answer.headers, answer.read()
-        except urllib.error.HTTPError as error:
-            raise _told(error) from None
-        except (OSError, ValueError) as error:
-            raise Unavailable(
-                "The studio that uses this data folder does not answer.",
-                f"Stop process {self._server.pid} or choose another folder with --data-dir.",
-            ) from error
+        for patience in reversed(range(TRIES)):
+            try:
+                with self._open(request, timeout=TIMEOUT_S) as answer:
+                    return answer.headers, answer.read()
+            except urllib.error.HTTPError as error:
+                # too many questions at once: a look can wait, a new job is for the person to decide
+                if method != "GET" or error.code != Busy.status or not patience:
+                    raise _told(error) from None
+                time.sleep(1.0)
+            except (OSError, ValueError) as error:
+                raise Unavailable(
+                    "The studio that uses this data folder does not answer.",
+                    f"Stop process {self._server.pid} or choose another folder with --data-dir.",
+                ) from error
+        raise AssertionError("the last try answers or raises")
 
 
 def _told(answer: urllib.error.HTTPError) -> StudioError:
