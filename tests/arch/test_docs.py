@@ -3,18 +3,22 @@
 import argparse
 import dataclasses
 import re
+import sys
 import tomllib
+from importlib.metadata import packages_distributions
 
 import pytest
 
 from studio.cli import parser
 from studio.commands.exit_codes import EXPLAINED
 from studio.settings import PREFIX, Settings
-from tests.arch.source import ROOT
+from tests.arch.source import ROOT, modules
 
 README = (ROOT / "README.md").read_text("utf-8")
 SETTINGS = {field.name for field in dataclasses.fields(Settings)}
 FOREIGN_FLAGS = {"--help"}
+PART_OF = {"starlette", "pydantic-core", "annotated-types"}
+"""Halves of fastapi and pydantic that their own documentation says to import."""
 
 
 def flags() -> set[str]:
@@ -85,6 +89,25 @@ class TestPyproject:
             if "==" in line
         }
         assert not {_folded(re.split(r"[\[>=<]", need)[0]) for need in wanted} - pins
+
+    def test_every_package_that_is_imported_is_asked_for(self) -> None:
+        project = self.data["project"]
+        extras = project["optional-dependencies"].values()
+        wanted = [*project["dependencies"], *(need for extra in extras for need in extra)]
+        named = {_folded(re.split(r"[\[>=<]", need)[0]) for need in wanted}
+        homes = packages_distributions()
+        imported = {
+            dotted.split(".")[0]
+            for module in modules()
+            for dotted, _ in module.imports(types_too=True)
+        }
+        foreign = imported - sys.stdlib_module_names - {"studio"}
+        lost = {
+            name
+            for name in foreign
+            if not {_folded(home) for home in homes.get(name, [name])} & (named | PART_OF)
+        }
+        assert not lost
 
     def test_only_one_opencv_is_pinned(self) -> None:
         text = (ROOT / "assets" / "constraints.txt").read_text("utf-8").lower()
