@@ -15,10 +15,16 @@ from transformers import (
 )
 
 from studio.core.errors import InvalidRequest
-from studio.engine.conditioning import encode
+from studio.engine.conditioning import _emphasised, encode
 
 LAYERS = 4
-PROMPTS = ("", "a red fox in the snow, sticker", "fox, " * 37, "a fox's tale: 12, déjà vu!", "x " * 75)
+PROMPTS = (
+    "",
+    "a red fox in the snow, sticker",
+    "fox, " * 37,
+    "a fox's tale: 12, déjà vu!",
+    "x " * 75,
+)
 
 
 def tokenizer(folder: Path, **options: str) -> CLIPTokenizer:
@@ -54,9 +60,12 @@ def config(words: CLIPTokenizer, width: int) -> CLIPTextConfig:
 def sd(tmp_path_factory: pytest.TempPathFactory) -> StableDiffusionPipeline:
     torch.manual_seed(0)
     words = tokenizer(tmp_path_factory.mktemp("sd") / "tokenizer")
+    encoder = CLIPTextModel(config(words, 32)).eval()
+    # trained encoders have a mean that is not zero, which weighting then restores
+    encoder.final_layer_norm.bias.data.fill_(-0.3)
     return StableDiffusionPipeline(
         vae=None,
-        text_encoder=CLIPTextModel(config(words, 32)).eval(),
+        text_encoder=encoder,
         tokenizer=words,
         unet=None,
         scheduler=None,
@@ -140,7 +149,9 @@ def test_clip_skip_reads_an_earlier_layer_of_both_prompts(sd, skip: int) -> None
 
 
 def test_clip_skip_of_a_pair_counts_from_the_same_end(sdxl) -> None:
-    states = [encode(sdxl, prompt="a fox", clip_skip=n).arguments["prompt_embeds"] for n in (1, 2, 3)]
+    states = [
+        encode(sdxl, prompt="a fox", clip_skip=n).arguments["prompt_embeds"] for n in (1, 2, 3)
+    ]
     with torch.no_grad():
         deeper = sdxl.encode_prompt("a fox", device="cpu", clip_skip=1)[0]
     assert torch.equal(states[0], states[1])
@@ -155,7 +166,9 @@ def test_a_layer_that_is_not_there_is_refused(sd, skip: int) -> None:
 
 def test_chunks_are_encoded_apart_and_laid_end_to_end(sd) -> None:
     found = encode(sd, prompt="a red fox BREAK the snow", negative_prompt="bad").arguments
-    parts = [encode(sd, prompt=text).arguments["prompt_embeds"] for text in ("a red fox", "the snow")]
+    parts = [
+        encode(sd, prompt=text).arguments["prompt_embeds"] for text in ("a red fox", "the snow")
+    ]
     assert torch.equal(found["prompt_embeds"], torch.cat(parts, dim=1))
     bad, nothing = (encode(sd, prompt=text).arguments["prompt_embeds"] for text in ("bad", ""))
     assert torch.equal(found["negative_prompt_embeds"], torch.cat([bad, nothing], dim=1))
@@ -219,3 +232,10 @@ def test_what_the_grammar_refuses_is_refused_in_either_prompt(sd, prompt: str) -
         encode(sd, prompt=prompt)
     with pytest.raises(InvalidRequest):
         encode(sd, prompt="a fox", negative_prompt=prompt)
+
+
+def test_a_mean_that_weights_turn_around_is_not_restored() -> None:
+    hidden = torch.tensor([[[1.0], [-0.9]]])  # mean 0.05, weighted -0.4: restoring would flip signs
+    assert torch.allclose(_emphasised(hidden, [1.0, 2.0]), torch.tensor([[[1.0], [-1.8]]]))
+    balanced = torch.tensor([[[1.0], [-1.0]]])  # mean 0: restoring would wipe everything out
+    assert torch.allclose(_emphasised(balanced, [1.0, 2.0]), torch.tensor([[[1.0], [-2.0]]]))

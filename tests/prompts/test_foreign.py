@@ -212,6 +212,11 @@ def test_values_that_are_no_numbers_are_left_out(value: str) -> None:
     assert notes(found) or value == ""
 
 
+def test_whole_numbers_beyond_any_float_are_put_within() -> None:
+    found = fits(recover(png(invokeai_metadata=json.dumps(INVOKE | {"cfg_scale": 10**4000}))))
+    assert found.fields["guidance"] == 30.0
+
+
 def test_a_random_seed_is_left_open() -> None:
     found = recover(png(parameters=A1111.replace("1234567890", "-1")))
     assert "seed" not in found.fields
@@ -495,7 +500,9 @@ def test_a_graph_of_separate_sampling_nodes() -> None:
         ("ddim", "ddim_uniform", "ddim", True),
         ("lcm", "sgm_uniform", "lcm", True),
         ("euler_ancestral", "karras", "euler_a", True),
-        ("dpmpp_3m_sde", "karras", None, True),
+        ("dpmpp_3m_sde", "karras", "dpmpp_2m_sde_karras", True),
+        ("euler_cfg_pp", "karras", "euler_karras", True),
+        ("restart", "karras", None, True),
     ],
 )
 def test_comfyuis_samplers(sampler: str, schedule: str, expected: str | None, said: bool) -> None:
@@ -588,7 +595,9 @@ def test_invokeai() -> None:
         ({"rand_device": "cuda"}, "another generator"),
         ({"seamless_x": True}, "tile"),
         ({"positive_prompt": "a fox++ (in snow)1.2"}, "InvokeAI's weights"),
-        ({"scheduler": "dpmpp_3m_k"}, "'dpmpp_3m_k'"),
+        ({"scheduler": "dpmpp_3m_k"}, "'dpmpp_3m_k' is not available here; DPM++ 2M Karras"),
+        ({"scheduler": "unipc_k"}, "UniPC has no 'karras' schedule"),
+        ({"scheduler": "new_one"}, "'new_one' is not available here."),
     ],
 )
 def test_what_invokeai_did_beyond_is_said(change: dict[str, Any], words: str) -> None:
@@ -897,7 +906,7 @@ def test_a_forged_record_is_put_within_bounds() -> None:
     )
     found = fits(recover(png_chunks((b"iTXt", b"pochade\0\0\0\0\0" + json.dumps(forged).encode()))))
     assert dict(found.fields) == {"seed": 12, "steps": 150}
-    assert found.checkpoint_name == "passwd"
+    assert found.checkpoint_name == "../../etc/passwd"
     assert len(found.notes) == 5
 
 

@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, get_args
@@ -85,7 +85,7 @@ def recovered(found: Found) -> Recovered:
             {name: value for name, value in fields.items() if value is not None and value != ""}
         ),
         notes=tuple(dict.fromkeys([*notes, *found.notes]))[:MAX_NOTES],
-        checkpoint_name=_checkpoint_name(found.checkpoint_name) or None,
+        checkpoint_name=_checkpoint_name(found) or None,
         checkpoint_hash=hexadecimal if _HASH.fullmatch(hexadecimal) else None,
         task=found.task,
         request=found.request,
@@ -114,7 +114,6 @@ _HASH = re.compile(r"[0-9a-f]{8,64}")
 _ENDING = re.compile(r"\.(?:safetensors|ckpt|pt|pth|bin|gguf|sft)$", re.IGNORECASE)
 _SQUARE = re.compile(r"\[([^\[\]]*+)\]")
 _JOINING = re.compile(r"\bAND\b")
-_PICTURE_NUMBER = re.compile(r"[+-]?\d*\.?\d+")
 
 _NUMBERS: Mapping[str, tuple[Any, bool]] = MappingProxyType(
     {
@@ -153,10 +152,8 @@ def _prompt(label: str, text: str) -> tuple[str, list[str]]:
 
 
 def _edits(inner: str) -> bool:
-    _, colon, number = inner.rpartition(":")
-    if colon and _PICTURE_NUMBER.fullmatch(number.strip()):
-        return True
-    return "|" in inner
+    _, colon, step = inner.rpartition(":")
+    return "|" in inner or (bool(colon) and step.strip().replace(".", "", 1).isdecimal())
 
 
 def _bounded(
@@ -172,7 +169,9 @@ def _bounded(
         return None, []
     low: Any = next(rule.ge for rule in get_args(kind) if isinstance(rule, Ge))
     high: Any = next(rule.le for rule in get_args(kind) if isinstance(rule, Le))
-    fitted = min(max(round(number) if whole else float(number), low), high)
+    # bounds first: JSON can hold whole numbers that are too large for a float
+    limited = min(max(number, low), high)
+    fitted = round(limited) if whole else float(limited)
     if fitted == number:
         return fitted, []
     return fitted, [f"{label} {brief(value, 30)} became {fitted}."]
@@ -193,37 +192,45 @@ def _number(value: object) -> int | float | None:
     return value if isinstance(value, float) and math.isfinite(value) else None
 
 
-_SPELLINGS: Mapping[str, str] = MappingProxyType(
+_SPELLINGS: Mapping[str, str] = MappingProxyType({"kdpm_2": "dpm2", "kdpm_2_a": "dpm2 a"})
+"""Samplers that others spell so that `samplers` does not know them."""
+
+_NEAREST: Mapping[str, str] = MappingProxyType(
     {
-        "kdpm_2": "dpm2",
-        "kdpm_2_a": "dpm2 a",
         "ddim_v3": "ddim",
         "ddim cfg++": "ddim",
-        "uni_pc_bh2": "unipc",
         "dpm++ 2m sde heun": "dpm++ 2m sde",
+        "dpm++ 3m sde": "dpm++ 2m sde",
+        "dpmpp_3m_sde": "dpmpp_2m_sde",
+        "dpmpp_3m": "dpmpp_2m",
     }
 )
-"""Samplers that others spell so that `samplers` does not know them."""
+"""What comes closest to samplers that there are not here."""
 
 
 def _sampler(name: str, schedule: str) -> tuple[str | None, list[str]]:
-    """Id of our row for a sampler and its schedule, the nearest one there is."""
+    """Id of our row for a sampler and its schedule, or of the nearest one there is."""
     asked, wanted = name.strip().lower(), schedule.strip().lower()
     if not asked or asked in {"undefined", "default", "none"}:
         return None, []
     if asked.endswith("_k"):  # InvokeAI's mark of Karras
         asked, wanted = asked[:-2], wanted or "karras"
     asked = asked.removesuffix("_gpu")
-    names = (asked, asked.removesuffix("_cfg_pp"), asked.removeprefix("k_"), _SPELLINGS.get(asked))
-    for spelling in names:
-        if spelling and (row := _exact(spelling, wanted)):
-            return row.id, []
-    for spelling in names:
-        if spelling and (row := _exact(spelling, "")):
-            return row.id, [
-                f"{row.label} has no '{brief(schedule, 30)}' schedule here; its usual one is used."
-            ]
-    return None, [f"The sampler '{brief(name, 40)}' is not available here."]
+    spellings = (asked, asked.removeprefix("k_"), _SPELLINGS.get(asked, asked))
+    if row := _first(spellings, wanted):
+        return row.id, []
+    if row := _first(spellings, ""):
+        lost = brief(schedule or wanted, 30)
+        return row.id, [f"{row.label} has no '{lost}' schedule here; its usual one is used."]
+    near = (_NEAREST.get(asked) or asked.removesuffix("_cfg_pp"),)
+    missing = f"The sampler '{brief(name, 40)}' is not available here"
+    if row := _first(near, wanted) or _first(near, ""):
+        return row.id, [f"{missing}; {row.label} is used."]
+    return None, [f"{missing}."]
+
+
+def _first(spellings: Iterable[str], schedule: str) -> samplers.Sampler | None:
+    return next((row for name in spellings if (row := _exact(name, schedule))), None)
 
 
 def _exact(name: str, schedule: str) -> samplers.Sampler | None:
@@ -233,6 +240,9 @@ def _exact(name: str, schedule: str) -> samplers.Sampler | None:
         return None
 
 
-def _checkpoint_name(name: str) -> str:
-    last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    return brief(_ENDING.sub("", last.strip()), MAX_CHECKPOINT_CHARS)
+def _checkpoint_name(found: Found) -> str:
+    name = found.checkpoint_name.strip()
+    if found.request is None:
+        last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+        name = _ENDING.sub("", last)
+    return brief(name, MAX_CHECKPOINT_CHARS)
