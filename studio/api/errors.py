@@ -20,6 +20,8 @@ from studio.core.errors import Busy, InvalidRequest, NotFound, StudioError
 
 log = logging.getLogger("studio.api")
 
+_TOLD = "_pochade_incident"
+
 
 class NotSignedIn(StudioError):
     """The studio asks for a login and this visit has none."""
@@ -86,13 +88,18 @@ def answer(error: StudioError, headers: Mapping[str, str] | None = None) -> JSON
 
 
 def incident(error: BaseException) -> Incident:
-    """Logs what nobody expected and returns what may be said about it."""
+    """Logs what nobody expected, once, and returns what may be said about it."""
+    known: Incident | None = getattr(error, _TOLD, None)
+    if known:
+        return known
     number = secrets.token_hex(4)
     log.error("incident %s", number, exc_info=error)
-    return Incident(
+    told = Incident(
         f"Something went wrong (id {number}).",
         "Try again; if it stays, look for this id in the studio's log.",
     )
+    setattr(error, _TOLD, told)
+    return told
 
 
 def nothing_here(request: Request) -> StudioError:

@@ -18,6 +18,7 @@ from studio.api import pages, surface
 from studio.api.access import MB, Access, Limits
 from studio.api.errors import (
     BadRange,
+    Incident,
     NotSignedIn,
     TooManyHeaders,
     TooOften,
@@ -117,12 +118,12 @@ class Guard:
                 await self.app(inner, source, reply)
             if meter.tripped:
                 raise meter.tripped
+            if reply.broken:
+                raise RuntimeError("Gradio answered with a bare 500")
         except StudioError as error:
             await self._refuse(visit, error, meter, reply)
         except Exception as error:  # noqa: BLE001 - the last place that can answer
-            told = meter.tripped or (error if reply.started else incident(error))
-            if isinstance(told, StudioError):
-                await self._refuse(visit, told, meter, reply)
+            await self._refuse(visit, meter.tripped or incident(error), meter, reply)
 
     def _check(self, visit: Visit) -> None:
         """Everything that can be told without knowing whose visit it is."""
@@ -281,19 +282,31 @@ class Reply:
     def __init__(self, send: Send, visit: Visit, meter: Meter) -> None:
         self.started = False
         self.refusing = False
+        self.broken = False
+        """Gradio gave up with its bare "Internal Server Error", which was not passed on."""
         self.cookie = ""
         self._send = send
         self._visit = visit
         self._meter = meter
 
     async def __call__(self, message: Message) -> None:
-        if self._meter.tripped and not self.refusing and not self.started:
-            return
+        if not self.refusing:
+            self.broken = self.broken or _gave_up(message)
+            if self.broken or (self._meter.tripped and not self.started):
+                return
         if message["type"] == "http.response.start":
             self.started = True
             sent = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
             message = {**message, "headers": dressed(self._visit, sent, self.cookie)}
         await self._send(message)
+
+
+def _gave_up(message: Message) -> bool:
+    """True for the answer of an app that raised; an error that was caught is JSON."""
+    if message.get("status") != Incident.status:
+        return False
+    headers = {bytes(name).lower(): bytes(value) for name, value in message.get("headers", ())}
+    return headers.get(b"content-type", b"").startswith(b"text/plain")
 
 
 def trusted_host(visit: Visit, access: Access) -> None:

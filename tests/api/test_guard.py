@@ -323,3 +323,13 @@ def test_the_studio_s_own_files_and_no_others(alone: House) -> None:
             "a%5c..%5cb.js",
         ):
             complaint(client.get(f"/assets/ui/{path}"), 404)
+
+
+def test_gradio_s_own_accidents_get_an_id_too(alone: House, caplog) -> None:
+    event = {"data": ["x"], "fn_index": 4711, "session_hash": "guard0test"}
+    with alone.client() as client:
+        for path in ("/gradio_api/queue/join", "/gradio_api/run/predict"):
+            answer = client.post(path, json=event)
+            assert answer.status_code >= 400
+            if answer.status_code == 500:
+                assert "(id " in complaint(answer, 500)["message"]

@@ -133,3 +133,20 @@ def test_open_streams_end_when_the_server_does(app, tmp_path) -> None:
     assert time.monotonic() - began < 3
     list(lines)  # ends, instead of breaking off
     client.close()
+
+
+def test_a_stream_that_breaks_is_in_the_log(alone: House, client, monkeypatch, caplog) -> None:
+    with client.stream("GET", "/api/stream") as stream:
+        lines = stream.iter_lines()
+        next(lines)
+
+        def broken(owner: str) -> dict:
+            raise RuntimeError("the gallery fell off the wall")
+
+        monkeypatch.setattr(alone.studio, "live", broken)
+        alone.studio._watchers.changed("local")
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(lines)
+    assert caplog.text.count("incident ") == 1
+    assert "the gallery fell off the wall" in caplog.text
+    assert not alone.studio._watchers.watched("local")
