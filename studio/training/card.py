@@ -41,10 +41,10 @@ From scratch, on two shared CPU cores (AVX512-BF16), by `python -m studio.traini
 
 | part | steps | minutes | what it saw |
 |---|---|---|---|
-| autoencoder (AutoencoderTiny, 4 x 16 x 16 latents) | {autoencoder_steps} | {autoencoder_minutes:.0f} | pictures, 8 a step |
-| its decoder again, alone | {decoder_steps} | {decoder_minutes:.0f} | pictures, 8 a step |
-| text encoder (CLIP, 4 layers of 320), distilled from MiniLM | {text_steps} | {text_minutes:.0f} | captions and words, 96 a step |
-| UNet ({parameters}) | {unet_steps} | {unet_minutes:.0f} | {seen:,} pictures, {batch} a step |
+| autoencoder (AutoencoderTiny, 4 x 16 x 16 latents) | {autoencoder_step} | {autoencoder_minutes:.0f} | pictures, 8 a step |
+| its decoder again, alone | {decoder_step} | {decoder_minutes:.0f} | pictures, 8 a step |
+| text encoder (CLIP, 4 layers of 320), distilled from MiniLM | {text_step} | {text_minutes:.0f} | captions and words, 96 a step |
+| UNet ({parameters}) | {unet_step} | {unet_minutes:.0f} | {unet_pictures:,} pictures, {batch} a step |
 
 The pictures are composed by rule from the sets below: sprites recoloured, counted, set side by side, put on
 procedural scenes and filtered into styles; the caption states what was composed. Velocity prediction,
@@ -77,7 +77,6 @@ def card(concepts: list[dict], trained: dict[str, dict[str, float]], size_mb: fl
     return TEXT.format(
         size=size_mb, count=len(concepts), rows="\n".join(rows), batch=BATCH,
         names=", ".join(c["name"] for c in concepts) + ".",
-        styles=", ".join(STYLE_FORMS), parameters="29 M parameters",
-        seen=int(trained["unet"]["steps"]) * BATCH,
+        styles=", ".join(STYLE_FORMS), parameters="19 M parameters",
         **{f"{part}_{key}": value for part, figures in trained.items() for key, value in figures.items()},
     )  # fmt: skip

@@ -21,11 +21,11 @@ STYLE_ODDS: tuple[tuple[str, float], ...] = (
 )  # fmt: skip
 
 KIND_ODDS: tuple[tuple[str, float], ...] = (
-    ("single", 0.42), ("plain", 0.12), ("scene", 0.28), ("count", 0.08), ("pair", 0.07), ("empty", 0.03),
+    ("single", 0.5), ("plain", 0.12), ("scene", 0.24), ("count", 0.06), ("pair", 0.05), ("empty", 0.03),
 )  # fmt: skip
 """How often a picture shows one thing on white, on a colour, in a scene; several; two; none."""
 
-RARE_SHARE = 0.4
+RARE_SHARE = 0.12
 """How often a thing without synonyms is drawn, against 1.0 for one that has them."""
 
 SPOTS: dict[int, tuple[tuple[tuple[float, float], ...], ...]] = {

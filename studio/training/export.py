@@ -25,7 +25,7 @@ def export(folder: Path, target: Path) -> None:
     write(samples.pipeline(folder, net), folder / "tokenizer", target)
     concepts = json.loads((folder / "concepts.json").read_text())
     done = {
-        name: {"steps": part["step"], "minutes": part["minutes"]}
+        name: {"step": part["step"], "minutes": part["minutes"]}
         for name, part in parts.items()
         if part
     }

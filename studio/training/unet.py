@@ -15,12 +15,12 @@ from studio.training import autoencoder, runs, shards, text
 
 log = logging.getLogger(__name__)
 
-BATCH = 32
+BATCH = 8
 
 EMPTY_SHARE = 0.1
 """Share of captions left empty, for classifier-free guidance."""
 
-EMA = 0.9985
+EMA = 0.995
 """Share of the averaged weights that a step keeps."""
 
 SNR_LIMIT = 5.0
@@ -47,7 +47,7 @@ def create() -> Any:
 
     return UNet2DConditionModel(
         sample_size=16, in_channels=4, out_channels=4, layers_per_block=1,
-        block_out_channels=(96, 192, 320), cross_attention_dim=text.WIDTH, attention_head_dim=(4, 6, 10),
+        block_out_channels=(64, 160, 256), cross_attention_dim=text.WIDTH, attention_head_dim=(2, 5, 8),
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
     )  # fmt: skip
@@ -167,16 +167,16 @@ def train(folder: Path, minutes: float, sheet_every: float = 12.0) -> None:
     optimizer = torch.optim.AdamW(
         net.parameters(), lr=1e-3, betas=(0.9, 0.98), weight_decay=0.01, fused=True
     )
-    step, spent, mean = 0, 0.0, None
+    step, spent, seen, mean = 0, 0.0, 0, None
     if saved := runs.restore(folder / CHECKPOINT):
         net.load_state_dict(saved["net"])
         average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
-        step, spent = saved["step"], saved["minutes"]
+        step, spent, seen = saved["step"], saved["minutes"], saved["pictures"]
     alphas, stream = signal(), batches(folder, step)
     kept, shown = spent, spent
     for tick in runs.ticks(minutes, step, spent):
-        runs.set_rate(optimizer, runs.rate(tick, 5e-4, warmup=300))
+        runs.set_rate(optimizer, runs.rate(tick, 4e-4, warmup=200))
         z, context = next(stream)
         loss = loss_of(net, z, context, alphas)
         loss.backward()
@@ -184,17 +184,24 @@ def train(folder: Path, minutes: float, sheet_every: float = 12.0) -> None:
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         follow(average, net, min(EMA, tick.step / (tick.step + 20)))
+        seen += BATCH
         mean, now = runs.running(mean, loss.item()), tick.progress * minutes
         if tick.step % 100 == 0:
             log.info("unet step %d, %.1f minutes, %.0f pictures a second, loss %.4f", tick.step, now,
                      (tick.step - step) * BATCH / 60 / max(now - spent, 1e-6), mean)  # fmt: skip
-        if now - kept > 3:
-            keep(folder, net, average, optimizer, tick.step, now)
+        if now - kept > 2:
+            keep(
+                folder,
+                net,
+                average,
+                optimizer,
+                {"step": tick.step, "minutes": now, "pictures": seen},
+            )
             kept = now
         if now - shown > sheet_every:
             samples.sheet_of(folder, average, folder / f"samples-{round(now):03d}.png")
             shown = now
-    keep(folder, net, average, optimizer, tick.step, minutes)
+    keep(folder, net, average, optimizer, {"step": tick.step, "minutes": minutes, "pictures": seen})
     samples.sheet_of(folder, average, folder / "samples.png")
 
 
@@ -204,17 +211,22 @@ def follow(average: Any, net: Any, keep_share: float) -> None:
     torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - keep_share)
 
 
-def keep(folder: Path, net: Any, average: Any, optimizer: Any, step: int, minutes: float) -> None:
-    runs.save(folder / CHECKPOINT, {"net": net.state_dict(), "average": average.state_dict(),
-                                    "optimizer": optimizer.state_dict(), "step": step, "minutes": minutes})  # fmt: skip
+def keep(folder: Path, net: Any, average: Any, optimizer: Any, counts: dict[str, float]) -> None:
+    """Write the checkpoint; `counts` are the steps, minutes and pictures so far."""
+    state = {
+        "net": net.state_dict(),
+        "average": average.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    runs.save(folder / CHECKPOINT, {**state, **counts})
 
 
 def trained(folder: Path) -> tuple[Any, dict[str, float]]:
-    """The averaged UNet, and the steps and minutes of its training."""
+    """The averaged UNet, and the steps, minutes and pictures of its training."""
     saved = runs.restore(folder / CHECKPOINT)
     if saved is None:
         message = "Train the UNet first."
         raise FileNotFoundError(message)
     net = create()
     net.load_state_dict(saved["average"])
-    return net.eval(), {"steps": saved["step"], "minutes": saved["minutes"]}
+    return net.eval(), {name: saved[name] for name in ("step", "minutes", "pictures")}
