@@ -42,7 +42,7 @@ def test_it_is_refused_before_it_is_unpacked(
         began = time.monotonic()
         with peak_below(100):
             answer = client.post(path, content=data, headers={"content-type": "image/png"})
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 6
         if path == "/api/inputs":
             assert "too large" in complaint(answer, 413)["message"]
         else:

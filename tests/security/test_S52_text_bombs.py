@@ -42,7 +42,7 @@ def test_it_costs_nothing(alone: House, path: str, name: str) -> None:
         began = time.monotonic()
         with peak_below(130):
             answer = client.post(path, content=data, headers={"content-type": "image/png"})
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < 6
         if answer.status_code not in {200, 201}:
             complaint(answer, answer.status_code)
             assert 400 <= answer.status_code < 500

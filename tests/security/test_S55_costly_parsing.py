@@ -11,6 +11,8 @@ from tests.api.house import House, answer_of, complaint
 
 FORM = {"content-type": "multipart/form-data; boundary=x"}
 END = b"\r\n--x--\r\n"
+PATIENCE_S = 6.0
+"""Generous, for busy machines: what these bodies are made for takes minutes."""
 
 
 def others_are_served_meanwhile(house: House, ask: Callable[[], httpx.Response]) -> httpx.Response:
@@ -27,7 +29,8 @@ def others_are_served_meanwhile(house: House, ask: Callable[[], httpx.Response])
             slowest = max(slowest, time.monotonic() - began)
             time.sleep(0.01)
         asking.join()
-    assert slowest < 0.5, f"others waited {slowest:.2f} s"
+    # 20 ms on an idle machine; a parser that blocks the loop takes the whole body's time
+    assert slowest < PATIENCE_S / 3, f"others waited {slowest:.2f} s"
     return answers[0]
 
 
@@ -64,7 +67,7 @@ def test_a_form_is_refused_quickly(alone: House, name: str) -> None:
         answer = others_are_served_meanwhile(
             alone, lambda: client.post("/api/inputs", content=body, headers=FORM)
         )
-        assert time.monotonic() - began < 3
+        assert time.monotonic() - began < PATIENCE_S
         complaint(answer, status)
 
 

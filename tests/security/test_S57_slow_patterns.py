@@ -31,12 +31,12 @@ def test_an_answer_comes_at_once(alone: House, name: str) -> None:
         ):
             began = time.monotonic()
             answer = client.post(path, json=body)
-            assert time.monotonic() - began < 1, path
+            assert time.monotonic() - began < 3, path
             if answer.status_code not in {200, 202}:
                 complaint(answer, 422)
         for query in (TEXTS[name][:500], '"' * 500, "* " * 250, "a* OR " * 80, "NEAR(" * 100):
             began = time.monotonic()
             assert client.get("/api/images", params={"text": query}).status_code == 200
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 3
         for job in client.get("/api/jobs?active=1").json()["jobs"]:
             client.delete(f"/api/jobs/{job['id']}")

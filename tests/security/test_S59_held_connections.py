@@ -120,7 +120,7 @@ def test_many_idle_connections_leave_the_page_alive(alone: House) -> None:
         with alone.client() as client:
             began = time.monotonic()
             assert client.get("/api/live").status_code == 200
-            assert time.monotonic() - began < 1
+            assert time.monotonic() - began < 3
 
 
 def _closed_within(connection: socket.socket, seconds: float) -> bool:
