@@ -8,7 +8,7 @@ What belongs to another owner does not exist.
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -242,8 +242,20 @@ class Studio:
         return self._inputs.file(owner, ref)
 
     def read_settings(self, data: bytes) -> "Recovered":
-        """The settings inside a picture made here or by another program."""
-        return self._recover(data)
+        """The settings inside a picture made here or by another program.
+
+        The checkpoint is among them if one of that name is here; if not, a note says so.
+        """
+        found = self._recover(data)
+        name = found.checkpoint_name
+        if not name:
+            return found
+        for checkpoint in self._catalog.all():
+            names = (checkpoint.id, checkpoint.id.rpartition("/")[2], checkpoint.label)
+            if not checkpoint.problem and name.casefold() in map(str.casefold, names):
+                return replace(found, fields={**found.fields, "checkpoint": checkpoint.id})
+        missing = f"The checkpoint '{name}' is not here; the chosen one stays."
+        return replace(found, notes=(*found.notes, missing))
 
     # The page
 
