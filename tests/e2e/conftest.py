@@ -6,8 +6,9 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
 from tests.serving import Server
 
@@ -28,6 +29,7 @@ KNOWN = re.compile(r"404 \(Not Found\)|net::ERR_|favicon|Failed to load resource
 asks for, and connections that end because a page or a server is closed."""
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+expect.set_options(timeout=10_000)
 
 
 @pytest.fixture(scope="session")
@@ -51,10 +53,14 @@ def server(tmp_path_factory: pytest.TempPathFactory, checkpoints: Path) -> Itera
 
 NewPage = Callable[..., Page]
 
+DRAFT = {"checkpoint": "tiny", "width": 64, "height": 64, "steps": 2, "guidance": 1.0}
+"""The form as every test finds it: the quickest checkpoint, at its native size."""
+
 
 @pytest.fixture
 def new_page(browser: Browser, server: Server) -> Iterator[NewPage]:
     """Opens the studio in a browser of its own; at the end its console must hold no error."""
+    httpx.put(f"{server.url}/api/drafts/txt2img", json=DRAFT).raise_for_status()
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
@@ -62,7 +68,7 @@ def new_page(browser: Browser, server: Server) -> Iterator[NewPage]:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on(
             "console",
