@@ -77,7 +77,7 @@ def test_a_foreign_picture_brings_its_settings_and_says_what_is_lost(
         'a cottage <img src=x onerror="window.__xss=1">, <lora:detail:0.8>\n'
         "Negative prompt: fog <script>window.__xss=1</script>\n"
         "Steps: 31, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 4242, "
-        "Size: 512x768, Model hash: 0123456789, Model: <b>dreams</b>, Clip skip: 2",
+        "Size: 512x768, Model hash: 0123456789, Model: <b>dreams, Clip skip: 2",
     )
     page.set_input_files("#po-file", file)
     expect(page.locator(PROMPT)).to_have_value(re.compile("^a cottage <img"))
@@ -87,7 +87,7 @@ def test_a_foreign_picture_brings_its_settings_and_says_what_is_lost(
     expect(page.locator("#sampler input")).to_have_value("DPM++ 2M Karras")
     expect(page.locator("#pixels")).to_contain_text("512 × 768 px")
     lost = page.locator("#po-recovered .po-notice ul")
-    expect(lost).to_contain_text("<b>dreams</b>")
+    expect(lost).to_contain_text("<b>dreams")
     assert page.evaluate("window.__xss") is None
 
 
