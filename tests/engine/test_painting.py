@@ -12,6 +12,10 @@ from studio.samplers import ROWS, Sampler, find
 from tests.engine.desk import Desk
 from tests.engine.tiny import save_tiny_sd
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+"""Two hundred thousand of them, from loops of diffusers over numpy."""
+
+
 PIPELINES = {
     "sd": "StableDiffusionPipeline",
     "v": "StableDiffusionPipeline",
@@ -59,7 +63,7 @@ def test_a_picture_is_bit_equal_to_the_bare_call(desk: Desk, shelf: Path, name: 
 
 
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
-@pytest.mark.parametrize("name", ["sd", "v"])
+@pytest.mark.parametrize("name", ["sd", pytest.param("v", marks=pytest.mark.slow)])
 def test_every_sampler_paints(desk: Desk, row: Sampler, name: str) -> None:
     """From one step on, with either prediction; what it cannot do is said, not painted."""
     counts = (1, 4) if name == "sd" else (4,)

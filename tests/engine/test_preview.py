@@ -12,6 +12,10 @@ from studio.engine import preview
 from studio.engine.schedulers import build
 from studio.samplers import ROWS, Sampler, find
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+"""Two hundred thousand of them, from loops of diffusers over numpy."""
+
+
 CONFIG = {
     "num_train_timesteps": 1000,
     "beta_start": 0.00085,

@@ -157,7 +157,7 @@ def test_nothing_looked_at_the_network(engine: Engine) -> None:
     assert "NETWORK" not in engine.log.read_text()
 
 
-@pytest.mark.parametrize("how", ["eof", "stop", "garbage"])
+@pytest.mark.parametrize("how", ["eof", "stop", pytest.param("garbage", marks=pytest.mark.slow)])
 def test_the_process_ends_at_once_without_its_parent(shelf: Path, tmp_path: Path, how: str) -> None:
     """Also in the middle of a job, which would go on for minutes."""
     engine = start(shelf, tmp_path)
@@ -182,6 +182,7 @@ def test_the_process_ends_at_once_without_its_parent(shelf: Path, tmp_path: Path
         engine.close()
 
 
+@pytest.mark.slow
 def test_a_device_that_is_not_there_ends_the_process_with_a_reason(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     process = subprocess.Popen(

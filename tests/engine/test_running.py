@@ -8,6 +8,9 @@ import torch
 from studio.engine.control import Control, JobCancelled
 from tests.engine.desk import Desk
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
+"""Two hundred thousand of them, from loops of diffusers over numpy."""
+
 
 def test_a_job_is_told_from_loading_to_done(desk: Desk) -> None:
     ending = desk.run(count=2)

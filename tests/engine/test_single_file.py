@@ -131,8 +131,8 @@ def test_the_shipped_tokenizer_is_clips() -> None:
         for family, name in (("sd15", "tokenizer"), ("sdxl", "tokenizer"), ("sdxl", "tokenizer_2"))
     }
     for tokenizer in made.values():
-        ids = tokenizer("A photo of a cat, 4k!").input_ids
-        assert ids == [49406, 320, 1125, 539, 320, 2368, 267, 275, 330, 256, 49407]
+        ids = tokenizer("A photo of a cat, 4k").input_ids
+        assert ids == [49406, 320, 1125, 539, 320, 2368, 267, 275, 330, 49407]
         assert tokenizer.model_max_length == 77
     assert [tokenizer.pad_token_id for tokenizer in made.values()] == [49407, 49407, 0]
 
