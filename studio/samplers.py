@@ -33,6 +33,8 @@ class Sampler:
 # original code, which starts counting at the first timestep.
 _EVEN = {"timestep_spacing": "linspace"}
 _LEADING = {"timestep_spacing": "leading", "steps_offset": 1}
+# Latents reach far beyond ±1, where these schedulers would cut pixels off unless told otherwise.
+_UNCUT = {"clip_sample": False, "thresholding": False}
 _KARRAS = {**_EVEN, "use_karras_sigmas": True}
 _EXPONENTIAL = {**_EVEN, "use_exponential_sigmas": True}
 _SDE = {"algorithm_type": "sde-dpmsolver++", "final_sigmas_type": "zero"}
@@ -138,7 +140,14 @@ ROWS: tuple[Sampler, ...] = (
         ("DPM++ 2M SDE", "Exponential"),
         "dpm++ 2m sde automatic",
     ),
-    _row("ddim", "DDIM", "DDIMScheduler", _LEADING, ("DDIM", "Automatic"), "ddim_uniform"),
+    _row(
+        "ddim",
+        "DDIM",
+        "DDIMScheduler",
+        {**_LEADING, **_UNCUT},
+        ("DDIM", "Automatic"),
+        "ddim_uniform",
+    ),
     _row(
         "plms",
         "PLMS",
@@ -156,7 +165,14 @@ ROWS: tuple[Sampler, ...] = (
         "uni_pc",
         "uni_pc_bh2",
     ),
-    _row("heun", "Heun", "HeunDiscreteScheduler", _EVEN, ("Heun", "Automatic"), "k_heun"),
+    _row(
+        "heun",
+        "Heun",
+        "HeunDiscreteScheduler",
+        {**_EVEN, "clip_sample": False},
+        ("Heun", "Automatic"),
+        "k_heun",
+    ),
     _row("lms", "LMS", "LMSDiscreteScheduler", _EVEN, ("LMS", "Automatic"), "k_lms"),
     _row("lms_karras", "LMS Karras", "LMSDiscreteScheduler", _KARRAS, ("LMS", "Karras")),
     _row(
@@ -201,8 +217,8 @@ ROWS: tuple[Sampler, ...] = (
         {**_EVEN, "solver_order": 3},
         ("DEIS", "Automatic"),
     ),
-    _row("lcm", "LCM", "LCMScheduler", {}, ("LCM", "Automatic")),
-    _row("tcd", "TCD", "TCDScheduler", {}, ("TCD", "Automatic")),
+    _row("lcm", "LCM", "LCMScheduler", _UNCUT, ("LCM", "Automatic")),
+    _row("tcd", "TCD", "TCDScheduler", _UNCUT, ("TCD", "Automatic")),
 )
 
 

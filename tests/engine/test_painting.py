@@ -134,6 +134,15 @@ def test_a_scheduler_keeps_what_the_checkpoint_says(row: Sampler) -> None:
     assert torch.equal(torch.as_tensor(made.timesteps), torch.as_tensor(straight.timesteps))
 
 
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_no_sampler_cuts_latents_off(row: Sampler) -> None:
+    """diffusers' DDIM does by default, which turns pictures grey where a checkpoint's config was
+    written for another scheduler."""
+    made = build(row, CONFIG)
+    assert not getattr(made.config, "clip_sample", False)
+    assert not getattr(made.config, "thresholding", False)
+
+
 def test_a_checkpoint_trained_to_no_signal_starts_there() -> None:
     made = build(find("euler"), {**CONFIG, "timestep_spacing": "trailing"})
     assert made.config.timestep_spacing == "trailing"
