@@ -46,10 +46,13 @@ export function panel(root) {
   let lastSaid = "";
   let lastId = "";
   let stopping = "";
+  /** The picture being painted, and the last preview that still shows the one before it. */
+  let painting = -1;
+  let outdated = 0;
 
   /** @param {Snapshot} snapshot */
   function show(snapshot) {
-    const job = snapshot.jobs[0] ?? snapshot.recent[0] ?? null;
+    const job = snapshot.jobs[0] ?? snapshot.recent.find(worthShowing) ?? null;
     shown = job;
     root.dataset.state = job?.state ?? "empty";
     root.dataset.job = job?.id ?? "";
@@ -58,8 +61,15 @@ export function panel(root) {
     if (!job) return grid.replaceChildren();
     if (job.id !== lastId) {
       lastId = job.id;
+      painting = -1;
+      outdated = 0;
       stop.removeAttribute("disabled");
       stopping = "";
+    }
+    const picture = job.progress?.picture ?? -1;
+    if (picture !== painting) {
+      outdated = painting < 0 ? 0 : job.preview ?? 0;
+      painting = picture;
     }
     pictures(job);
     ending(job);
@@ -97,7 +107,7 @@ export function panel(root) {
         opener.setAttribute("aria-label", ready ? `Picture ${index + 1}: open full screen` : forming ? `Picture ${index + 1} is forming` : `Picture ${index + 1} waits`);
         opener.onclick = ready ? () => view(job.images.map((one) => one.id), ready.id) : null;
         if (ready) swap(image, count > FULL_SIZE_UP_TO ? url.thumb(ready.id) : url.file(ready.id));
-        else if (forming && job.preview) swap(image, url.preview(job.id, job.preview));
+        else if (forming && job.preview && job.preview > outdated) swap(image, url.preview(job.id, job.preview));
       },
     );
   }
@@ -147,6 +157,11 @@ export function panel(root) {
   }
 
   return { show };
+}
+
+/** A job taken from the queue before it began leaves the pictures of the one before in view. */
+function worthShowing(/** @type {Job} */ job) {
+  return job.state !== "cancelled" || job.started !== null;
 }
 
 /** @param {Job} job @param {Snapshot} snapshot */

@@ -22,6 +22,7 @@ function dark() {
 function apply() {
   const want = dark();
   if (document.body.classList.contains("dark") !== want) document.body.classList.toggle("dark", want);
+  document.documentElement.classList.toggle("dark", want);
   document.documentElement.style.colorScheme = want ? "dark" : "light";
 }
 

@@ -30,6 +30,10 @@ function make() {
   let more;
   /** @type {ImageJson|null} */
   let record = null;
+  /** @type {Record<string, any>|null} what ids are called: /api/choices */
+  let names = null;
+  /** @param {string} kind @param {string} id */
+  const called = (kind, id) => names?.[kind].find((/** @type {any} */ row) => row.id === id)?.label ?? id;
 
   const image = /** @type {HTMLImageElement} */ (h("img", { class: "po-full", alt: "" }));
   const back = button("Previous picture", "left", () => go(-1), { quiet: true, class: "po-tool po-side po-back" });
@@ -102,7 +106,8 @@ function make() {
       const found = await api.image(id);
       if (ids[place] !== id) return;
       record = found;
-      describe(found);
+      names ??= await api.choices().catch(() => null);
+      if (ids[place] === id) describe(found);
     } catch (error) {
       complain(error);
     }
@@ -122,10 +127,10 @@ function make() {
       ["Size", size(found)],
       ["Steps", asked.steps],
       ["Guidance", asked.guidance],
-      ["Sampler", asked.sampler],
+      ["Sampler", called("samplers", asked.sampler)],
       ["Seed", found.seed, () => copy(String(found.seed), "Seed")],
       ["Clip skip", asked.clip_skip > 1 ? asked.clip_skip : null],
-      ["Checkpoint", [found.checkpoint, weights.short && `(${weights.short})`].filter(Boolean).join(" ")],
+      ["Checkpoint", [called("checkpoints", found.checkpoint), weights.short && `(${weights.short})`].filter(Boolean).join(" ")],
       ["Made", moment(found.created)],
       ["Took", found.facts?.seconds ? `${duration(found.facts.seconds)} on ${found.facts.device ?? "?"}` : null],
     ]);
