@@ -30,6 +30,10 @@ _QUIET: dict[str, Any] = {
     "api_visibility": "private",
 }
 
+# two frames later Gradio has drawn what it was sent
+_RESTORED = """() => requestAnimationFrame(() => requestAnimationFrame(
+    () => document.body.setAttribute("data-restored-TAB", "")))"""
+
 HEAD = """
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
@@ -133,7 +137,7 @@ def _wire(page: gr.Blocks, studio: Studio, tab: Tab, form: Form) -> None:
         api_visibility="private",
     )
     page.load(restore, None, form.outputs, api_name=f"restore_{tab.id}", **_QUIET).then(
-        None, None, None, js=f"() => document.body.setAttribute('data-restored-{tab.id}', '')"
+        None, None, None, js=_RESTORED.replace("TAB", tab.id)
     )
     gr.on(
         [widget.change for widget in form.widgets.values()],  # type: ignore[attr-defined]

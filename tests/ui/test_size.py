@@ -35,3 +35,8 @@ def test_a_preset_is_known_by_its_size(shape: str, scale: str) -> None:
 def test_a_size_of_ones_own_has_no_name() -> None:
     assert named(500, 333, 512, 8) == (None, None)
     assert named(None, 512, 512, 8) == (None, None)
+
+
+def test_of_several_presets_with_one_size_the_plainest_is_named() -> None:
+    assert fitted("1:1", "Small", 64, 8) == fitted("1:1", "Medium", 64, 8)
+    assert named(64, 64, 64, 8) == ("1:1", "Medium")

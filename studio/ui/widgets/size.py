@@ -32,8 +32,9 @@ def named(
     width: int | None, height: int | None, native_px: int, multiple_px: int
 ) -> tuple[str | None, str | None]:
     """The shape and the scale that give this size; None and None if it is a size of one's own."""
+    # at the bounds several presets come to the same size: the plainest name is meant
     for shape in SHAPES:
-        for scale in SCALES:
+        for scale in sorted(SCALES, key=lambda name: abs(SCALES[name] - 1)):
             if fitted(shape, scale, native_px, multiple_px) == (width, height):
                 return shape, scale
     return None, None
