@@ -52,7 +52,7 @@ def save(path: Path, state: dict[str, Any]) -> None:
 def restore(path: Path) -> dict[str, Any] | None:
     import torch
 
-    return torch.load(path, map_location="cpu", weights_only=False) if path.exists() else None
+    return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
 
 
 def running(old: float | None, new: float) -> float:
