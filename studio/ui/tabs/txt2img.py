@@ -28,7 +28,7 @@ def build(context: Context) -> Form:
             )
             mount("prompt-tools")
             negative = gr.Textbox(
-                label="Keep away from",
+                label="Negative prompt",
                 placeholder="blurry, text, frame",
                 lines=1,
                 max_lines=6,
