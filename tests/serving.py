@@ -103,11 +103,13 @@ def job_of(client: httpx.Client, job_id: str) -> dict[str, Any]:
     return answer.json()
 
 
-def until_over(client: httpx.Client, job_id: str, seconds: float = 120.0) -> dict[str, Any]:
+def until_over(
+    client: httpx.Client, job_id: str, seconds: float = 120.0, every_s: float = 0.05
+) -> dict[str, Any]:
     end = time.monotonic() + seconds
     while (job := job_of(client, job_id))["state"] in {"queued", "running"}:
         assert time.monotonic() < end, f"still {job['state']}"
-        time.sleep(0.05)
+        time.sleep(every_s)
     return job
 
 

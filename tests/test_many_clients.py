@@ -4,12 +4,15 @@ from concurrent.futures import ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
 
+import pytest
+
 from tests.serving import Server, until_over
 
 CLIENTS = 50
 NAMES = ("ada", "ben", "cyd", "dot", "eve")
 
 
+@pytest.mark.slow
 def test_fifty_clients_lose_nothing_and_take_turns(tmp_path: Path, checkpoints: Path) -> None:
     logins = [flag for name in NAMES for flag in ("--auth", f"{name}:secret-{name}")]
     flags = ("--checkpoints", str(checkpoints), *logins)
@@ -32,7 +35,7 @@ def test_fifty_clients_lose_nothing_and_take_turns(tmp_path: Path, checkpoints: 
                     },
                 )
                 assert answer.status_code in {200, 201, 202}, answer.text
-                return name, until_over(client, answer.json()["id"])
+                return name, until_over(client, answer.json()["id"], every_s=0.5)
 
         with ThreadPoolExecutor(CLIENTS) as pool:
             answers = list(pool.map(client_of, range(CLIENTS)))

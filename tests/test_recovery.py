@@ -26,6 +26,7 @@ def server(tmp_path: Path, checkpoints: Path) -> Server:
     return Server(tmp_path / "data", flags=("--checkpoints", str(checkpoints)))
 
 
+@pytest.mark.slow
 def test_F01_kill_leaves_no_broken_picture_and_no_lost_queue(server: Server) -> None:
     server.start()
     with server.client() as client:
@@ -51,6 +52,7 @@ def test_F01_kill_leaves_no_broken_picture_and_no_lost_queue(server: Server) -> 
             picture.load()
 
 
+@pytest.mark.slow
 def test_F14_asked_to_end_in_mid_job_it_ends_quickly_and_keeps_the_queue(server: Server) -> None:
     server.start()
     with server.client() as client:
