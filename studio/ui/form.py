@@ -58,4 +58,3 @@ class Form:
             widget = self.widgets[name]
             updates[widget] = {**updates.get(widget, gr.update()), "value": value}
         return updates
-

@@ -161,7 +161,10 @@ def _bridge(
     def receive(text: str, request: gr.Request) -> Updates:
         tab, values = understood(studio, tabs, forms, owner_of(request), text)
         choices = studio.choices()
-        return {bar: gr.Tabs(selected=tab.id), **forms[tab.id].write(possible(values, choices), choices)}
+        return {
+            bar: gr.Tabs(selected=tab.id),
+            **forms[tab.id].write(possible(values, choices), choices),
+        }
 
     button.click(
         receive,

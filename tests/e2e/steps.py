@@ -35,7 +35,9 @@ def painted(page: Page, prompt: str, *, steps: int = 2, count: int = 1) -> None:
     """Paints and waits for the whole job."""
     before = newest(page)
     paint(page, prompt, steps=steps, count=count)
-    page.wait_for_function("before => document.querySelector('#po-panel').dataset.job !== before", arg=before)
+    page.wait_for_function(
+        "before => document.querySelector('#po-panel').dataset.job !== before", arg=before
+    )
     expect(page.locator("#po-panel[data-state=finished]")).to_be_visible(timeout=SLOW)
     expect(done(page)).to_have_count(count, timeout=SLOW)
 

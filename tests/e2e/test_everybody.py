@@ -64,8 +64,9 @@ def test_nothing_is_wider_than_the_screen_and_everything_has_a_name(
     page = new_page(viewport={"width": width, "height": 844}, has_touch=width < 500)
     painted(page, "a" * 300)
     page.get_by_role("button", name="More settings").click()
-    for show in (lambda: None, lambda: gallery(page).first.wait_for()):
-        show()
+    for place in ("Paint", "Gallery"):
+        page.get_by_role("tab", name=place).click()
+        page.locator("#prompt:visible, #po-grid:visible li").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(UNNAMED) == []
         assert page.evaluate(SMALL, 24) == []
@@ -74,9 +75,18 @@ def test_nothing_is_wider_than_the_screen_and_everything_has_a_name(
     assert page.evaluate("document.querySelector('dialog[open]').scrollWidth") <= width
 
 
+def test_what_is_touched_is_large_enough_for_a_finger(new_page: NewPage) -> None:
+    page = new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    assert page.evaluate("matchMedia('(pointer: coarse)').matches")
+    small = [row for row in page.evaluate(SMALL, 44) if "po-" in row or "<label" in row]
+    assert [row for row in small if int(row.split("x")[1].split(" ")[0]) < 44] == []
+
+
 def test_light_and_dark_follow_the_system_until_told_otherwise(new_page: NewPage) -> None:
     def paper(page: Page) -> int:
-        shade = page.evaluate("getComputedStyle(document.querySelector('.gradio-container')).backgroundColor")
+        shade = page.evaluate(
+            "getComputedStyle(document.querySelector('.gradio-container')).backgroundColor"
+        )
         return int(shade.split("(")[1].split(",")[0])
 
     assert paper(new_page(color_scheme="light")) > 200
@@ -93,7 +103,9 @@ def test_nothing_is_asked_of_other_machines_and_nothing_looks_like_gradio(
     new_page: NewPage,
 ) -> None:
     page = new_page()
-    asked = page.evaluate("performance.getEntriesByType('resource').map(entry => new URL(entry.name).host)")
+    asked = page.evaluate(
+        "performance.getEntriesByType('resource').map(entry => new URL(entry.name).host)"
+    )
     assert set(asked) == {page.evaluate("location.host")}
     expect(page.locator("footer")).to_have_count(0)
 

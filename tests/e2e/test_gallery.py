@@ -92,7 +92,9 @@ def test_a_foreign_picture_brings_its_settings_and_says_what_is_lost(
 
 
 def test_a_picture_can_be_dropped_onto_the_prompt(page: Page, tmp_path: Path) -> None:
-    file = foreign_png(tmp_path, "a dropped barn\nSteps: 12, Sampler: Euler a, Seed: 3, Size: 64x64")
+    file = foreign_png(
+        tmp_path, "a dropped barn\nSteps: 12, Sampler: Euler a, Seed: 3, Size: 64x64"
+    )
     page.evaluate(
         """async bytes => {
             const data = new DataTransfer();

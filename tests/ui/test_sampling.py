@@ -25,7 +25,9 @@ def row(checkpoint_id: str, **changes: Any) -> dict[str, Any]:
 CHOICES = {
     "checkpoints": [
         row("good"),
-        row("<img src=x onerror=alert(1)>", problem="It is <b>damaged</b>.", advice="Copy it again."),
+        row(
+            "<img src=x onerror=alert(1)>", problem="It is <b>damaged</b>.", advice="Copy it again."
+        ),
     ],
     "samplers": [{"id": "euler", "label": "Euler"}],
     "default_checkpoint": "good",

@@ -52,7 +52,9 @@ def build(context: Context) -> Form:
             with gr.Group(elem_classes="sizes"):
                 shape = gr.Radio(list(size.SHAPES), label="Shape", elem_id="shape", value="1:1")
                 with gr.Row(elem_classes="scale-row"):
-                    scale = gr.Radio(list(size.SCALES), label="Size", elem_id="scale", value="Medium")
+                    scale = gr.Radio(
+                        list(size.SCALES), label="Size", elem_id="scale", value="Medium"
+                    )
                     swap = gr.Button("Swap sides", elem_id="swap", size="sm", min_width=44)
                 pixels = gr.HTML(
                     sampling.pixels_text(start["width"], start["height"]), elem_id="pixels"
@@ -102,7 +104,11 @@ def build(context: Context) -> Form:
             with gr.Accordion("More settings", open=False, elem_id="more"):
                 with gr.Row():
                     width = gr.Number(
-                        label="Width (px)", value=start["width"], precision=0, step=8, elem_id="width"
+                        label="Width (px)",
+                        value=start["width"],
+                        precision=0,
+                        step=8,
+                        elem_id="width",
                     )
                     height = gr.Number(
                         label="Height (px)",

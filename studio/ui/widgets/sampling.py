@@ -161,13 +161,13 @@ BOUNDS = {
 """What the controls reach; the request itself is checked where it is submitted."""
 
 
-def dress(widgets: Mapping[str, Component], seen: Readouts, values: Values, choices: Choices) -> Updates:
+def dress(
+    widgets: Mapping[str, Component], seen: Readouts, values: Values, choices: Choices
+) -> Updates:
     """What the sampling controls show for these values."""
     current = checkpoint(choices, values.get("checkpoint"))
     supports = current["supports"] if current else {}
-    native_px, multiple_px = (
-        (current["native_px"], current["multiple_px"]) if current else (512, 8)
-    )
+    native_px, multiple_px = (current["native_px"], current["multiple_px"]) if current else (512, 8)
     shape, scale = size.named(values.get("width"), values.get("height"), native_px, multiple_px)
     return {
         widgets["checkpoint"]: gr.update(choices=checkpoint_choices(choices)),
@@ -202,7 +202,9 @@ def problems_text(choices: Choices) -> str:
         for row in broken
     )
     noun = "checkpoint" if len(broken) == 1 else "checkpoints"
-    return f"<details><summary>{len(broken)} {noun} cannot be used</summary><ul>{rows}</ul></details>"
+    return (
+        f"<details><summary>{len(broken)} {noun} cannot be used</summary><ul>{rows}</ul></details>"
+    )
 
 
 def _is_number(value: object) -> bool:
