@@ -39,15 +39,18 @@ def write(pipe: Any, words: Path, target: Path) -> None:
 
     pipe.scheduler = DPMSolverMultistepScheduler(**unet.SCHEDULE, final_sigmas_type="zero")
     pipe.to(torch.float16).save_pretrained(target, safe_serialization=True)
-    single_precision_by_default(target / "text_encoder" / "config.json")
+    # Have transformers load the weights as diffusers does the UNet's, for one type throughout.
+    amend(target / "text_encoder" / "config.json", {"dtype": "float32"})
+    # DDIM and DDPM made from this configuration would clip latents to -1.0–1.0, which flattens them.
+    amend(target / "scheduler" / "scheduler_config.json", {"clip_sample": False})
     # Older transformers read these two instead of `tokenizer.json`.
     for name in ("vocab.json", "merges.txt"):
         shutil.copy(words / name, target / "tokenizer" / name)
 
 
-def single_precision_by_default(config: Path) -> None:
-    """Have transformers load the half-precision weights as diffusers does the UNet's: as float32."""
-    wanted = {**json.loads(config.read_text()), "dtype": "float32"}
+def amend(config: Path, entries: dict[str, Any]) -> None:
+    """Put entries into a JSON file."""
+    wanted = {**json.loads(config.read_text()), **entries}
     config.write_text(json.dumps(wanted, indent=2, sort_keys=True) + "\n")
 
 

@@ -86,6 +86,7 @@ def test_concepts_take_our_names_and_each_once() -> None:
 
 def test_export_loads_with_plain_diffusers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers import (
+        DDIMScheduler,
         StableDiffusionImg2ImgPipeline,
         StableDiffusionPipeline,
         UNet2DConditionModel,
@@ -109,6 +110,8 @@ def test_export_loads_with_plain_diffusers(tmp_path: Path, monkeypatch: pytest.M
     StableDiffusionImg2ImgPipeline.from_pretrained(tmp_path / "model", local_files_only=True)
     assert again.vae.config.scaling_factor == pytest.approx(0.9)
     assert again.scheduler.config.prediction_type == "v_prediction"
+    assert again.unet.dtype == again.text_encoder.dtype == torch.float32
+    assert not DDIMScheduler.from_config(again.scheduler.config).config.clip_sample
     assert again.tokenizer("a red fox").input_ids[1:-1] == tokenizer("a red fox").input_ids[1:-1]
     picture = again("a red fox", num_inference_steps=2, output_type="np").images[0]
     assert picture.shape == (128, 128, 3)
