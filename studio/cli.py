@@ -108,7 +108,7 @@ def _common(command: argparse.ArgumentParser) -> None:
 
 
 def _painting(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--device", help="what paints: auto, cpu, cuda, mps or xpu")
+    command.add_argument("--device", help="what paints: auto, cpu or cuda")
     command.add_argument("--dtype", help="number format: auto, float32, float16 or bfloat16")
 
 

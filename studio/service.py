@@ -31,6 +31,8 @@ RECENT = 12
 """Ended jobs in a live snapshot."""
 LOCAL = "local"
 """The person at this machine."""
+STRANGERS_WAITING = 4
+"""Jobs that somebody without a name may have waiting: a visitor, or the guest of a link."""
 
 
 class Watchers:
@@ -118,11 +120,22 @@ class Studio:
         entry = self._tasks[task]
         resolved = entry.resolve(parse(entry.request, fields), self)
         self._gallery.require_space()
-        limit = self._max_waiting_local if owner == LOCAL else self._max_waiting
-        job = self._jobs.add(owner, task, dump(resolved.request), notes=resolved.notes, limit=limit)
+        job = self._jobs.add(
+            owner,
+            task,
+            dump(resolved.request),
+            notes=resolved.notes,
+            limit=self._may_wait(owner),
+        )
         self._worker.wake()
         self._watchers.changed(owner)
         return job
+
+    def _may_wait(self, owner: str) -> int:
+        if owner == LOCAL:
+            return self._max_waiting_local
+        named = owner.startswith("user:")
+        return self._max_waiting if named else min(STRANGERS_WAITING, self._max_waiting)
 
     def checkpoint(self, checkpoint_id: str | None) -> "Checkpoint":
         """The checkpoint of that id, None for the default one. Raises `InvalidRequest`."""
@@ -141,7 +154,7 @@ class Studio:
         if job.state is JobState.QUEUED and self._jobs.cancel_queued(job_id):
             self._watchers.changed(owner)
         elif not job.state.over:
-            self._worker.stop_running(job_id)
+            self._worker.stop(job_id)
         return self._jobs.get(job_id, owner)
 
     def move(self, owner: str, job_id: str, before: str | None) -> None:

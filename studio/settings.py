@@ -9,6 +9,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from studio.core.errors import InvalidRequest, StorageFailed
 
 FILE = "studio.toml"
 PREFIX = "STUDIO_"
-DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+DEVICES = ("auto", "cpu", "cuda")
 DTYPES = ("auto", "float32", "float16", "bfloat16")
 
 
@@ -48,10 +49,10 @@ class Settings:
     checkpoint_dirs: tuple[Path, ...] = ()
     """More folders to look for checkpoints in, beside `checkpoints` in the data folder."""
     device: str = "auto"
-    """What paints: auto, cpu, cuda, mps or xpu. auto takes the quickest there is."""
+    """What paints: auto, cpu or cuda. auto takes the quickest there is."""
     dtype: str = "auto"
     """Number format of the weights: auto, float32, float16 or bfloat16."""
-    max_waiting: int = 8
+    max_waiting: int = 50
     """Jobs that one person may have waiting; 1 to 10000. One more is refused with 429."""
     max_waiting_local: int = 200
     """The same for the person at this machine, who shares it with nobody; 1 to 10000."""
@@ -310,13 +311,21 @@ def _checked(values: Mapping[str, Any], said_as: Callable[[str], str]) -> dict[s
 
 
 def _from_environ(environ: Mapping[str, str]) -> dict[str, Any]:
-    """STUDIO_* variables; one that names no setting is an error, so that a typo is seen."""
+    """STUDIO_* variables; other programs have some too, so those that name no setting are theirs.
+
+    One that is nearly a setting's name is an error, so that a typo is seen.
+    """
     found = {
         key.removeprefix(PREFIX).lower(): value
         for key, value in environ.items()
         if key.startswith(PREFIX)
     }
-    return _checked(found, _variable)
+    meant = {
+        name: value
+        for name, value in found.items()
+        if name in _READERS or get_close_matches(name, _READERS, cutoff=0.75)
+    }
+    return _checked(meant, _variable)
 
 
 def _from_file(file: Path) -> dict[str, Any]:

@@ -153,7 +153,11 @@ class TestServing:
         [
             ({}, False, "Pochade"),
             ({"listen": True}, True, "One-time link: http://10.0.0.7:7860/enter?token="),
-            ({"listen": True, "auth": (("ann", "a long password"),)}, False, "These may log in: ann."),
+            (
+                {"listen": True, "auth": (("ann", "a long password"),)},
+                False,
+                "These may log in: ann.",
+            ),
             ({"listen": True, "public": True}, False, "Anybody who can reach it may use it"),
         ],
     )

@@ -95,7 +95,9 @@ class Access:
     users: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """Password by name."""
     one_time_tokens: tuple[str, ...] = ()
-    """Each opens the studio once, as its owner "local", at /enter?token=…"""
+    """Each opens the studio once at /enter?token=…, as its owner "local" or as a guest."""
+    guest_tokens: frozenset[str] = frozenset()
+    """Those of them that open a space of one's own: for the links that are sent to others."""
     local_token: str | None = None
     """Sent as `X-Pochade-Local` by the command line of the person who runs the server."""
     public: bool = False
@@ -122,6 +124,7 @@ def make_access(
     host: str = "127.0.0.1",
     users: Mapping[str, str] | None = None,
     one_time_tokens: Iterable[str] = (),
+    guest_tokens: Iterable[str] = (),
     local_token: str | None = None,
     public: bool = False,
     shared: bool = False,
@@ -133,7 +136,8 @@ def make_access(
 
     Raises `Refused` if others could reach the studio and nothing was said about who may.
     """
-    tokens = tuple(one_time_tokens)
+    guests = frozenset(guest_tokens)
+    tokens = (*one_time_tokens, *guests)
     beyond = shared or not is_loopback(host)
     if beyond and not (users or tokens or public):
         raise Refused(
@@ -152,6 +156,7 @@ def make_access(
         ),
         users=MappingProxyType(dict(users or {})),
         one_time_tokens=tokens,
+        guest_tokens=guests,
         local_token=local_token,
         public=public,
         secure_cookies=secure_cookies,

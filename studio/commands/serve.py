@@ -116,7 +116,8 @@ def _serve(settings: Settings, app: App, listener: socket.socket) -> None:
         data_dir=settings.data_dir,
         host=host,
         users=dict(settings.auth),
-        one_time_tokens=keys.links,
+        one_time_tokens=keys.own,
+        guest_tokens=keys.guests,
         public=settings.public,
         shared=settings.share,
         extra_hosts=settings.allowed_hosts,
@@ -180,16 +181,25 @@ class Keys:
     """One-time token of the link that is printed; empty where none is needed."""
     opened: str = ""
     """One-time token for the browser that is opened on this machine."""
+    for_guests: bool = False
+    """Whoever opens the printed link has a space of their own: it leaves the house."""
 
     @classmethod
     def for_(cls, settings: Settings) -> "Keys":
         if not settings.needs_login or settings.auth:
             return cls(new_token())
-        return cls(new_token(), secrets.token_urlsafe(24), secrets.token_urlsafe(24))
+        return cls(
+            new_token(), secrets.token_urlsafe(24), secrets.token_urlsafe(24), settings.share
+        )
 
     @property
-    def links(self) -> tuple[str, ...]:
-        return tuple(token for token in (self.printed, self.opened) if token)
+    def own(self) -> tuple[str, ...]:
+        mine = (self.opened,) if self.for_guests else (self.printed, self.opened)
+        return tuple(token for token in mine if token)
+
+    @property
+    def guests(self) -> tuple[str, ...]:
+        return (self.printed,) if self.for_guests and self.printed else ()
 
     def enter(self, url: str) -> str:
         """Where the browser on this machine is sent."""

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from studio.core.errors import InvalidRequest
+from studio.core.errors import InvalidRequest, StudioError
 from studio.core.wire import read_frame, write_frame
 from studio.engine.control import Control
 
@@ -58,7 +58,11 @@ def serve() -> None:
 
     from studio.engine.start import start  # torch: seconds
 
-    runner = start(inbox.get(), control, send)
+    try:
+        runner = start(inbox.get(), control, send)
+    except StudioError as error:
+        send({"op": "broken", "message": error.message, "hint": error.hint})
+        os._exit(1)
     while True:
         _run(runner, inbox.get(), control, send)
 

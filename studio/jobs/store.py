@@ -55,7 +55,15 @@ def m001_jobs(db: sqlite3.Connection) -> None:
     )
 
 
-MIGRATIONS = (m001_jobs,)
+def m002_many_jobs(db: sqlite3.Connection) -> None:
+    """What is asked several times a second must not grow with the years."""
+    db.execute(
+        "CREATE INDEX jobs_active ON jobs (owner, state) WHERE state IN ('queued', 'running')"
+    )
+    db.execute("CREATE INDEX jobs_last_turn ON jobs (turn)")
+
+
+MIGRATIONS = (m001_jobs, m002_many_jobs)
 
 _ENDINGS: Mapping[type[Event], JobState] = {
     Finished: JobState.FINISHED,
@@ -150,12 +158,12 @@ class JobStore:
         """Ids of all queued jobs in the order they will run."""
         waiting = self._db.read("SELECT id, owner FROM jobs WHERE state = 'queued' ORDER BY rank")
         turns = self._db.read(
-            "SELECT owner, MAX(turn) AS turn FROM jobs WHERE turn IS NOT NULL"
-            " AND owner IN (SELECT owner FROM jobs WHERE state = 'queued') GROUP BY owner"
+            "SELECT owner, (SELECT MAX(turn) FROM jobs WHERE jobs.owner = line.owner) AS turn"
+            " FROM (SELECT DISTINCT owner FROM jobs WHERE state = 'queued') AS line"
         )
         return in_turn(
             [(row["id"], row["owner"]) for row in waiting],
-            {row["owner"]: row["turn"] for row in turns},
+            {row["owner"]: row["turn"] or 0 for row in turns},
         )
 
     def take(self) -> Job | None:
@@ -190,6 +198,7 @@ class JobStore:
                     " WHERE id = ? AND state IN ('queued', 'running')",
                     (ending, time.time(), error, job_id),
                 )
+                _thin(db, job_id)
 
     def cancel_queued(self, job_id: str) -> bool:
         """Cancels a job that has not begun; False if it has, and nothing changes."""
@@ -252,6 +261,16 @@ def _append(db: sqlite3.Connection, job_id: str, event: Event) -> None:
         "INSERT INTO events (job, n, data)"
         " SELECT ?1, COALESCE(MAX(n), 0) + 1, ?2 FROM events WHERE job = ?1",
         (job_id, json.dumps(event.data())),
+    )
+
+
+def _thin(db: sqlite3.Connection, job_id: str) -> None:
+    """Of an ended job's progress, the last of each picture is enough; numbers stay as they are."""
+    db.execute(
+        "DELETE FROM events WHERE job = ?1 AND data ->> 'kind' = 'progress' AND n NOT IN"
+        " (SELECT MAX(n) FROM events WHERE job = ?1 AND data ->> 'kind' = 'progress'"
+        " GROUP BY data ->> 'picture')",
+        (job_id,),
     )
 
 

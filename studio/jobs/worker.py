@@ -1,6 +1,7 @@
 """The thread that takes jobs in turn, has the engine do them, and saves what comes out."""
 
 import logging
+import secrets
 import threading
 import time
 from collections import deque
@@ -30,8 +31,12 @@ PROGRESS_EVERY_S = 0.25
 HUNG_AFTER_S = 30.0
 """An engine that has not answered Stop for so long is killed. One step of the largest picture on a
 slow processor takes less."""
-MAX_UNSAVED = 16
-"""Pictures kept in memory while the disk is full."""
+MAX_UNSAVED = 64
+"""Pictures kept in memory while the disk is full; two of the largest jobs."""
+CALM_CRASHES = 3
+"""Crashes in a row after which a new engine is started later and later."""
+HOPELESS_STARTS = 3
+"""Engines in a row that never became ready, after which waiting jobs fail with the reason."""
 
 
 class Album(Protocol):
@@ -53,7 +58,8 @@ class Live:
     previews: int = 0
     stored_at: float = 0.0
     image_ids: list[str] = field(default_factory=list[str])
-    unsaved: int = 0
+    unsaved: str = ""
+    """What the disk said when it refused a picture; empty while all are saved."""
     cancelled_at: float | None = None
     heard_at: float = field(default_factory=time.monotonic)
 
@@ -98,8 +104,13 @@ class Worker:
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._lock = threading.Lock()
+        self._stops: set[str] = set()
+        self._endings: deque[tuple[str, Event]] = deque()
         self._unsaved: deque[tuple[Job, Picture]] = deque()
         self._crashes = 0
+        self._failed_starts = 0
+        self._advice = "The log of the server says more."
+        self._not_before = 0.0
         self._started_at = 0.0
         self.engine = EngineState()
         self._thread = threading.Thread(target=self._run, name="worker", daemon=True)
@@ -124,15 +135,15 @@ class Worker:
         live = self._live
         return live if live and live.job.id == job_id else None
 
-    def stop_running(self, job_id: str) -> bool:
-        """Asks the engine to stop a job at its next step; False if it is not the running one."""
+    def stop(self, job_id: str) -> None:
+        """Asks for a job to stop at its next step, also if it was taken but not yet begun."""
         with self._lock:
+            self._stops.add(job_id)
             live, engine = self._live, self._engine
             if live is None or live.job.id != job_id or engine is None:
-                return False
+                return
             live.cancelled_at = live.cancelled_at or time.monotonic()
-        engine.send({"op": "cancel", "job": job_id})
-        return True
+            engine.send({"op": "cancel", "job": job_id})
 
     def look(self) -> None:
         """Somebody began or ceased to watch: tells the engine whether previews are wanted."""
@@ -156,6 +167,7 @@ class Worker:
         if not self._engine_ready():
             return
         self._save_left_over()
+        self._write_endings()
         self._wake.clear()
         job = self._jobs.take()
         if job is None:
@@ -173,6 +185,10 @@ class Worker:
 
     def _engine_ready(self) -> bool:
         if self._engine is None:
+            if self._closing.wait(min(0.2, max(0.0, self._not_before - time.monotonic()))):
+                return False
+            if time.monotonic() < self._not_before:
+                return False
             self.engine = EngineState(state="starting")
             self._engine = self._start_engine()
             self._started_at = time.monotonic()
@@ -180,16 +196,35 @@ class Worker:
             return True
         message = self._engine.receive(timeout=0.2)
         if isinstance(message, Died):
-            self._lost(message.reason)
+            self._lost(self.engine.reason or message.reason)
+            self._failed_starts += 1
+            if self._failed_starts >= HOPELESS_STARTS:
+                self._give_up_waiting()
         elif message is None and time.monotonic() - self._started_at > self._start_s:
             self._engine.kill()
+        elif message is not None and message.op == "broken":
+            self.engine = EngineState(state="down", reason=str(message.header["message"]))
+            self._advice = str(message.header["hint"])
         elif message is not None and message.op == "ready":
+            self._failed_starts = 0
             header = message.header
             self.engine = EngineState(
                 state="ready", device=header["device"], versions=dict(header["versions"])
             )
             self._changed("")
         return self.engine.state == "ready"
+
+    def _give_up_waiting(self) -> None:
+        """Fails every queued job: whoever waits for them learns why. New ones are tried anew."""
+        self._failed_starts = 0
+        for job_id in self._jobs.order():
+            job = self._jobs.get(job_id)
+            reason = self.engine.reason.rstrip(".")
+            self._jobs.append(
+                job_id,
+                Failed(message=f"The engine does not start ({reason}).", hint=self._advice),
+            )
+            self._changed(job.owner)
 
     def _lost(self, reason: str) -> None:
         """The engine died: a new one is started, later and later if that keeps happening."""
@@ -198,25 +233,64 @@ class Worker:
         self._crashes += 1
         self.engine = EngineState(state="down", reason=reason)
         self._changed("")
-        if self._crashes > 3:
-            self._closing.wait(min(60.0, 2.0 ** (self._crashes - 3)))
+        if self._crashes > CALM_CRASHES:
+            self._not_before = time.monotonic() + min(60.0, 2.0 ** (self._crashes - CALM_CRASHES))
 
     def _do(self, job: Job) -> None:
         engine = self._engine
         if engine is None:
             raise RuntimeError("a job was taken without an engine")
-        with self._lock:
-            self._live = live = Live(job=job)
+        live = Live(job=job)
         engine.send({"op": "watch", "on": self._watched(job.owner)})
-        engine.send({"op": "run", "job": job.id, "task": job.task, "request": dict(job.request)})
+        with self._lock:  # a cancel must not overtake its job
+            self._live = live
+            run = {"op": "run", "job": job.id, "task": job.task, "request": dict(job.request)}
+            engine.send(run)
+            if job.id in self._stops:
+                live.cancelled_at = time.monotonic()
+                engine.send({"op": "cancel", "job": job.id})
         self._changed(job.owner)
-        ending: Event | None = None
-        while ending is None:
-            ending = self._next(engine, live)
+        ending = self._followed(engine, live)
+        if isinstance(ending, Finished | Failed | Cancelled) and self._engine is engine:
+            self._crashes = 0
         with self._lock:
             self._live = None
-        self._jobs.append(job.id, ending)
+            self._stops.discard(job.id)
+        self._endings.append((job.id, ending))
+        self._write_endings()
         self._changed(job.owner)
+
+    def _followed(self, engine: EngineProcess, live: Live) -> Event:
+        """Handles messages until the job is over; its last event."""
+        try:
+            while (ending := self._next(engine, live)) is None:
+                pass
+        except Exception:
+            incident = secrets.token_hex(4)
+            log.exception("incident %s while following job %s", incident, live.job.id)
+            engine.send({"op": "cancel", "job": live.job.id})
+            return Failed(
+                message=f"Something went wrong (id {incident}).",
+                hint="The log of the server says more under this id.",
+            )
+        return ending
+
+    def _write_endings(self) -> None:
+        """Writes what became of jobs; what a full disk refuses is tried again before the next job."""
+        while self._endings:
+            try:
+                self._jobs.append(*self._endings[0])
+            except StorageFailed as error:
+                log.warning("a job's ending could not be written yet: %s", error)
+                return
+            self._endings.popleft()
+
+    def _note(self, live: Live, event: Event) -> None:
+        """Adds to the feed what is nice to know: a full disk does not stop a picture."""
+        try:
+            self._jobs.append(live.job.id, event)
+        except StorageFailed as error:
+            log.warning("an event could not be written: %s", error)
 
     def _next(self, engine: EngineProcess, live: Live) -> Event | None:
         """Handles one message; the job's last event once there is one."""
@@ -246,7 +320,8 @@ class Worker:
 
     def _hung(self, live: Live) -> bool:
         now = time.monotonic()
-        if live.cancelled_at is not None and now - live.cancelled_at > HUNG_AFTER_S:
+        stopping = live.cancelled_at is not None and live.loading is None
+        if stopping and now - (live.cancelled_at or now) > HUNG_AFTER_S:
             return True
         return now - live.heard_at > self._silence_s
 
@@ -255,7 +330,7 @@ class Worker:
         match message.op:
             case "loading":
                 live.loading = str(header["what"])
-                self._jobs.append(live.job.id, Loading(what=live.loading))
+                self._note(live, Loading(what=live.loading))
             case "progress":
                 self._progress(header, live)
             case "preview":
@@ -264,7 +339,6 @@ class Worker:
             case "picture":
                 self._save(message, live)
             case "done":
-                self._crashes = 0
                 return self._done(header, live)
             case "cancelled":
                 return Cancelled()
@@ -288,14 +362,14 @@ class Worker:
         last = live.progress.step == live.progress.steps
         if last or now - live.stored_at >= PROGRESS_EVERY_S:
             live.stored_at = now
-            self._jobs.append(live.job.id, live.progress)
+            self._note(live, live.progress)
 
     def _done(self, header: Mapping[str, Any], live: Live) -> Event:
         if live.unsaved:
             return Failed(
-                message="The disk is full, so the picture could not be saved.",
-                hint="Free some space and keep the studio running: it is kept in memory and will "
-                "be saved as soon as there is room.",
+                message=f"The picture could not be saved yet. {live.unsaved}",
+                hint="Keep the studio running: it is kept in memory and saved as soon as the disk "
+                "takes it.",
             )
         return Finished(image_ids=tuple(live.image_ids), seconds=float(header["seconds"]))
 
@@ -313,7 +387,7 @@ class Worker:
             self._keep(live.job, picture, live.image_ids)
         except StorageFailed as error:
             log.warning("a picture could not be saved yet: %s", error)
-            live.unsaved += 1
+            live.unsaved = error.message
             self._unsaved.append((live.job, picture))
             while len(self._unsaved) > MAX_UNSAVED:
                 self._unsaved.popleft()
@@ -327,7 +401,11 @@ class Worker:
             picture=picture,
         )
         image_ids.append(record.id)
-        self._jobs.append(job.id, Saved(image_id=record.id, index=picture.index, seed=picture.seed))
+        saved = Saved(image_id=record.id, index=picture.index, seed=picture.seed)
+        try:
+            self._jobs.append(job.id, saved)
+        except StorageFailed as error:  # the gallery has it, and tells whoever asks for the job
+            log.warning("an event could not be written: %s", error)
 
     def _save_left_over(self) -> None:
         """Tries again to save what the full disk refused."""
@@ -338,5 +416,7 @@ class Worker:
             self._keep(job, picture, [])
         except StudioError:
             return
+        except Exception:  # it would fail for ever, and hold up everybody behind it
+            log.exception("a picture of job %s cannot be saved", job.id)
         self._unsaved.popleft()
         self._changed(job.owner)

@@ -125,3 +125,29 @@ def test_a_dead_server_leaves_its_queue_and_an_interrupted_job(tmp_path: Path) -
     assert again.get(running.id).error is not None
     assert again.events(running.id)[-1][1]["kind"] == "interrupted"
     assert again.order() == (waiting.id,)
+
+
+def test_an_ended_jobs_progress_is_thinned_and_keeps_its_numbers(store: JobStore) -> None:
+    job = add(store)
+    store.take()
+    for picture in (0, 1):
+        for step in (1, 2, 3):
+            store.append(job.id, Progress(picture=picture, pictures=2, step=step, steps=3))
+    store.append(job.id, Finished(image_ids=(), seconds=1.0))
+    left = [(n, data.get("step")) for n, data in store.events(job.id)]
+    assert left == [(1, None), (2, None), (5, 3), (8, 3), (9, None)]
+
+
+def test_what_is_asked_often_does_not_read_the_history(tmp_path: Path) -> None:
+    store = JobStore(tmp_path / "jobs.db")
+    plans = [
+        store._db.read("EXPLAIN QUERY PLAN " + sql, ("local",) * sql.count("?"))
+        for sql in (
+            "SELECT * FROM jobs WHERE owner = ? AND state IN ('queued', 'running')",
+            "SELECT MAX(turn) FROM jobs WHERE owner = ?",
+            "SELECT COALESCE(MAX(turn), 0) + 1 FROM jobs",
+        )
+    ]
+    for plan, index in zip(plans, ("jobs_active", "jobs_turn", "jobs_last_turn"), strict=True):
+        assert index in " ".join(row["detail"] for row in plan)
+    store.close()

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from PIL import Image
 
 from studio.app import compose
 from studio.core.errors import StorageFailed
-from studio.core.events import JobState
+from studio.core.events import Event, Finished, JobState, Progress, Saved
 from tests.jobs.conftest import OWNER, Desk
 
 
@@ -71,6 +72,58 @@ def test_stop_acts_on_the_running_job_and_the_queue_goes_on(desk: Desk) -> None:
     assert desk.ended(after).state is JobState.FINISHED
 
 
+def test_stop_right_after_asking_is_never_lost(desk: Desk) -> None:
+    for pause in (0.0, 0.002, 0.01, 0.05):
+        job = desk.submit(steps=150, count=4)
+        time.sleep(pause)
+        desk.app.studio.cancel(OWNER, job.id)
+        assert desk.ended(job).state is JobState.CANCELLED
+
+
+def test_a_job_ends_even_if_following_it_fails(desk: Desk, monkeypatch) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a defect")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(desk.app.worker), "_progress", broken)
+        failed = desk.ended(desk.submit(steps=20))
+    assert failed.state is JobState.FAILED
+    assert failed.error is not None
+    assert failed.error["message"].startswith("Something went wrong (id ")
+    assert desk.ended(desk.submit()).state is JobState.FINISHED
+
+
+def test_a_feed_that_cannot_be_written_costs_no_picture(desk: Desk, monkeypatch) -> None:
+    real = desk.app.jobs.append
+
+    def full(_: object, job_id: str, event: Event) -> None:
+        if isinstance(event, Progress | Saved | Finished) and not passes:
+            raise StorageFailed("The disk is full.", "Free some space.")
+        real(job_id, event)
+
+    passes: list[bool] = []
+    monkeypatch.setattr(type(desk.app.jobs), "append", full)
+    job = desk.submit()
+    desk.until(lambda: desk.app.studio.job_json(job)["images"])
+    passes.append(True)
+    assert desk.ended(job).state is JobState.FINISHED
+    assert len(desk.app.studio.job_json(job)["images"]) == 1
+
+
+def test_an_engine_that_cannot_start_tells_why(desk: Desk, tmp_path: Path) -> None:
+    app = compose(replace(desk.settings, data_dir=tmp_path, device="cuda"))
+    if desk.app.worker.engine.device != "cpu":
+        return
+    here = Desk(app, desk.settings)
+    job = here.submit()
+    app.start()
+    failed = here.ended(job)
+    app.close()
+    assert failed.error is not None
+    assert "There is no device 'cuda' here" in failed.error["message"]
+    assert failed.error["hint"] == "Choose auto, cpu or cuda."
+
+
 def test_previews_are_made_only_while_somebody_watches(desk: Desk) -> None:
     unseen = desk.ended(desk.submit(steps=40))
     assert desk.app.studio.preview(OWNER, unseen.id) is None
@@ -117,7 +170,7 @@ def test_a_full_disk_loses_no_picture(desk: Desk, monkeypatch) -> None:  # type:
     job = desk.ended(desk.submit())
     assert job.state is JobState.FAILED
     assert job.error is not None
-    assert "disk is full" in job.error["message"]
+    assert "The disk is full." in job.error["message"]
     assert desk.app.studio.job_json(job)["images"] == []
     full[0] = False
     desk.until(lambda: desk.app.studio.job_json(job)["images"])

@@ -14,6 +14,8 @@ from studio.core.errors import InvalidRequest, NotFound
 from studio.core.records import Job
 from studio.service import Studio
 
+DEFAULT_TASK = "txt2img"
+"""What a request without a task asks for."""
 MOST_ENTRIES = 2**31
 
 
@@ -32,10 +34,10 @@ def build(door: Door) -> APIRouter:
         """Queues a job. Everything but the prompt may be left out; `request` in the answer is what
         was decided, `notes` what had to be changed for it."""
         fields = await json_object(request)
-        task = fields.pop("task", None)
+        task = fields.pop("task", DEFAULT_TASK)
         if not isinstance(task, str):
             raise InvalidRequest(
-                "The task is missing.", 'Add "task", for example "txt2img".', field="task"
+                "The task is not a name.", 'Write it like "txt2img".', field="task"
             )
         job = await run_in_threadpool(studio.submit, owner, task, fields)
         return await run_in_threadpool(studio.job_json, job)
@@ -140,7 +142,10 @@ def task_schema(studio: Studio) -> dict[str, Any]:
                     "task": {"const": task["id"]},
                     **task["schema"].get("properties", {}),
                 },
-                "required": ["task", *task["schema"].get("required", ())],
+                "required": [
+                    *(["task"] if task["id"] != DEFAULT_TASK else []),
+                    *task["schema"].get("required", ()),
+                ],
             }
             for task in studio.choices()["tasks"]
         ]
