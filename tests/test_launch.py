@@ -102,20 +102,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     return project
 
 
-def test_a_later_start_calls_no_pip_and_takes_no_time(made: Project) -> None:
-    broken_pip = made.folder / ".venv" / "lib"
+def test_a_later_start_calls_no_pip(made: Project) -> None:
     stamp = made.folder / ".venv" / "pochade.json"
     before = stamp.stat().st_mtime_ns
-    begun = time.perf_counter()
-    again = made.start()
-    took = time.perf_counter() - begun
-    assert again.stdout == "studio [] True\n"
+    assert made.start().stdout == "studio [] True\n"
     assert stamp.stat().st_mtime_ns == before
-    assert broken_pip.exists()
-    bare = time.perf_counter()
-    subprocess.run([sys.executable, "-c", ""], check=True)
-    bare = time.perf_counter() - bare
-    assert took < 2 * bare + 1.0
 
 
 def test_it_starts_from_any_folder_and_past_a_foreign_one_called_studio(

@@ -13,6 +13,9 @@ from studio.training.card import card
 
 log = logging.getLogger(__name__)
 
+PREFERRED = {"label": "Pochade sketch", "steps": 16, "guidance": 4.0, "sampler": "dpmpp_2m"}
+"""What the studio paints with where a request does not say."""
+
 
 def export(folder: Path, target: Path) -> None:
     """Write `target`, over an older export, from the checkpoints in `folder`."""
@@ -29,6 +32,7 @@ def export(folder: Path, target: Path) -> None:
         for name, part in parts.items()
         if part
     }
+    (target / "pochade.json").write_text(json.dumps(PREFERRED, indent=2) + "\n")
     (target / "README.md").write_text(card(concepts, {**done, "unet": trained}, weights_mb(target)))
     log.info("%s: %.1f MB", target, weights_mb(target))
 

@@ -211,3 +211,13 @@ def test_a_damaged_secret_is_made_anew(tmp_path: Path) -> None:
 
 def test_next_is_quoted_in_the_address(browser: httpx.Client) -> None:
     assert quote("/?a=1&b=2", safe="/") in browser.get("/?a=1&b=2").headers["location"]
+
+
+def test_the_link_of_a_share_opens_a_space_of_ones_own(app: App, tmp_path: Path) -> None:
+    tokens = {"one_time_tokens": ("mine" * 8,), "guest_tokens": ("theirs" * 6,)}
+    with open_house(app, tmp_path, **tokens) as house:
+        record = house.picture("local")
+        for token, status in (("mine" * 8, 200), ("theirs" * 6, 404)):
+            with house.client() as client:
+                assert client.get(f"/enter?token={token}").status_code == 303
+                assert client.get(f"/api/images/{record.id}").status_code == status
