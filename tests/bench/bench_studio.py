@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median, quantiles
 
 import httpx
+import psutil
 
 from tests.serving import Server, until_over
 
@@ -74,8 +75,8 @@ def p95(values: list[float]) -> float:
 
 
 def processes(pid: int) -> list[tuple[str, int]]:
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [("web process", pid), *(("engine process", int(child)) for child in children)]
+    children = psutil.Process(pid).children(recursive=True)
+    return [("web process", pid), *(("engine process", child.pid) for child in children)]
 
 
 def peak_mb(pid: int) -> float:
