@@ -76,6 +76,7 @@ def test_F13_a_second_studio_on_the_same_folder_is_refused(server: Server) -> No
         assert second.process.returncode == 3
 
 
+@pytest.mark.slow
 def test_F10_a_client_that_leaves_finds_its_job_done(server: Server) -> None:
     with server:
         with server.client() as client:

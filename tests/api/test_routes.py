@@ -35,7 +35,7 @@ def test_a_job_is_queued_found_and_stopped(client: httpx.Client) -> None:
 
 
 def test_everything_but_the_prompt_may_be_left_out(client: httpx.Client) -> None:
-    answer = client.post("/api/jobs", json={"task": "txt2img", "prompt": "a fox"})
+    answer = client.post("/api/jobs", json={"prompt": "a fox"})
     assert answer.status_code == 202
     assert all(value is not None for value in answer.json()["request"].values())
 
@@ -306,10 +306,3 @@ def test_fifty_clients_at_once_lose_nothing(alone: House) -> None:
         assert [listed[one]["request"]["seed"] for one in ids] == list(range(50))
         for one in ids:
             client.delete(f"/api/jobs/{one}")
-
-
-def test_everything_but_the_prompt_may_be_left_out(alone: House) -> None:
-    with alone.client() as client:
-        job = client.post("/api/jobs", json={"prompt": "x"}).json()
-        assert (job["task"], job["state"]) == ("txt2img", "queued")
-        client.delete(f"/api/jobs/{job['id']}")

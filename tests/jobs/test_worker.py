@@ -7,6 +7,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from PIL import Image
 
 from studio.app import compose
@@ -110,6 +111,7 @@ def test_a_feed_that_cannot_be_written_costs_no_picture(desk: Desk, monkeypatch)
     assert len(desk.app.studio.job_json(job)["images"]) == 1
 
 
+@pytest.mark.slow
 def test_an_engine_that_cannot_start_tells_why(desk: Desk, tmp_path: Path) -> None:
     app = compose(replace(desk.settings, data_dir=tmp_path, device="cuda"))
     if desk.app.worker.engine.device != "cpu":
@@ -148,6 +150,7 @@ def test_a_killed_engine_fails_its_job_and_the_queue_goes_on(desk: Desk) -> None
     assert desk.ended(after).state is JobState.FINISHED
 
 
+@pytest.mark.slow
 def test_a_hung_engine_is_ended_after_stop(desk: Desk, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr("studio.jobs.worker.HUNG_AFTER_S", 0.5)
     hung, after = desk.submit(steps=150, count=8), desk.submit()
@@ -176,6 +179,7 @@ def test_a_full_disk_loses_no_picture(desk: Desk, monkeypatch) -> None:  # type:
     desk.until(lambda: desk.app.studio.job_json(job)["images"])
 
 
+@pytest.mark.slow
 def test_closing_interrupts_and_a_new_start_goes_on(desk: Desk, tmp_path: Path) -> None:
     settings = replace(desk.settings, data_dir=tmp_path)
     app = compose(settings)
