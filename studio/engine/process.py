@@ -61,6 +61,7 @@ def serve() -> None:
     try:
         runner = start(inbox.get(), control, send)
     except StudioError as error:
+        log.error("%s", error)  # noqa: TRY400 - the sentence says it all
         send({"op": "broken", "message": error.message, "hint": error.hint})
         os._exit(1)
     while True:
