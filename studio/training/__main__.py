@@ -4,22 +4,38 @@ import argparse
 import logging
 from pathlib import Path
 
-STAGES = ("data", "autoencoder", "text", "unet", "decoder", "samples", "evaluate", "export")
+STAGES = (
+    "data",
+    "resume",
+    "autoencoder",
+    "text",
+    "unet",
+    "decoder",
+    "samples",
+    "evaluate",
+    "export",
+)
 
 
-def run(stage: str, folder: Path, minutes: float, shard_count: int, target: Path) -> None:
+def run(
+    stage: str, folder: Path, minutes: float, shard_count: int, target: Path, *, first: bool
+) -> None:
     """Run one stage; each goes on from what lies in `folder`."""
     if stage == "data":
-        from studio.training import shards, sources
+        from studio.training import concepts, shards, sources
 
         if not (folder / "concepts.json").exists():
-            sources.build(folder)
+            sources.build(folder, only=concepts.FIRST if first else ())
         shards.build(folder, shard_count)
         return
     import torch
 
     torch.set_num_threads(2)
-    if stage == "autoencoder":
+    if stage == "resume":
+        from studio.training import resume
+
+        resume.resume(folder, target)
+    elif stage == "autoencoder":
         from studio.training import autoencoder
 
         autoencoder.train(folder, minutes)
@@ -62,10 +78,13 @@ def main() -> None:
     parser.add_argument(
         "--target", type=Path, default=Path("assets/builtin"), help="the exported model"
     )
+    parser.add_argument(
+        "--first", action="store_true", help="data: only the things that are learnt first"
+    )
     chosen = parser.parse_args()
     chosen.data.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    run(chosen.stage, chosen.data, chosen.minutes, chosen.shards, chosen.target)
+    run(chosen.stage, chosen.data, chosen.minutes, chosen.shards, chosen.target, first=chosen.first)
 
 
 if __name__ == "__main__":

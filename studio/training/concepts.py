@@ -163,6 +163,13 @@ MASS: frozenset[str] = frozenset({"popcorn", "spaghetti", "sushi", "bacon", "cor
 """Names that take no article."""
 
 
+FIRST: tuple[str, ...] = tuple(
+    label.strip()
+    for label in ["smiley face", " ghost", " alien", " robot", " red heart", " girl", " man", " woman", " astronaut", " santa claus", "\n    dog face", " dog", " fox", " cat face", " cat", " lion", " horse", " unicorn", " pig", " elephant", " rabbit face", "\n    rabbit", " bear", " panda", " bird", " penguin", " owl", " frog", " turtle", " whale", " fish", " butterfly", " bee", " rose", "\n    sunflower", " pine tree", " tree", " palm tree", " cactus", " mushroom", " watermelon", " banana", " apple", "\n    green apple", " strawberry", " hamburger", " pizza", " ice cream cone", " doughnut", " birthday cake", "\n    cup of coffee", " house", " castle", " steam train", " bus", " taxi", " car", " bicycle", " sailboat", " airplane", "\n    rocket", " crescent moon", " sun", " star", " cloud", " rainbow", " umbrella", " snowman", " fire", " balloon", " gift", "\n    soccer ball", " crown", " guitar", " light bulb"]
+)  # fmt: skip
+"""What people ask for most: a small model learns these before all others."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Concept:
     """One thing the model knows."""

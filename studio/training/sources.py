@@ -123,8 +123,11 @@ def tight(picture: Any) -> Any:
     return square
 
 
-def build(folder: Path) -> None:
-    """Write `sprites.npy` [n, 128, 128, 4] uint8, `sprites.json` and `concepts.json` below `folder`."""
+def build(folder: Path, only: tuple[str, ...] = ()) -> None:
+    """Write `sprites.npy` [n, 128, 128, 4] uint8, `sprites.json` and `concepts.json` below `folder`.
+
+    `only` names the concepts to take; none takes all.
+    """
     import numpy as np
 
     source = folder / "sources"
@@ -134,6 +137,7 @@ def build(folder: Path) -> None:
     labels = source / LABELS
     groups = load_json(labels / "meta" / "groups.json")["subgroups"]
     concepts = choose(load_json(labels / "en" / "data.json"), groups)
+    concepts = tuple(c for c in concepts if not only or c.name in only)
     sprites: list[Sprite] = []
     rows = []
     for pack in PACKS:

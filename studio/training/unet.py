@@ -15,12 +15,12 @@ from studio.training import autoencoder, runs, shards, text
 
 log = logging.getLogger(__name__)
 
-BATCH = 8
+BATCH = 16
 
 EMPTY_SHARE = 0.1
 """Share of captions left empty, for classifier-free guidance."""
 
-EMA = 0.995
+EMA = 0.999
 """Share of the averaged weights that a step keeps."""
 
 SNR_LIMIT = 5.0
@@ -85,7 +85,8 @@ def write_statistics(folder: Path, tokenizer: Any, encoder: Any) -> None:
     """Write the latents' deviation, the empty prompt's context and the count of shards."""
     some = np.load(folder / "latents" / "0000.z.npy").astype(np.float32)
     np.save(folder / "empty.npy", text.encode([""], tokenizer, encoder)[0].half().numpy())
-    (folder / "latents.json").write_text(json.dumps({"deviation": float(some.std())}))
+    if not (folder / "latents.json").exists():  # a UNet is trained on one scale for good
+        (folder / "latents.json").write_text(json.dumps({"deviation": float(some.std())}))
     log.info(
         "latents: deviation %.3f, by channel %s", some.std(), some.std((0, 2, 3)).round(2).tolist()
     )
@@ -171,7 +172,8 @@ def train(folder: Path, minutes: float, sheet_every: float = 12.0) -> None:
     if saved := runs.restore(folder / CHECKPOINT):
         net.load_state_dict(saved["net"])
         average.load_state_dict(saved["average"])
-        optimizer.load_state_dict(saved["optimizer"])
+        if "optimizer" in saved:
+            optimizer.load_state_dict(saved["optimizer"])
         step, spent, seen = saved["step"], saved["minutes"], saved["pictures"]
     alphas, stream = signal(), batches(folder, step)
     kept, shown = spent, spent

@@ -1,0 +1,43 @@
+"""Go on from an exported model where the checkpoints of its training are gone."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from studio.training import autoencoder, runs, text, unet
+
+log = logging.getLogger(__name__)
+
+
+def resume(folder: Path, source: Path) -> None:
+    """Write a checkpoint of each part of the export `source` into `folder`.
+
+    Raises `FileExistsError` where a checkpoint lies there already. The optimizers start afresh, and
+    so does the count of minutes; the text encoder gets no checkpoint of its training, only weights.
+    """
+    if (folder / unet.CHECKPOINT).exists():
+        message = f"{folder} holds checkpoints already: delete them first."
+        raise FileExistsError(message)
+    (folder / "tokenizer").mkdir(parents=True, exist_ok=True)
+    for name in ("vocab.json", "merges.txt"):
+        shutil.copy(source / "tokenizer" / name, folder / "tokenizer" / name)
+    start = {"step": 0, "minutes": 0.0}
+    vae = _weights(source / "vae")
+    runs.save(folder / autoencoder.CHECKPOINT, {"net": vae, **start})
+    student = text.Student(text.create(text.tokenizer_of(folder / "tokenizer")))
+    student.net.load_state_dict(_weights(source / "text_encoder"))
+    runs.save(folder / text.CHECKPOINT, {"student": student.state_dict(), **start})
+    net = _weights(source / "unet")
+    runs.save(folder / unet.CHECKPOINT, {"net": net, "average": net, **start, "pictures": 0})
+    config = json.loads((source / "vae" / "config.json").read_text())
+    (folder / "latents.json").write_text(json.dumps({"deviation": 1 / config["scaling_factor"]}))
+    log.info("%s goes on from %s", folder, source)
+
+
+def _weights(part: Path) -> dict[str, Any]:
+    from safetensors.torch import load_file
+
+    [file] = part.glob("*.safetensors")
+    return {name: tensor.float() for name, tensor in load_file(file).items()}
