@@ -10,9 +10,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 from studio.core.errors import NotFound, StorageFailed, StudioError, Unsupported
+from studio.core.intake import MAX_BYTES, Intake, inspect
 from studio.core.sqlite import Database, DatabaseDamaged, set_aside
 from studio.gallery import files
-from studio.gallery.intake import MAX_BYTES, Intake, inspect
 from studio.gallery.migrations import INPUTS
 from studio.gallery.store import NOBODY
 

@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from studio.core import png
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed, TooLarge
 from studio.core.records import ImageRecord, Picture, new_id
 from studio.core.sqlite import Database, DatabaseDamaged, set_aside
-from studio.gallery import files, png
+from studio.gallery import files
 from studio.gallery.migrations import GALLERY
 from studio.gallery.search import match, plain, searchable
 from studio.gallery.thumbnails import Thumbnails

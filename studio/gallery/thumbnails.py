@@ -5,8 +5,9 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
+from studio.core import intake
 from studio.core.errors import StorageFailed, StudioError
-from studio.gallery import files, intake
+from studio.gallery import files
 
 SIDE_PX = 384
 QUALITY = 82

@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from studio.core import intake, png
 from studio.core.records import Picture, new_id
-from studio.gallery import intake, png
 from studio.gallery.search import searchable
 from studio.gallery.store import Gallery, Query, _mend_words
 

@@ -4,8 +4,8 @@ import random
 from pathlib import Path
 from typing import Any
 
+from studio.core import png
 from studio.core.records import ImageRecord, Picture
-from studio.gallery import png
 from studio.gallery.store import Gallery, Query
 
 JOB = "0123456789abcdef" * 2

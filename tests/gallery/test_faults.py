@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from studio.core import png
 from studio.core.errors import StorageFailed
 from studio.core.records import ImageRecord
-from studio.gallery import png
 from studio.gallery.store import Gallery
 from tests.gallery.faults import Faults, injected, watched_databases
 from tests.gallery.painted import assert_whole, files, leftovers, listed, painted

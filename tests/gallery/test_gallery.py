@@ -11,9 +11,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from studio.core import png
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed, StudioError, TooLarge
 from studio.core.records import ImageRecord
-from studio.gallery import png
 from studio.gallery.store import Gallery, Query
 from tests.gallery.painted import JOB, files, listed, painted, picture
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from studio.core import png
 from studio.core.records import ImageRecord
-from studio.gallery import png
 from studio.gallery.store import Gallery, Repaired
 from tests.gallery.painted import JOB, files, listed, painted, picture
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from studio.core import png
 from studio.core.errors import InvalidRequest, TooLarge, Unsupported
-from studio.gallery import png
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
+from studio.core import intake
 from studio.core.errors import InvalidRequest, StudioError, TooLarge, Unsupported
-from studio.gallery import intake
 
 ROOT = Path(__file__).resolve().parents[2]
 REFUSED_MEMORY_MB = 60
@@ -206,7 +206,7 @@ def test_refusing_a_bomb_takes_no_memory(tmp_path: Path) -> None:
     code = """if True:
         import resource, sys
         from studio.core.errors import StudioError
-        from studio.gallery import intake
+        from studio.core import intake
         from PIL import Image, PngImagePlugin, JpegImagePlugin, WebPImagePlugin
         peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
         data = [open(name, "rb").read() for name in sys.argv[1:]]
