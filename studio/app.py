@@ -7,6 +7,7 @@ from typing import Any
 
 from studio.checkpoints.catalog import Catalog, Checkpoint, families
 from studio.core.records import ImageRecord, Picture
+from studio.core.requests import REF_CHARS, parse
 from studio.core.sqlite import DatabaseDamaged, set_aside
 from studio.discovery import open_drawer
 from studio.gallery.inputs import Inputs
@@ -44,15 +45,33 @@ class App:
 
 @dataclass(frozen=True, slots=True)
 class Album:
-    """Saves a picture with everything that made it written into the file."""
+    """Saves a picture with everything that made it written into the file, and finds those that a
+    request starts from."""
 
     gallery: Gallery
+    inputs: Inputs
+    tasks: Mapping[str, Task]
+
+    def files(self, *, owner: str, task: str, request: Mapping[str, Any]) -> dict[str, str]:
+        return {ref: str(self.file(owner, ref)) for ref in self.refs(task, request)}
+
+    def file(self, owner: str, ref: str) -> Path:
+        """Of an upload or of a picture in the gallery. Raises `NotFound`."""
+        if len(ref) == REF_CHARS:
+            return self.inputs.file(owner, ref)
+        return self.gallery.file(owner, ref)
+
+    def refs(self, task: str, request: Mapping[str, Any]) -> tuple[str, ...]:
+        """What a resolved request is made from; nothing for a task that is no longer there."""
+        entry = self.tasks.get(task)
+        return entry.pictures(parse(entry.request, request)) if entry else ()
 
     def add(
         self, *, owner: str, job_id: str, task: str, request: dict[str, Any], picture: Picture
     ) -> ImageRecord:
         text = infotext.write(task, request, picture)
-        return self.gallery.add(owner, job_id, task, request, picture, text)
+        parents = self.refs(task, request)
+        return self.gallery.add(owner, job_id, task, request, picture, text, parents)
 
 
 def compose(settings: Settings) -> App:
@@ -67,9 +86,11 @@ def compose(settings: Settings) -> App:
     inputs = Inputs(settings.data_dir, quota_bytes=settings.input_quota_bytes)
     catalog = Catalog(settings.all_checkpoint_dirs, builtin=BUILTIN_CHECKPOINT)
     watchers = Watchers()
+    tasks = open_drawer("studio.tasks", Task)
+    album = Album(gallery, inputs, tasks)
     worker = Worker(
         jobs=jobs,
-        album=Album(gallery),
+        album=album,
         changed=watchers.changed,
         watched=watchers.watched,
         start_engine=lambda: EngineProcess(_configuration(settings)),
@@ -77,13 +98,14 @@ def compose(settings: Settings) -> App:
         silence_s=settings.engine_silence_s,
     )
     studio = Studio(
-        tasks=open_drawer("studio.tasks", Task),
+        tasks=tasks,
         catalog=catalog,
         jobs=jobs,
         worker=worker,
         gallery=gallery,
         inputs=inputs,
         watchers=watchers,
+        file_of=album.file,
         recover=foreign.recover,
         count_tokens=_count_tokens,
         max_waiting=settings.max_waiting,

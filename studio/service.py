@@ -8,18 +8,24 @@ What belongs to another owner does not exist.
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio import __version__, samplers
+from studio.core import intake
 from studio.core.errors import InvalidRequest
 from studio.core.events import JobState
+from studio.core.geometry import Size
 from studio.core.records import ImageRecord, Job
 from studio.core.requests import dump, parse, schema
+from studio.tasks._masked import Masked, View
+from studio.tasks._masked import view as masked_view
 from studio.tasks._task import Task
 
 if TYPE_CHECKING:
+    from PIL.Image import Image
+
     from studio.checkpoints.catalog import Catalog, Checkpoint
     from studio.gallery.inputs import Inputs
     from studio.gallery.store import Gallery, Page, Query
@@ -74,6 +80,24 @@ class Watchers:
             look()
 
 
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """`tasks.Facts` for one owner: what is not theirs is not there."""
+
+    catalog: "Catalog"
+    owner: str
+    file_of: Callable[[str, str], Path]
+
+    def checkpoint(self, checkpoint_id: str | None) -> "Checkpoint":
+        return self.catalog.get(checkpoint_id)
+
+    def size(self, ref: str) -> Size:
+        return intake.upright_size(self.file_of(self.owner, ref))
+
+    def picture(self, ref: str) -> "Image":
+        return intake.load(self.file_of(self.owner, ref))
+
+
 class Studio:
     """The one door to everything. Built by `studio.app`, and nowhere else."""
 
@@ -87,6 +111,7 @@ class Studio:
         gallery: "Gallery",
         inputs: "Inputs",
         watchers: Watchers,
+        file_of: Callable[[str, str], Path],
         recover: "Callable[[bytes], Recovered]",
         count_tokens: "Callable[[Checkpoint, str], dict[str, int]]",
         max_waiting: int,
@@ -99,6 +124,7 @@ class Studio:
         self._gallery = gallery
         self._inputs = inputs
         self._watchers = watchers
+        self._file_of = file_of
         self._recover = recover
         self._count_tokens = count_tokens
         self._max_waiting = max_waiting
@@ -118,7 +144,7 @@ class Studio:
                 field="task",
             )
         entry = self._tasks[task]
-        resolved = entry.resolve(parse(entry.request, fields), self)
+        resolved = entry.resolve(parse(entry.request, fields), self.seen_by(owner))
         self._gallery.require_space()
         job = self._jobs.add(
             owner,
@@ -131,15 +157,22 @@ class Studio:
         self._watchers.changed(owner)
         return job
 
+    def seen_by(self, owner: str) -> "Seen":
+        """What a request of this owner may name."""
+        return Seen(catalog=self._catalog, owner=owner, file_of=self._file_of)
+
+    def mask(self, owner: str, fields: Mapping[str, Any]) -> "View":
+        """The mask that an inpainting request with these fields would use.
+
+        `fields` are those of `tasks._masked.Masked`. Raises `StudioError`.
+        """
+        return masked_view(parse(Masked, fields), self.seen_by(owner))
+
     def _may_wait(self, owner: str) -> int:
         if owner == LOCAL:
             return self._max_waiting_local
         named = owner.startswith("user:")
         return self._max_waiting if named else min(STRANGERS_WAITING, self._max_waiting)
-
-    def checkpoint(self, checkpoint_id: str | None) -> "Checkpoint":
-        """The checkpoint of that id, None for the default one. Raises `InvalidRequest`."""
-        return self._catalog.get(checkpoint_id)
 
     def job(self, owner: str, job_id: str) -> Job:
         return self._jobs.get(job_id, owner)
@@ -251,8 +284,9 @@ class Studio:
         """Stores an upload by its content; the ref is its SHA-256."""
         return self._inputs.add(owner, data, content_type)
 
-    def input_file(self, owner: str, ref: str) -> Path:
-        return self._inputs.file(owner, ref)
+    def picture_file(self, owner: str, ref: str) -> Path:
+        """Of an upload, as it came in, or of a picture in the gallery. Raises `NotFound`."""
+        return self._file_of(owner, ref)
 
     def read_settings(self, data: bytes) -> "Recovered":
         """The settings inside a picture made here or by another program.

@@ -117,6 +117,17 @@ def load(source: Path | bytes) -> "Image":
         return _upright(_coloured(image), _rotation(image))
 
 
+def upright_size(path: Path) -> tuple[int, int]:
+    """Width and height as the picture is shown, from its header. Raises as `load` does."""
+    data = _bytes(path)
+    header = _header(data)
+    with _damage_told(), _opened(data, header.format) as image:
+        rotation = _rotation(image)
+    if rotation in _SIDEWAYS:
+        return header.height, header.width
+    return header.width, header.height
+
+
 def _bytes(path: Path) -> bytes:
     with path.open("rb") as file:
         return file.read(MAX_BYTES * 8)

@@ -59,7 +59,9 @@ def encode(picture: Picture, texts: Mapping[str, str]) -> bytes:
     for key, text in texts.items():
         notes.add_text(key, text)
     file = io.BytesIO()
-    image = Image.frombytes("RGB", (picture.width, picture.height), picture.pixels)
+    image = Image.frombytes(
+        "RGBA" if picture.alpha else "RGB", (picture.width, picture.height), picture.pixels
+    )
     image.save(file, "PNG", pnginfo=notes, compress_level=COMPRESS_LEVEL)
     return file.getvalue()
 

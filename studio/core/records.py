@@ -27,7 +27,9 @@ class Picture:
     width: int
     height: int
     pixels: bytes
-    """RGB, 8 bit, row by row: width × height × 3 bytes."""
+    """RGB, 8 bit, row by row: width × height × 3 bytes; × 4 with `alpha`."""
+    alpha: bool = False
+    """RGBA: some of it may be transparent."""
     facts: Mapping[str, Any] = field(default_factory=lambda: NOTHING)
     """How it was really made: checkpoint hashes, library versions, device, dtype, seconds, tokens."""
 

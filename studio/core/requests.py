@@ -10,7 +10,13 @@ from functools import cache
 from typing import Annotated, Any, TypeVar, cast
 
 from annotated_types import Ge, Le, MaxLen
-from pydantic import AfterValidator, ConfigDict, TypeAdapter, ValidationError
+from pydantic import (
+    AfterValidator,
+    ConfigDict,
+    StringConstraints,
+    TypeAdapter,
+    ValidationError,
+)
 from pydantic_core import (
     ErrorDetails,
     PydanticCustomError,
@@ -55,7 +61,10 @@ Seed = Annotated[int, Ge(-1), Le(MAX_SEED)]
 ClipSkip = Annotated[int, Ge(1), Le(12)]
 Count = Annotated[int, Ge(1), Le(32)]
 Name = Annotated[str, MaxLen(200), AfterValidator(_printable)]
-ImageRef = Annotated[str, MaxLen(64)]
+Strength = Annotated[float, Ge(0), Le(1)]
+REF_CHARS = 64
+"""Length of an upload's ref: its SHA-256 as hex digits. The id of a picture is half as long."""
+ImageRef = Annotated[str, StringConstraints(pattern="^([0-9a-f]{64}|[0-9a-f]{32})$")]
 """SHA-256 (64 hex digits) of stored bytes, or the id (32 hex digits) of a picture in the gallery."""
 
 R = TypeVar("R")
@@ -118,6 +127,18 @@ def _sentence(kind: type, error: ErrorDetails) -> InvalidRequest:
         return InvalidRequest(f"{label} is empty.", "Type what you would like to see.", field=field)
     if kind_of_error == "unprintable":
         return InvalidRequest(f"{label} {error['msg']}.", "Remove it and try again.", field=field)
+    if kind_of_error == "string_pattern_mismatch":
+        return InvalidRequest(
+            f"{label} is not the reference of a picture (got {_brief(error['input'])}).",
+            "Upload the picture and use the 'ref' it is given, or the id of one in the gallery.",
+            field=field,
+        )
+    if kind_of_error == "literal_error":
+        return InvalidRequest(
+            f"{label} must be {_either(rule)} (got {_brief(error['input'])}).",
+            "Change it and try again.",
+            field=field,
+        )
     if "maxLength" in rule and kind_of_error == "string_too_long":
         return InvalidRequest(
             f"{label} may be at most {rule['maxLength']} characters long "
@@ -140,6 +161,11 @@ def _sentence(kind: type, error: ErrorDetails) -> InvalidRequest:
         "Change it and try again.",
         field=field,
     )
+
+
+def _either(rule: Mapping[str, Any]) -> str:
+    *names, last = [str(name) for name in rule.get("enum", [rule.get("const", "another one")])]
+    return f"{', '.join(names)} or {last}" if names else last
 
 
 def _flat(rule: Mapping[str, Any]) -> dict[str, Any]:

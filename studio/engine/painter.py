@@ -12,13 +12,13 @@ from torch import Tensor
 
 from studio import samplers
 from studio.core.errors import StudioError
-from studio.core.records import NOTHING, Picture
-from studio.engine import preview
+from studio.core.records import Picture
+from studio.engine import latent, over, preview
 from studio.engine.conditioning import Conditioning, encode
 from studio.engine.device import Device
 from studio.engine.manager import Lease
 from studio.engine.schedulers import build, guarded
-from studio.tasks._task import Brush
+from studio.tasks._task import Brush, Canvas
 
 
 class Easel(Protocol):
@@ -66,21 +66,25 @@ class LatentPainter:
         *,
         index: int,
         pictures: int,
-        extra: Mapping[str, Any] = NOTHING,
+        canvas: Canvas | None = None,
     ) -> Picture:
-        """One picture; the same brush gives the same bytes, whatever was painted before.
+        """One picture; the same brush and canvas give the same bytes, whatever was painted before.
 
-        `extra` goes to the pipeline's call. Raises `JobCancelled` at the next step once the job
-        was cancelled, `StudioError` if there is nothing to see.
+        Raises `JobCancelled` at the next step once the job was cancelled, `StudioError` if there
+        is nothing to see.
         """
         began = time.monotonic()
         self._easel.check()
+        if canvas is not None and canvas.strength == 0:
+            return self._untouched(brush, canvas, index)
         pipeline = self._lease.pipeline
         scheduler = self._scheduler(brush)
         pipeline.scheduler = scheduler
         conditioning = self._condition(brush)
+        # On the CPU whatever the device: the same seed then gives the same noise anywhere.
+        generator = torch.Generator("cpu").manual_seed(brush.seed)
         steps = _Steps(
-            brush=brush,
+            steps=brush.steps if canvas is None else over.steps_taken(brush, canvas),
             easel=self._easel,
             index=index,
             pictures=pictures,
@@ -93,11 +97,10 @@ class LatentPainter:
                 **_size(pipeline, brush),
                 num_inference_steps=brush.steps,
                 guidance_scale=brush.guidance,
-                # On the CPU whatever the device: the same seed then gives the same noise anywhere.
-                generator=torch.Generator("cpu").manual_seed(brush.seed),
+                **({} if canvas is None else over.arguments(pipeline, brush, canvas)),
+                generator=generator,
                 callback_on_step_end=steps,
                 output_type="latent",
-                **extra,
             ).images
             self._easel.check()
             pixels = decode(pipeline, latents)
@@ -110,6 +113,17 @@ class LatentPainter:
             height=height,
             pixels=pixels.tobytes(),
             facts=self._facts(scheduler, conditioning, time.monotonic() - began),
+        )
+
+    def _untouched(self, brush: Brush, canvas: Canvas, index: int) -> Picture:
+        """At strength 0 nothing is painted, so nothing goes through the autoencoder either."""
+        return Picture(
+            index=index,
+            seed=brush.seed,
+            width=canvas.image.width,
+            height=canvas.image.height,
+            pixels=canvas.image.tobytes(),
+            facts=self._facts(self._scheduler(brush), None, 0.0),
         )
 
     def _scheduler(self, brush: Brush) -> Any:
@@ -148,7 +162,7 @@ class LatentPainter:
         return show
 
     def _facts(
-        self, scheduler: Any, conditioning: Conditioning, seconds: float
+        self, scheduler: Any, conditioning: Conditioning | None, seconds: float
     ) -> Mapping[str, Any]:
         checkpoint, sha256 = self._lease.checkpoint, self._lease.sha256.result()
         return {
@@ -163,7 +177,7 @@ class LatentPainter:
             "dtype": self._device.dtype_name,
             "versions": dict(self._versions),
             "seconds": round(seconds, 3),
-            "tokens": conditioning.facts,
+            **({"tokens": conditioning.facts} if conditioning else {}),
             "scheduler": type(scheduler).__name__,
             "rng": "CPU",
         }
@@ -180,7 +194,8 @@ def _size(pipeline: Any, brush: Brush) -> dict[str, int]:
 class _Steps:
     """diffusers' `callback_on_step_end`: counts, estimates, shows, and stops."""
 
-    brush: Brush
+    steps: int
+    """What is counted up to; a canvas of little strength takes fewer than were asked for."""
     easel: Easel
     index: int
     pictures: int
@@ -195,14 +210,14 @@ class _Steps:
         calls, done = pipeline.num_timesteps, index + 1
         self._measure(done)
         # samplers of second order call the network twice a step
-        step = min(self.brush.steps, -(-done * self.brush.steps // calls))
+        step = min(self.steps, -(-done * self.steps // calls))
         if step != self.told or done == calls:
             self.told = step
             self.easel.progress(
                 picture=self.index,
                 pictures=self.pictures,
                 step=step,
-                steps=self.brush.steps,
+                steps=self.steps,
                 seconds_left=self._left(done, calls),
             )
         if done < calls:
@@ -233,22 +248,11 @@ def decode(pipeline: Any, latents: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]
     latents = latents.to(vae.dtype)
     if not bool(latents.isfinite().all()):
         raise _broken()
-    pixels = vae.decode(_unscaled(latents, vae.config), return_dict=False)[0]
+    pixels = vae.decode(latent.unscaled(latents, vae.config), return_dict=False)[0]
     if not bool(pixels.isfinite().all()):
         raise _broken()
     [image] = pipeline.image_processor.postprocess(pixels.detach(), output_type="np")
     return (image * 255).round().astype(np.uint8)
-
-
-def _unscaled(latents: Tensor, config: Any) -> Tensor:
-    """Latents as the autoencoder gave them, before they were scaled for the denoiser."""
-    mean, std = getattr(config, "latents_mean", None), getattr(config, "latents_std", None)
-    if mean is None or std is None:
-        return latents / config.scaling_factor
-    shape = (1, len(mean), 1, 1)
-    centre = torch.tensor(mean, device=latents.device, dtype=latents.dtype).view(shape)
-    spread = torch.tensor(std, device=latents.device, dtype=latents.dtype).view(shape)
-    return latents * spread / config.scaling_factor + centre
 
 
 def _broken() -> BrokenPicture:

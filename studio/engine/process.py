@@ -73,12 +73,20 @@ def _run(runner: "Runner", command: Mapping[str, Any], control: Control, send: A
     try:
         if command.get("op") != "run":
             raise InvalidRequest("The engine was asked something unknown.", "Start it again.")
-        request: Any = command.get("request")
-        runner.run(job, str(command.get("task", "")), request if isinstance(request, dict) else {})
+        runner.run(
+            job,
+            str(command.get("task", "")),
+            _object(command.get("request")),
+            _object(command.get("files")),
+        )
     except InvalidRequest as error:
         send({"op": "failed", "job": job, "message": error.message, "hint": error.hint})
     finally:
         control.ended(job)
+
+
+def _object(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 def _read(commands: IO[bytes], control: Control, inbox: "queue.SimpleQueue[Any]") -> None:

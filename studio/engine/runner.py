@@ -6,11 +6,15 @@ import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from PIL.Image import Image
+
 from studio.checkpoints.catalog import Catalog
-from studio.core.errors import InvalidRequest, StudioError
-from studio.core.records import Picture
+from studio.core import intake
+from studio.core.errors import InvalidRequest, NotFound, StudioError
+from studio.core.records import NOTHING, Picture
 from studio.core.requests import parse
 from studio.engine.control import Control, JobCancelled
 from studio.engine.device import is_out_of_memory
@@ -36,13 +40,20 @@ class Runner:
     send: Send
     versions: Mapping[str, str]
 
-    def run(self, job: str, task_id: str, request: Mapping[str, Any]) -> None:
+    def run(
+        self,
+        job: str,
+        task_id: str,
+        request: Mapping[str, Any],
+        files: Mapping[str, str] = NOTHING,
+    ) -> None:
         """Paints a job's pictures and sends each, then exactly one ending. Raises nothing.
 
-        Whatever happened, the next job starts from the same state.
+        `files` says where the pictures lie that the request names. Whatever happened, the next job
+        starts from the same state.
         """
         began = time.monotonic()
-        ending = self._ending(job, task_id, request)
+        ending = self._ending(job, task_id, request, files)
         if ending["op"] == "failed" and ending.pop("memory", False):
             # By now no traceback holds the tensors that filled it.
             self.manager.drop_idle()
@@ -50,9 +61,11 @@ class Runner:
             ending["seconds"] = round(time.monotonic() - began, 3)
         self.send({**ending, "job": job})
 
-    def _ending(self, job: str, task_id: str, request: Mapping[str, Any]) -> dict[str, Any]:
+    def _ending(
+        self, job: str, task_id: str, request: Mapping[str, Any], files: Mapping[str, str]
+    ) -> dict[str, Any]:
         try:
-            self._paint(job, task_id, request)
+            self._paint(job, task_id, request, files)
         except JobCancelled:
             return {"op": "cancelled"}
         except StudioError as error:
@@ -68,13 +81,15 @@ class Runner:
             )
         return {"op": "done"}
 
-    def _paint(self, job: str, task_id: str, request: Mapping[str, Any]) -> None:
+    def _paint(
+        self, job: str, task_id: str, request: Mapping[str, Any], files: Mapping[str, str]
+    ) -> None:
         task = self.tasks.get(task_id)
         if task is None:
             raise InvalidRequest(
                 f"There is no task '{task_id[:40]}'.", f"There are {', '.join(self.tasks)}."
             )
-        tools = JobTools(job=job, runner=self)
+        tools = JobTools(job=job, runner=self, files=files)
         for picture in task.run(parse(task.request, request), tools):
             self._send_picture(job, picture)
 
@@ -86,6 +101,7 @@ class Runner:
             "seed": picture.seed,
             "width": picture.width,
             "height": picture.height,
+            "alpha": picture.alpha,
             "facts": dict(picture.facts),
         }
         self.send(header, picture.pixels)
@@ -97,6 +113,16 @@ class JobTools:
 
     job: str
     runner: Runner
+    files: Mapping[str, str]
+
+    def picture(self, ref: str) -> Image:
+        self.check()
+        try:
+            return intake.load(Path(self.files[ref]))
+        except (KeyError, OSError):
+            raise NotFound(
+                "A picture that this job starts from is gone.", "Choose the picture again."
+            ) from None
 
     @contextmanager
     def pipeline(self, checkpoint_id: str, role: Role) -> Generator[Painter]:

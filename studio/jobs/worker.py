@@ -40,7 +40,12 @@ HOPELESS_STARTS = 3
 
 
 class Album(Protocol):
-    """Where pictures go: the gallery, seen from here."""
+    """Where pictures go and come from: the gallery and the uploads, seen from here."""
+
+    def files(self, *, owner: str, task: str, request: Mapping[str, Any]) -> dict[str, str]:
+        """Paths of the pictures that a request names, by ref. Raises `StudioError` if one is
+        gone."""
+        ...
 
     def add(
         self, *, owner: str, job_id: str, task: str, request: dict[str, Any], picture: Picture
@@ -240,12 +245,26 @@ class Worker:
         engine = self._engine
         if engine is None:
             raise RuntimeError("a job was taken without an engine")
+        try:
+            files = self._album.files(owner=job.owner, task=job.task, request=job.request)
+        except StudioError as error:
+            self._endings.append((job.id, Failed(message=error.message, hint=error.hint)))
+            self._write_endings()
+            self._changed(job.owner)
+            return
         live = Live(job=job)
         engine.send({"op": "watch", "on": self._watched(job.owner)})
         with self._lock:  # a cancel must not overtake its job
             self._live = live
-            run = {"op": "run", "job": job.id, "task": job.task, "request": dict(job.request)}
-            engine.send(run)
+            engine.send(
+                {
+                    "op": "run",
+                    "job": job.id,
+                    "task": job.task,
+                    "request": dict(job.request),
+                    "files": files,
+                }
+            )
             if job.id in self._stops:
                 live.cancelled_at = time.monotonic()
                 engine.send({"op": "cancel", "job": job.id})
@@ -381,6 +400,7 @@ class Worker:
             width=header["width"],
             height=header["height"],
             pixels=message.blob,
+            alpha=bool(header.get("alpha")),
             facts=header["facts"],
         )
         try:

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from studio import samplers
 from studio.checkpoints.catalog import Checkpoint
 from studio.core.errors import InvalidRequest
+from studio.core.geometry import Size, near
 from studio.core.requests import (
     STRICT,
     ClipSkip,
@@ -23,6 +24,8 @@ from studio.core.requests import (
 from studio.prompts import grammar
 from studio.tasks._task import Brush, Facts, Resolved
 
+LEAST_PX, MOST_PX = 64, 2048
+"""Bounds of a side, as `Pixels` has them."""
 MAX_STEP_PIXELS = 150 * 2048 * 2048
 """Width × height × steps × count of one job: 150 steps of the largest picture."""
 
@@ -57,11 +60,16 @@ class Sampled:
 
 def resolve(request: Sampled, facts: Facts) -> Resolved:
     """Fixes checkpoint, size, steps, guidance, sampler and seed. Raises `InvalidRequest`."""
+    return resolve_like(request, facts, None)
+
+
+def resolve_like(request: Sampled, facts: Facts, shape: Size | None) -> Resolved:
+    """As `resolve`; a request without a size gets one of the shape of `shape`, about as large as
+    the checkpoint's native one."""
     for prompt in (request.prompt, request.negative_prompt):
         grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
     checkpoint = facts.checkpoint(request.checkpoint)
-    asked = (request.width or checkpoint.native_px, request.height or checkpoint.native_px)
-    size, notes = snapped(asked, checkpoint)
+    size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
     sampler = samplers.find(request.sampler or checkpoint.defaults.sampler)
     steps = request.steps or checkpoint.defaults.steps
     if size[0] * size[1] * steps * request.count > MAX_STEP_PIXELS:
@@ -86,6 +94,13 @@ def resolve(request: Sampled, facts: Facts) -> Resolved:
         ),
         notes=notes,
     )
+
+
+def _asked(request: Sampled, checkpoint: Checkpoint, shape: Size | None) -> Size:
+    native = checkpoint.native_px
+    if request.width is None and request.height is None and shape is not None:
+        return near(shape, native, checkpoint.multiple_px, least=LEAST_PX, most=MOST_PX)
+    return request.width or native, request.height or native
 
 
 def snapped(

@@ -1,20 +1,33 @@
 """The contract between what is asked (a task) and what does it (the engine)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Protocol
 
+from PIL.Image import Image
+
 from studio.checkpoints.catalog import Checkpoint
-from studio.core.records import NOTHING, Picture
+from studio.core.geometry import Size
+from studio.core.records import Picture
 from studio.families._family import Role
 
 
 class Facts(Protocol):
-    """What `resolve` may look at: the checkpoints that there are now."""
+    """What `resolve` may look at: the checkpoints and the asker's pictures that there are now."""
 
     def checkpoint(self, checkpoint_id: str | None) -> Checkpoint:
         """The checkpoint of that id; None is the default one. Raises `InvalidRequest`."""
+        ...
+
+    def size(self, ref: str) -> Size:
+        """Of a picture as it is shown, upright. Raises `NotFound`."""
+        ...
+
+    def picture(self, ref: str) -> Image:
+        """An upload or a picture of the gallery: upright, 8 bit, RGB, or RGBA if some of it may be
+        transparent. Raises `NotFound`, `StudioError` if it cannot be read."""
         ...
 
 
@@ -33,6 +46,31 @@ class Brush:
     clip_skip: int = 1
 
 
+class Start(StrEnum):
+    """What the masked part begins as, before noise is added."""
+
+    PICTURE = "picture"
+    """What the canvas shows there."""
+    NOISE = "noise"
+    """Random latents."""
+    NOTHING = "nothing"
+    """Latents of zero: a flat grey."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Canvas:
+    """What is painted over."""
+
+    image: Image
+    """RGB, in the brush's width and height."""
+    strength: float
+    """0.0 keeps the picture, 1.0 repaints it."""
+    mask: Image | None = None
+    """Mode L, the size of `image`: what is not 0 is painted, the rest is only looked at. None
+    paints all of it."""
+    start: Start = Start.PICTURE
+
+
 class Painter(Protocol):
     """A pipeline on loan; each `paint` has a fresh scheduler and a generator of its own."""
 
@@ -42,11 +80,12 @@ class Painter(Protocol):
         *,
         index: int,
         pictures: int,
-        extra: Mapping[str, Any] = NOTHING,
+        canvas: Canvas | None = None,
     ) -> Picture:
-        """Makes one picture, reporting each step. `extra` goes to the pipeline's call as it is.
+        """Makes one picture, reporting each step; over `canvas` where the role paints over one.
 
-        Raises the engine's cancel signal at the next step once the job was cancelled.
+        A strength of 0 gives the canvas back as it is. Raises the engine's cancel signal at the
+        next step once the job was cancelled.
         """
         ...
 
@@ -58,6 +97,10 @@ class Tools(Protocol):
         """Use it, then it is gone; weights are as before, also when the body raises."""
         ...
 
+    def picture(self, ref: str) -> Image:
+        """A picture that the request names, as `Facts.picture` gives it."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resolved:
@@ -65,6 +108,10 @@ class Resolved:
 
     request: Any
     notes: tuple[str, ...] = ()
+
+
+def no_pictures(request: Any) -> tuple[str, ...]:
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -79,3 +126,5 @@ class Task:
     """Pure but for a random seed; resolving its own result changes nothing."""
     run: Callable[[Any, Tools], Iterator[Picture]]
     """Makes the pictures of a resolved request one by one, in the engine process."""
+    pictures: Callable[[Any], tuple[str, ...]] = no_pictures
+    """ImageRefs that a request names, none twice: what it is made from."""

@@ -23,7 +23,7 @@ def test_it_is_not_stored(alone: House) -> None:
     with alone.client() as client:
         client.post("/api/settings-from-picture", content=data)
         ref = client.post("/api/inputs", content=data).json()["ref"]
-    assert alone.studio.input_file("local", ref).is_file()
+    assert alone.studio.picture_file("local", ref).is_file()
 
 
 def settings(answer: httpx.Response) -> dict:

@@ -26,7 +26,7 @@ def test_an_uploads_name_writes_nowhere(alone: House, tmp_path: Path, name: str)
         answer = client.post("/api/inputs", files={"file": (name, png(), "image/png")})
     assert answer.status_code in {200, 201}, answer.text
     ref = answer.json()["ref"]
-    stored = alone.studio.input_file("local", ref)
+    stored = alone.studio.picture_file("local", ref)
     assert stored.name == ref
     assert not list(tmp_path.rglob("*evil*"))
 

@@ -71,9 +71,9 @@ def test_another_s_upload_and_form_are_not_there(
     locked: House, ada: httpx.Client, ben: httpx.Client
 ) -> None:
     ref = ada.post("/api/inputs", content=png((9, 9), "plum")).json()["ref"]
-    assert locked.studio.input_file("user:ada", ref).is_file()
+    assert locked.studio.picture_file("user:ada", ref).is_file()
     with pytest.raises(NotFound):
-        locked.studio.input_file("user:ben", ref)
+        locked.studio.picture_file("user:ben", ref)
     ada.put("/api/drafts/txt2img", json={"prompt": "hers"})
     assert ben.get("/api/drafts/txt2img").json() == {}
 

@@ -1,0 +1,162 @@
+"""Masks: what of a picture is painted anew, and how much of it.
+
+A mask is an array [height, width] of uint8, the size of its picture: 255 is repainted, 0 stays to
+the byte, and what lies between is mixed in that proportion. The page shows what these functions
+give, and the pipeline uses the very same array.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from studio.core.geometry import Box
+
+Mask = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]
+"""[height, width, 3 or 4], RGB or RGBA."""
+
+HALF = 128
+"""From here on a pixel counts as inside, where a sharp edge is needed."""
+
+
+def read(image: Image.Image) -> Mask:
+    """The mask that a picture shows: its lightness, where it is not transparent.
+
+    White is repainted, black and transparent stay; colours count as bright as they look.
+    """
+    if image.mode == "RGBA":
+        black = Image.new("RGBA", image.size, (0, 0, 0, 255))
+        image = Image.alpha_composite(black, image)
+    return np.asarray(image.convert("L"))
+
+
+def of_transparency(image: Image.Image) -> Mask:
+    """The mask that repaints what is transparent; all black for a picture without transparency."""
+    if image.mode != "RGBA":
+        return np.zeros((image.height, image.width), np.uint8)
+    return 255 - np.asarray(image.getchannel("A"))
+
+
+def effective(mask: Mask, *, invert: bool, grow_px: int, feather_px: int) -> Mask:
+    """The mask as it is used: turned round, then grown (or, below 0, shrunk), then feathered.
+
+    The feather lies outside of what was drawn: it falls from 255 at the edge to 0 at `feather_px`
+    from it, so all that was drawn is repainted in full.
+    """
+    if invert:
+        mask = 255 - mask
+    if grow_px > 0:
+        mask = np.maximum(mask, np.where(_distance(mask) <= grow_px, 255, 0).astype(np.uint8))
+    if grow_px < 0:
+        inward = _distance(np.where(mask >= HALF, 0, 255).astype(np.uint8))
+        mask = np.where(inward > -grow_px, mask, 0).astype(np.uint8)
+    if feather_px > 0:
+        mask = np.maximum(mask, _falling(_distance(mask), feather_px))
+    return mask
+
+
+def share(mask: Mask) -> float:
+    """How much of the picture is touched at all, 0.0 … 1.0."""
+    return float(np.count_nonzero(mask)) / mask.size
+
+
+def box(mask: Mask) -> Box | None:
+    """The smallest box around everything that is touched, or None if nothing is."""
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not len(columns):
+        return None
+    return Box(int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1)
+
+
+def blocks(mask: Mask, side: int) -> Mask:
+    """The mask in squares of `side` pixels, each 255 if any pixel of it is touched, else 0.
+
+    Networks work on such squares (8 px and more), and what is only touched must be painted too.
+    Width and height are multiples of `side`.
+    """
+    height, width = mask.shape
+    touched = mask.reshape(height // side, side, width // side, side).any(axis=(1, 3))
+    return np.repeat(np.repeat(touched, side, axis=0), side, axis=1).astype(np.uint8) * 255
+
+
+def mixed(old: Pixels, new: Pixels, mask: Mask) -> Pixels:
+    """`new` over `old` as far as the mask says; where it is 0, the bytes of `old`.
+
+    `old` may be RGBA: what is repainted becomes opaque in the same proportion. `new` is RGB.
+    """
+    weight = mask[..., None].astype(np.uint16)
+    blend = (old[..., :3] * (255 - weight) + new[..., :3] * weight + 127) // 255
+    result = old.copy()
+    result[..., :3] = blend.astype(np.uint8)
+    if old.shape[-1] == 4:
+        result[..., 3] = np.maximum(old[..., 3], mask)
+    return result
+
+
+def filled(picture: Pixels, mask: Mask) -> Pixels:
+    """The RGB picture with its masked part replaced by the colours around, blurred into each other.
+
+    A picture that is all masked keeps its own colours.
+    """
+    import cv2
+
+    known = (mask < HALF).astype(np.float32)
+    if not known.any():
+        return picture[..., :3].copy()
+    colours = picture[..., :3].astype(np.float32) * known[..., None]
+    found, weight = np.zeros_like(colours), np.zeros_like(known)
+    sigma = 2.0
+    # ever wider: what is near an edge takes its colours from there, the middle from all round
+    while True:
+        near: Any = cv2.GaussianBlur(colours, (0, 0), sigma)
+        sure: Any = cv2.GaussianBlur(known, (0, 0), sigma)
+        fresh = np.clip(sure * 8, 0, 1) * (1 - weight)
+        found += fresh[..., None] * near / np.maximum(sure, 1e-6)[..., None]
+        weight += fresh
+        if weight.min() > 0.999 or sigma > 2 * max(mask.shape):
+            break
+        sigma *= 2
+    colours = found / np.maximum(weight, 1e-6)[..., None]
+    result = picture[..., :3].copy()
+    inside = mask >= HALF
+    result[inside] = np.clip(np.rint(colours[inside]), 0, 255).astype(np.uint8)
+    return result
+
+
+def attuned(new: Pixels, old: Pixels, mask: Mask) -> Pixels:
+    """`new` with its colours moved, smoothly, so that it meets `old` where the mask is 0.
+
+    An autoencoder gives even what it should keep back in slightly other colours, and a seam would
+    show. How far off it is outside of the mask is carried on into it, and fades with distance.
+    """
+    import cv2
+
+    known = (mask == 0).astype(np.float32)
+    if not known.any():
+        return new
+    off = (old[..., :3].astype(np.float32) - new[..., :3].astype(np.float32)) * known[..., None]
+    sigma = max(2.0, max(mask.shape) / 24)
+    near: Any = cv2.GaussianBlur(off, (0, 0), sigma)
+    sure: Any = cv2.GaussianBlur(known, (0, 0), sigma)
+    moved = new[..., :3].astype(np.float32) + near / np.maximum(sure, 0.05)[..., None]
+    return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+
+
+def _distance(mask: Mask) -> NDArray[np.float32]:
+    """Of each pixel to the nearest one inside, in pixels; endless where there is none."""
+    import cv2
+
+    inside = mask >= HALF
+    if not inside.any():
+        return np.full(mask.shape, np.inf, np.float32)
+    outside = np.where(inside, 0, 1).astype(np.uint8)
+    found: Any = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    return found
+
+
+def _falling(distance: NDArray[np.float32], width: int) -> Mask:
+    """255 at no distance, 0 at `width` and beyond, level at both ends."""
+    rest = np.clip(1 - distance / width, 0, 1)
+    return np.rint(255 * rest * rest * (3 - 2 * rest)).astype(np.uint8)

@@ -1,0 +1,61 @@
+"""A picture from a picture and words."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Literal
+
+from pydantic.dataclasses import dataclass
+
+from studio.core.records import Picture
+from studio.core.requests import STRICT, ImageRef, Strength
+from studio.families._family import Role
+from studio.tasks import _sampled
+from studio.tasks._over import fitted, flat
+from studio.tasks._sampled import Sampled, brush
+from studio.tasks._task import Canvas, Facts, Resolved, Task, Tools
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
+class Img2Img(Sampled):
+    """Paint over a picture. What is transparent in it lies on white."""
+
+    image: ImageRef
+    """The picture to start from: the ref of an upload, or the id of a picture in the gallery."""
+    strength: Strength = 0.6
+    """How much is painted anew: 0 keeps the picture, 1 repaints it."""
+    resize: Literal["stretch", "crop", "pad"] = "crop"
+    """How the picture is brought to width and height: pulled, cut at the sides, or its edges drawn
+    out. Without width and height they are of the picture's shape."""
+
+
+def resolve(request: Img2Img, facts: Facts) -> Resolved:
+    found = _sampled.resolve_like(request, facts, facts.size(request.image))
+    if request.strength == 0 and request.count > 1:
+        note = "At strength 0 every picture would be the same, so one is made."
+        return Resolved(request=replace(found.request, count=1), notes=(*found.notes, note))
+    return found
+
+
+def run(request: Img2Img, tools: Tools) -> Iterator[Picture]:
+    size = (request.width or 0, request.height or 0)
+    image = fitted(flat(tools.picture(request.image)), size, request.resize)
+    canvas = Canvas(image=image, strength=request.strength)
+    with tools.pipeline(request.checkpoint or "", Role.IMAGE) as painter:
+        for index in range(request.count):
+            yield painter.paint(
+                brush(request, index), index=index, pictures=request.count, canvas=canvas
+            )
+
+
+def pictures(request: Img2Img) -> tuple[str, ...]:
+    return (request.image,)
+
+
+TASK = Task(
+    id="img2img",
+    label="Image to image",
+    request=Img2Img,
+    resolve=resolve,
+    run=run,
+    pictures=pictures,
+)

@@ -1,0 +1,60 @@
+"""A part of a picture painted anew."""
+
+from collections.abc import Iterator
+from typing import Literal
+
+from pydantic.dataclasses import dataclass
+
+from studio.core.records import Picture
+from studio.core.requests import STRICT, Strength
+from studio.families._family import Role
+from studio.tasks import _sampled
+from studio.tasks._masked import Masked, view
+from studio.tasks._over import repaint
+from studio.tasks._sampled import Sampled, brush
+from studio.tasks._task import Facts, Resolved, Start, Task, Tools
+
+STARTS = {"noise": Start.NOISE, "nothing": Start.NOTHING}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
+class Inpaint(Masked, Sampled):
+    """Repaint what the mask covers. The result has the picture's size; width and height are what
+    the area is painted in."""
+
+    strength: Strength = 0.8
+    """How much of the masked part is painted anew: 0 keeps it, 1 repaints it."""
+    content: Literal["original", "fill", "noise", "nothing"] = "original"
+    """What the masked part starts as: itself, the blurred colours around it, noise, or flat grey."""
+
+
+def resolve(request: Inpaint, facts: Facts) -> Resolved:
+    return _sampled.resolve_like(request, facts, view(request, facts).box.size)
+
+
+def run(request: Inpaint, tools: Tools) -> Iterator[Picture]:
+    picture, seen = tools.picture(request.image), view(request, tools)
+    box = seen.shaped((request.width or 0, request.height or 0))
+    with tools.pipeline(request.checkpoint or "", Role.INPAINT) as painter:
+        for index in range(request.count):
+            yield repaint(
+                painter,
+                brush(request, index),
+                picture,
+                seen.mask,
+                box,
+                strength=request.strength,
+                start=STARTS.get(request.content, Start.PICTURE),
+                fill=request.content == "fill",
+                index=index,
+                pictures=request.count,
+            )
+
+
+def pictures(request: Inpaint) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((request.image, request.mask)))
+
+
+TASK = Task(
+    id="inpaint", label="Inpaint", request=Inpaint, resolve=resolve, run=run, pictures=pictures
+)

@@ -1,0 +1,125 @@
+"""A picture continued beyond its edges."""
+
+from collections.abc import Iterator
+from typing import Annotated
+
+import numpy as np
+from annotated_types import Ge, Le
+from PIL import Image
+from pydantic.dataclasses import dataclass
+
+from studio.core import masks
+from studio.core.errors import InvalidRequest
+from studio.core.geometry import Box, Size
+from studio.core.intake import MAX_PIXELS, MAX_SIDE_PX
+from studio.core.masks import Mask
+from studio.core.records import Picture
+from studio.core.requests import STRICT, ImageRef, Strength
+from studio.families._family import Role
+from studio.tasks import _sampled
+from studio.tasks._over import repaint
+from studio.tasks._sampled import Sampled, brush
+from studio.tasks._task import Facts, Resolved, Start, Task, Tools
+
+Side = Annotated[int, Ge(0), Le(4096)]
+Feather = Annotated[int, Ge(0), Le(512)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
+class Outpaint(Sampled):
+    """Add to a picture at its sides. The result is larger by what is added; width and height are
+    what the area around the new part is painted in."""
+
+    image: ImageRef
+    """The picture: the ref of an upload, or the id of a picture in the gallery."""
+    left: Side = 0
+    """Pixels to add on the left."""
+    right: Side = 0
+    """Pixels to add on the right."""
+    top: Side = 0
+    """Pixels to add at the top."""
+    bottom: Side = 0
+    """Pixels to add at the bottom."""
+    feather_px: Feather = 16
+    """Pixels inside of the old edges over which old and new are mixed. All further in stays as it
+    is, to the byte."""
+    strength: Strength = 0.9
+    """How freely the new part is painted: 0 only draws out the edges, 1 starts from noise."""
+
+
+def resolve(request: Outpaint, facts: Facts) -> Resolved:
+    size = facts.size(request.image)
+    if not any((request.left, request.right, request.top, request.bottom)):
+        raise InvalidRequest(
+            "Nothing is added on any side.",
+            "Say how many pixels to add on the left, right, top or bottom.",
+            field="left",
+        )
+    width, height = larger(request, size)
+    if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
+        raise InvalidRequest(
+            f"The picture would become {width}×{height} px, which is too large.",
+            f"Keep it within {MAX_SIDE_PX} px a side and {MAX_PIXELS // 10**6} megapixels.",
+            field="left",
+        )
+    return _sampled.resolve_like(request, facts, looked_at(request, size).size)
+
+
+def larger(request: Outpaint, size: Size) -> Size:
+    """The size of the result."""
+    return size[0] + request.left + request.right, size[1] + request.top + request.bottom
+
+
+def looked_at(request: Outpaint, size: Size) -> Box:
+    """What the painting sees: the new part with as much of the old one beside it, and more of it
+    up to a square, so that little is not added without knowing to what."""
+    width, height = larger(request, size)
+    left, right, top, bottom = request.left, request.right, request.top, request.bottom
+    box = Box(
+        width - 2 * right if right and not (left or top or bottom) else 0,
+        height - 2 * bottom if bottom and not (left or right or top) else 0,
+        2 * left if left and not (right or top or bottom) else width,
+        2 * top if top and not (left or right or bottom) else height,
+    )
+    return box.shaped(1.0, (width, height))
+
+
+def run(request: Outpaint, tools: Tools) -> Iterator[Picture]:
+    image = tools.picture(request.image)
+    old = np.asarray(image)
+    around = ((request.top, request.bottom), (request.left, request.right), (0, 0))
+    drawn_out = Image.fromarray(np.pad(old, around, mode="edge"))
+    mask = new_part(request, image.size)
+    size = (request.width or 0, request.height or 0)
+    box = looked_at(request, image.size).shaped(size[0] / size[1], drawn_out.size)
+    with tools.pipeline(request.checkpoint or "", Role.INPAINT) as painter:
+        for index in range(request.count):
+            yield repaint(
+                painter,
+                brush(request, index),
+                drawn_out,
+                mask,
+                box,
+                strength=request.strength,
+                start=Start.PICTURE,
+                fill=True,
+                index=index,
+                pictures=request.count,
+            )
+
+
+def new_part(request: Outpaint, size: Size) -> Mask:
+    """The mask of what is added, feathered into the old picture."""
+    width, height = larger(request, size)
+    mask = np.full((height, width), 255, np.uint8)
+    mask[request.top : request.top + size[1], request.left : request.left + size[0]] = 0
+    return masks.effective(mask, invert=False, grow_px=0, feather_px=request.feather_px)
+
+
+def pictures(request: Outpaint) -> tuple[str, ...]:
+    return (request.image,)
+
+
+TASK = Task(
+    id="outpaint", label="Outpaint", request=Outpaint, resolve=resolve, run=run, pictures=pictures
+)
