@@ -144,6 +144,22 @@ def attuned(new: Pixels, old: Pixels, mask: Mask) -> Pixels:
     return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
 
 
+def continued(new: Pixels, guess: Pixels, mask: Mask) -> Pixels:
+    """`new` with its large areas of colour drawn towards `guess` near the unmasked part.
+
+    For what continues a picture: `guess` holds its colours drawn out (see `filled`), so that a sky
+    goes on in the same blue; further out `new` is left alone, and fine detail everywhere.
+    """
+    import cv2
+
+    width = max(mask.shape) / 3
+    near = _falling(_distance(255 - mask), max(1, round(width))).astype(np.float32) / 255
+    off = guess[..., :3].astype(np.float32) - new[..., :3].astype(np.float32)
+    broad: Any = cv2.GaussianBlur(off, (0, 0), max(1.0, max(mask.shape) / 40))
+    moved = new[..., :3].astype(np.float32) + broad * near[..., None]
+    return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+
+
 def _distance(mask: Mask) -> NDArray[np.float32]:
     """Of each pixel to the nearest one inside, in pixels; endless where there is none."""
     import cv2

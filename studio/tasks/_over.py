@@ -51,14 +51,16 @@ def repaint(
     box: Box,
     *,
     strength: float,
-    start: Start,
-    fill: bool,
+    start: Start = Start.PICTURE,
+    fill: bool = False,
+    go_on: bool = False,
     index: int,
     pictures: int,
 ) -> Picture:
     """The picture with the masked part of `box` painted anew in the brush's size and set back.
 
-    The result has the size of `picture`, and its bytes wherever the mask is 0.
+    With `fill` the masked part starts as the colours around it, with `go_on` it also keeps to
+    them near the seam. The result has the size of `picture`, and its bytes wherever the mask is 0.
     """
     old = np.asarray(picture)
     part = mask[box.top : box.bottom, box.left : box.right]
@@ -74,8 +76,10 @@ def repaint(
     made = painter.paint(brush, index=index, pictures=pictures, canvas=canvas)
     new = Image.frombytes("RGB", (made.width, made.height), made.pixels)
     new = new.resize(box.size, Image.Resampling.LANCZOS)
-    result: Pixels = old.copy()
     tuned = masks.attuned(np.asarray(new), below, part)
+    if go_on:
+        tuned = masks.continued(tuned, shown, part)
+    result: Pixels = old.copy()
     inner = old[box.top : box.bottom, box.left : box.right]
     result[box.top : box.bottom, box.left : box.right] = masks.mixed(inner, tuned, part)
     return replace(

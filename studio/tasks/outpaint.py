@@ -19,7 +19,7 @@ from studio.families._family import Role
 from studio.tasks import _sampled
 from studio.tasks._over import repaint
 from studio.tasks._sampled import Sampled, brush
-from studio.tasks._task import Facts, Resolved, Start, Task, Tools
+from studio.tasks._task import Facts, Resolved, Task, Tools
 
 Side = Annotated[int, Ge(0), Le(4096)]
 Feather = Annotated[int, Ge(0), Le(512)]
@@ -43,7 +43,7 @@ class Outpaint(Sampled):
     feather_px: Feather = 16
     """Pixels inside of the old edges over which old and new are mixed. All further in stays as it
     is, to the byte."""
-    strength: Strength = 0.9
+    strength: Strength = 0.8
     """How freely the new part is painted: 0 only draws out the edges, 1 starts from noise."""
 
 
@@ -101,8 +101,8 @@ def run(request: Outpaint, tools: Tools) -> Iterator[Picture]:
                 mask,
                 box,
                 strength=request.strength,
-                start=Start.PICTURE,
                 fill=True,
+                go_on=True,
                 index=index,
                 pictures=request.count,
             )
