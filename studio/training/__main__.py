@@ -18,7 +18,14 @@ STAGES = (
 
 
 def run(
-    stage: str, folder: Path, minutes: float, shard_count: int, target: Path, *, first: bool
+    stage: str,
+    folder: Path,
+    minutes: float,
+    shard_count: int,
+    target: Path,
+    *,
+    first: bool,
+    compiled: bool,
 ) -> None:
     """Run one stage; each goes on from what lies in `folder`."""
     if stage == "data":
@@ -50,7 +57,7 @@ def run(
     elif stage == "unet":
         from studio.training import unet
 
-        unet.train(folder, minutes)
+        unet.train(folder, minutes, compiled=compiled)
     elif stage == "samples":
         from studio.training import samples
 
@@ -81,10 +88,19 @@ def main() -> None:
     parser.add_argument(
         "--first", action="store_true", help="data: only the things that are learnt first"
     )
+    parser.add_argument("--compile", action="store_true", help="unet: compile the net first")
     chosen = parser.parse_args()
     chosen.data.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    run(chosen.stage, chosen.data, chosen.minutes, chosen.shards, chosen.target, first=chosen.first)
+    run(
+        chosen.stage,
+        chosen.data,
+        chosen.minutes,
+        chosen.shards,
+        chosen.target,
+        first=chosen.first,
+        compiled=chosen.compile,
+    )
 
 
 if __name__ == "__main__":
