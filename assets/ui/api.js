@@ -10,7 +10,7 @@ export class ApiError extends Error {
 }
 
 /** @param {string} method @param {string} path @param {any} [body] a Blob is sent as it is, anything else as JSON */
-async function ask(method, path, body) {
+async function reach(method, path, body) {
   const raw = body instanceof Blob;
   let answer;
   try {
@@ -22,9 +22,15 @@ async function ask(method, path, body) {
   } catch {
     throw new ApiError(0, "The studio does not answer.", "See whether it is still running.");
   }
-  if (answer.ok) return answer.status === 204 ? null : answer.json();
+  if (answer.ok) return answer;
   const error = await answer.json().then((data) => data.error, () => null);
   throw new ApiError(answer.status, error?.message ?? `The studio answered ${answer.status}.`, error?.hint ?? "Try again.");
+}
+
+/** @param {string} method @param {string} path @param {any} [body] */
+async function ask(method, path, body) {
+  const answer = await reach(method, path, body);
+  return answer.status === 204 ? null : answer.json();
 }
 
 /** @param {Record<string, any>} query */
@@ -44,6 +50,19 @@ export const api = {
   tokens: (text, checkpoint) => ask("POST", "/api/tokens", { text, checkpoint }),
   /** @param {Blob} file */
   settings: (file) => ask("POST", "/api/settings-from-picture", file),
+  /** @param {Blob} file @returns {Promise<{ref: string}>} */
+  upload: (file) => ask("POST", "/api/inputs", file),
+  /**
+   * The mask that a request with these fields would use.
+   * @param {Record<string, any>} fields @returns {Promise<{file: ArrayBuffer, share: number, box: number[]}>} a grey PNG
+   */
+  async mask(fields) {
+    const answer = await reach("POST", "/api/mask", fields);
+    const box = (answer.headers.get("X-Mask-Box") ?? "").split(" ").map(Number);
+    return { file: await answer.arrayBuffer(), share: Number(answer.headers.get("X-Mask-Share")), box };
+  },
+  /** As the pipeline sees it: upright, 8 bit. @param {string} ref @returns {Promise<ArrayBuffer>} */
+  picture: async (ref) => (await reach("GET", url.picture(ref))).arrayBuffer(),
   /** @param {string} id */
   cancel: (id) => ask("DELETE", `/api/jobs/${id}`),
   /** @param {string} id @param {string|null} before */
@@ -70,4 +89,6 @@ export const url = {
   file: (id) => `/api/images/${id}/file`,
   /** @param {string} id */
   thumb: (id) => `/api/images/${id}/thumb`,
+  /** @param {string} ref of an upload, or the id of a picture */
+  picture: (ref) => `/api/pictures/${ref}`,
 };
