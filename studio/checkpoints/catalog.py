@@ -19,7 +19,7 @@ from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, s
 from studio.checkpoints.sidecar import Sidecar, read_sidecar
 from studio.core.errors import InvalidRequest, Unavailable
 from studio.discovery import open_drawer
-from studio.families._family import Defaults, Family, Supports
+from studio.families._family import Defaults, Family, Role, Supports
 from studio.families._identify import identify
 from studio.samplers import ROWS
 
@@ -49,6 +49,11 @@ class Checkpoint:
     """Why it cannot be used, as a sentence; empty when it can."""
     advice: str = ""
     """What to do about the problem."""
+
+    @property
+    def roles(self) -> frozenset[Role]:
+        """What it can be used for; nothing if it cannot be used at all."""
+        return frozenset(() if self.problem else families()[self.family].pipelines)
 
 
 @cache

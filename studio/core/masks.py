@@ -152,11 +152,14 @@ def continued(new: Pixels, guess: Pixels, mask: Mask) -> Pixels:
     """
     import cv2
 
-    width = max(mask.shape) / 3
-    near = _falling(_distance(255 - mask), max(1, round(width))).astype(np.float32) / 255
-    off = guess[..., :3].astype(np.float32) - new[..., :3].astype(np.float32)
-    broad: Any = cv2.GaussianBlur(off, (0, 0), max(1.0, max(mask.shape) / 40))
-    moved = new[..., :3].astype(np.float32) + broad * near[..., None]
+    reach = max(mask.shape) / 4
+    beyond = np.maximum(0, _distance(255 - mask) - reach / 3)
+    near = _falling(beyond, max(1, round(reach))).astype(np.float32) / 255
+    inside = (mask > 0).astype(np.float32)
+    own: Any = cv2.GaussianBlur(new[..., :3] * inside[..., None], (0, 0), max(1.0, reach / 10))
+    sure: Any = cv2.GaussianBlur(inside, (0, 0), max(1.0, reach / 10))
+    off = guess[..., :3] - own / np.maximum(sure, 0.05)[..., None]
+    moved = new[..., :3] + off * (near * inside)[..., None]
     return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
 
 

@@ -121,7 +121,8 @@ def _file(path: Path, family: Family, configs: Path) -> Weights:
     state = _renamed(read(path))
     components: dict[str, Any] = {}
     for name, kinds in family.components.items():
-        components[name] = _reader(kinds[0])(kinds[0], state, place, name)
+        changes = family.overrides.get(name, {})
+        components[name] = _reader(kinds[0])(kinds[0], state, place, name, **changes)
     return Weights(
         components=components,
         scheduler={**scheduler_config(place), **_prediction(state)},
@@ -130,7 +131,8 @@ def _file(path: Path, family: Family, configs: Path) -> Weights:
     )
 
 
-_Reader = Callable[[str, dict[str, Any], Path, str], Any]
+_Reader = Callable[..., Any]
+"""(class name, state dict, folder of configs, component, changes of its config) → component."""
 
 
 def _reader(kind: str) -> _Reader:
@@ -139,10 +141,10 @@ def _reader(kind: str) -> _Reader:
     return _text_encoder if hasattr(transformers, kind) else _network
 
 
-def _network(kind: str, state: dict[str, Any], place: Path, name: str) -> Any:
+def _network(kind: str, state: dict[str, Any], place: Path, name: str, **changes: Any) -> Any:
     # A state dict and a local config: nothing is left for from_single_file to look for elsewhere.
     return getattr(diffusers, kind).from_single_file(
-        state, config=str(place), subfolder=name, local_files_only=True
+        state, config=str(place), subfolder=name, local_files_only=True, **changes
     )
 
 

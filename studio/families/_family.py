@@ -1,8 +1,9 @@
 """The contract of a family."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from studio.families._keys import Rule
 
@@ -59,3 +60,5 @@ class Family:
     supports: Supports = Supports()
     configs: str
     """Folder below assets/configs/ with the configs and tokenizers of this family, for single files."""
+    overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
+    """Entries of a component's config that differ from the one in `configs`, by component."""

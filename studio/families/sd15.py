@@ -1,10 +1,9 @@
 """Stable Diffusion 1.x, and everything trained in its shape at any width."""
 
 from studio.families._family import Defaults, Family, Role
-from studio.families._keys import every, has, shape, some, without
+from studio.families._keys import Rule, every, has, shape, some, without
 
 _FOLDER = every(
-    shape("unet.conv_in.weight", 1, 4),
     has("unet.conv_out.weight"),
     some(
         has("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"),
@@ -23,7 +22,6 @@ _FOLDER = every(
 
 _CLIP = "cond_stage_model.transformer."
 _FILE = every(
-    shape("model.diffusion_model.input_blocks.0.0.weight", 1, 4),
     has("model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight"),
     without(has("model.diffusion_model.label_emb.0.0.weight")),
     some(
@@ -33,10 +31,20 @@ _FILE = every(
     has("first_stage_model.decoder.conv_in.weight"),
 )
 
+
+def with_channels(count: int) -> Rule:
+    """Holds where the denoiser takes that many channels: 4 of latents, and 5 more of a mask and
+    what is around it."""
+    return some(
+        every(_FOLDER, shape("unet.conv_in.weight", 1, count)),
+        every(_FILE, shape("model.diffusion_model.input_blocks.0.0.weight", 1, count)),
+    )
+
+
 FAMILY = Family(
     id="sd15",
     label="Stable Diffusion 1.x",
-    keys=some(_FOLDER, _FILE),
+    keys=with_channels(4),
     pipelines={
         Role.TEXT: "StableDiffusionPipeline",
         Role.IMAGE: "StableDiffusionImg2ImgPipeline",

@@ -1,10 +1,9 @@
 """Stable Diffusion XL, the base model: two text encoders, pooled text and size conditions."""
 
 from studio.families._family import Defaults, Family, Role
-from studio.families._keys import every, has, shape, some
+from studio.families._keys import Rule, every, has, shape, some
 
 _FOLDER = every(
-    shape("unet.conv_in.weight", 1, 4),
     has(
         "unet.add_embedding.linear_1.weight",
         "unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight",
@@ -18,7 +17,6 @@ _FOLDER = every(
 )
 
 _FILE = every(
-    shape("model.diffusion_model.input_blocks.0.0.weight", 1, 4),
     has(
         "model.diffusion_model.label_emb.0.0.weight",
         "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight",
@@ -28,10 +26,19 @@ _FILE = every(
     ),
 )
 
+
+def with_channels(count: int) -> Rule:
+    """Holds where the denoiser takes that many channels; see `sd15.with_channels`."""
+    return some(
+        every(_FOLDER, shape("unet.conv_in.weight", 1, count)),
+        every(_FILE, shape("model.diffusion_model.input_blocks.0.0.weight", 1, count)),
+    )
+
+
 FAMILY = Family(
     id="sdxl",
     label="Stable Diffusion XL",
-    keys=some(_FOLDER, _FILE),
+    keys=with_channels(4),
     pipelines={
         Role.TEXT: "StableDiffusionXLPipeline",
         Role.IMAGE: "StableDiffusionXLImg2ImgPipeline",

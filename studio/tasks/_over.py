@@ -76,9 +76,8 @@ def repaint(
     made = painter.paint(brush, index=index, pictures=pictures, canvas=canvas)
     new = Image.frombytes("RGB", (made.width, made.height), made.pixels)
     new = new.resize(box.size, Image.Resampling.LANCZOS)
-    tuned = masks.attuned(np.asarray(new), below, part)
-    if go_on:
-        tuned = masks.continued(tuned, shown, part)
+    fresh = np.asarray(new)
+    tuned = masks.continued(fresh, shown, part) if go_on else masks.attuned(fresh, below, part)
     result: Pixels = old.copy()
     inner = old[box.top : box.bottom, box.left : box.right]
     result[box.top : box.bottom, box.left : box.right] = masks.mixed(inner, tuned, part)

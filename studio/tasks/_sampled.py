@@ -21,11 +21,13 @@ from studio.core.requests import (
     Steps,
     Text,
 )
+from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._task import Brush, Facts, Resolved
 
 LEAST_PX, MOST_PX = 64, 2048
 """Bounds of a side, as `Pixels` has them."""
+WAYS = {Role.TEXT: "text to image", Role.IMAGE: "image to image", Role.INPAINT: "inpainting"}
 MAX_STEP_PIXELS = 150 * 2048 * 2048
 """Width × height × steps × count of one job: 150 steps of the largest picture."""
 
@@ -60,15 +62,26 @@ class Sampled:
 
 def resolve(request: Sampled, facts: Facts) -> Resolved:
     """Fixes checkpoint, size, steps, guidance, sampler and seed. Raises `InvalidRequest`."""
-    return resolve_like(request, facts, None)
+    return resolve_for(Role.TEXT, request, facts)
 
 
-def resolve_like(request: Sampled, facts: Facts, shape: Size | None) -> Resolved:
-    """As `resolve`; a request without a size gets one of the shape of `shape`, about as large as
-    the checkpoint's native one."""
+def resolve_for(
+    role: Role, request: Sampled, facts: Facts, *, shape: Size | None = None
+) -> Resolved:
+    """As `resolve`, for a pipeline of that role.
+
+    A request without a size gets one of the shape of `shape`, about as large as the checkpoint's
+    native one.
+    """
     for prompt in (request.prompt, request.negative_prompt):
         grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
     checkpoint = facts.checkpoint(request.checkpoint)
+    if role not in checkpoint.roles:
+        raise InvalidRequest(
+            f"'{checkpoint.label}' cannot be used for this: it only does {_listed(checkpoint)}.",
+            "Choose another checkpoint.",
+            field="checkpoint",
+        )
     size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
     sampler = samplers.find(request.sampler or checkpoint.defaults.sampler)
     steps = request.steps or checkpoint.defaults.steps
@@ -94,6 +107,10 @@ def resolve_like(request: Sampled, facts: Facts, shape: Size | None) -> Resolved
         ),
         notes=notes,
     )
+
+
+def _listed(checkpoint: Checkpoint) -> str:
+    return " and ".join(sorted(WAYS[role] for role in checkpoint.roles if role in WAYS))
 
 
 def _asked(request: Sampled, checkpoint: Checkpoint, shape: Size | None) -> Size:

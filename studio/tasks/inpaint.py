@@ -29,7 +29,7 @@ class Inpaint(Masked, Sampled):
 
 
 def resolve(request: Inpaint, facts: Facts) -> Resolved:
-    return _sampled.resolve_like(request, facts, view(request, facts).box.size)
+    return _sampled.resolve_for(Role.INPAINT, request, facts, shape=view(request, facts).box.size)
 
 
 def run(request: Inpaint, tools: Tools) -> Iterator[Picture]:

@@ -62,7 +62,7 @@ def resolve(request: Outpaint, facts: Facts) -> Resolved:
             f"Keep it within {MAX_SIDE_PX} px a side and {MAX_PIXELS // 10**6} megapixels.",
             field="left",
         )
-    return _sampled.resolve_like(request, facts, looked_at(request, size).size)
+    return _sampled.resolve_for(Role.INPAINT, request, facts, shape=looked_at(request, size).size)
 
 
 def larger(request: Outpaint, size: Size) -> Size:

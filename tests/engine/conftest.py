@@ -22,13 +22,16 @@ from tests.engine.tiny import save_tiny_sd, save_tiny_sdxl
 
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoints `sd`, `sd2` (other weights), `v` (as the built-in one) and `xl`."""
+    """Checkpoints `sd`, `sd2` (other weights), `v` (as the built-in one) and `xl`, and the
+    inpainting ones `sd9` and `xl9`."""
     quieten()
     folder = tmp_path_factory.mktemp("shelf")
     save_tiny_sd(folder / "sd")
     save_tiny_sd(folder / "sd2", seed=1)
     save_tiny_sd(folder / "v", tiny_vae=True, prediction="v_prediction")
     save_tiny_sdxl(folder / "xl")
+    save_tiny_sd(folder / "sd9", channels=9)
+    save_tiny_sdxl(folder / "xl9", channels=9)
     return folder
 
 

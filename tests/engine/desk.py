@@ -1,7 +1,11 @@
 """Runs jobs in this process and keeps what the engine said."""
 
-from dataclasses import dataclass
+import hashlib
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 from studio.engine.control import Control
 from studio.engine.runner import Runner
@@ -24,12 +28,22 @@ class Desk:
     runner: Runner
     control: Control
     sent: list[tuple[dict[str, Any], bytes]]
+    files: dict[str, str] = field(default_factory=dict)
+    """Where the pictures lie that requests name, by ref."""
+
+    def put(self, image: Image.Image, folder: Path) -> str:
+        """Stores a picture as an upload and returns its ref."""
+        ref = hashlib.sha256(image.tobytes() + repr(image.size).encode()).hexdigest()
+        file = folder / f"{ref}.png"
+        image.save(file)
+        self.files[ref] = str(file)
+        return ref
 
     def run(self, job: str = "job", task: str = "txt2img", **changes: Any) -> dict[str, Any]:
         """Runs one job and returns its ending; what was said before is forgotten."""
         self.sent.clear()
         self.control.expected(job)
-        self.runner.run(job, task, {**REQUEST, **changes})
+        self.runner.run(job, task, {**REQUEST, **changes}, self.files)
         self.control.ended(job)
         endings = [
             frame for frame, _ in self.sent if frame["op"] in {"done", "failed", "cancelled"}
@@ -42,6 +56,16 @@ class Desk:
         ending = self.run(**changes)
         assert ending["op"] == "done", ending
         return [blob for frame, blob in self.sent if frame["op"] == "picture"]
+
+    def pictures(self, task: str, **changes: Any) -> list[Image.Image]:
+        """What a job that must succeed painted."""
+        blobs = self.paint(task=task, **changes)
+        return [
+            Image.frombytes(
+                "RGBA" if frame["alpha"] else "RGB", (frame["width"], frame["height"]), blob
+            )
+            for frame, blob in zip(self.frames("picture"), blobs, strict=True)
+        ]
 
     def frames(self, op: str) -> list[dict[str, Any]]:
         return [frame for frame, _ in self.sent if frame["op"] == op]

@@ -12,12 +12,17 @@ NATIVE_PX = 64
 
 
 def save_tiny_sd(
-    folder: Path, *, seed: int = 0, prediction: str = "epsilon", tiny_vae: bool = False
+    folder: Path,
+    *,
+    seed: int = 0,
+    prediction: str = "epsilon",
+    tiny_vae: bool = False,
+    channels: int = 4,
 ) -> Path:
     """Writes a Stable Diffusion 1.x checkpoint in diffusers' folder layout and returns `folder`.
 
     64 px native, its own CLIP vocabulary of single characters. `tiny_vae` takes an AutoencoderTiny
-    as the built-in checkpoint does.
+    as the built-in checkpoint does; a denoiser of 9 `channels` is one made for inpainting.
     """
     import diffusers
     import torch
@@ -29,6 +34,7 @@ def save_tiny_sd(
             text_encoder=_text_encoder(32, projected=False),
             tokenizer=_tokenizer(folder / "tokenizer"),
             unet=diffusers.UNet2DConditionModel(
+                in_channels=channels,
                 sample_size=8,
                 layers_per_block=1,
                 block_out_channels=(16, 32),
@@ -55,7 +61,7 @@ def save_tiny_sd(
     return folder
 
 
-def save_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
+def save_tiny_sdxl(folder: Path, *, seed: int = 0, channels: int = 4) -> Path:
     """Writes an SDXL checkpoint in diffusers' folder layout and returns `folder`; 64 px native."""
     import diffusers
     import torch
@@ -69,6 +75,7 @@ def save_tiny_sdxl(folder: Path, *, seed: int = 0) -> Path:
             tokenizer=_tokenizer(folder / "tokenizer"),
             tokenizer_2=_tokenizer(folder / "tokenizer_2", pad="!"),
             unet=diffusers.UNet2DConditionModel(
+                in_channels=channels,
                 sample_size=8,
                 layers_per_block=1,
                 block_out_channels=(16, 32),

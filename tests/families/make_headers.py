@@ -22,8 +22,10 @@ def main() -> None:
     write("sdxl-folder", folder(sdxl))
     write("sdxl-file", original(sdxl))
 
-    wide = {"in_channels": 9}
-    write("none-sd15-inpaint-file", original(networks("sd15", unet=wide)))
+    for family in ("sd15", "sdxl"):
+        wide = networks(family, unet={"in_channels": 9})
+        write(f"{family}_inpaint-folder", folder(wide))
+        write(f"{family}_inpaint-file", original(wide))
     second = {"cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20]}
     write("none-sd2-folder", folder(networks("sd15", unet=second)))
     write("none-vae-file", {k: v for k, v in original(sd15).items() if k.startswith("first_stage")})

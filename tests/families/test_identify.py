@@ -37,7 +37,7 @@ def test_a_family_says_only_what_exists(family: Family) -> None:
     """Its defaults, configs and roles can be used as they stand."""
     assert samplers.find(family.defaults.sampler).id == family.defaults.sampler
     assert family.native_px % family.multiple_px == 0
-    assert Role.TEXT in family.pipelines
+    assert {Role.TEXT, Role.INPAINT} & family.pipelines.keys()
     index = json.loads((CONFIGS / family.configs / "model_index.json").read_text())
     for name, kinds in family.components.items():
         assert index[name][1] == kinds[0]

@@ -1,0 +1,19 @@
+"""Stable Diffusion XL trained to repaint: it sees the mask and what is around it."""
+
+from dataclasses import replace
+
+from studio.families import sdxl
+from studio.families._family import Role
+
+FAMILY = replace(
+    sdxl.FAMILY,
+    id="sdxl_inpaint",
+    label="Stable Diffusion XL, inpainting",
+    keys=sdxl.with_channels(9),
+    pipelines={
+        role: name
+        for role, name in sdxl.FAMILY.pipelines.items()
+        if role in {Role.INPAINT, Role.CONTROL_INPAINT}
+    },
+    overrides={"unet": {"in_channels": 9}},
+)
