@@ -392,6 +392,7 @@ def _checkpoint_json(checkpoint: "Checkpoint") -> dict[str, Any]:
         "size_bytes": checkpoint.size_bytes,
         "defaults": asdict(checkpoint.defaults),
         "supports": asdict(checkpoint.supports),
+        "roles": sorted(checkpoint.roles),
         "problem": checkpoint.problem,
         "advice": checkpoint.advice,
     }
