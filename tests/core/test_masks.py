@@ -1,0 +1,149 @@
+"""What a mask means, in numbers."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from studio.core import masks
+from studio.core.geometry import Box, near
+
+
+def square(side: int = 40, low: int = 15, high: int = 25, value: int = 255) -> masks.Mask:
+    mask = np.zeros((side, side), np.uint8)
+    mask[low:high, low:high] = value
+    return mask
+
+
+def effective(mask: masks.Mask, **changes: Any) -> masks.Mask:
+    return masks.effective(mask, **{"invert": False, "grow_px": 0, "feather_px": 0, **changes})
+
+
+@pytest.mark.parametrize(
+    ("mode", "white", "black"),
+    [
+        ("1", 1, 0),
+        ("L", 255, 0),
+        ("RGB", (255, 255, 255), (0, 0, 0)),
+        ("RGBA", (255, 255, 255, 255), (255, 255, 255, 0)),
+        ("RGBA", (255, 255, 255, 255), (0, 0, 0, 255)),
+    ],
+)
+def test_white_is_repainted_and_black_or_transparent_stays(
+    mode: str, white: Any, black: Any
+) -> None:
+    drawn = Image.new(mode, (4, 2), black)
+    drawn.putpixel((3, 1), white)
+    assert masks.read(drawn).tolist() == [[0, 0, 0, 0], [0, 0, 0, 255]]
+
+
+def test_the_mask_of_what_is_transparent() -> None:
+    picture = Image.new("RGBA", (2, 1), (9, 9, 9, 255))
+    picture.putpixel((1, 0), (9, 9, 9, 0))
+    assert masks.of_transparency(picture).tolist() == [[0, 255]]
+    assert not masks.of_transparency(picture.convert("RGB")).any()
+
+
+def test_growing_and_shrinking_go_by_distance() -> None:
+    rows, columns = np.mgrid[:40, :40]
+    outside = np.hypot(
+        np.maximum(0, np.maximum(15 - rows, rows - 24)),
+        np.maximum(0, np.maximum(15 - columns, columns - 24)),
+    )
+    assert ((effective(square(), grow_px=5) == 255) == (outside <= 5)).all()
+    assert (effective(square(), grow_px=-3) == square(low=18, high=22)).all()
+    assert not effective(square(), grow_px=-6).any()
+
+
+def test_a_feather_lies_outside_and_ends_where_it_says() -> None:
+    soft = effective(square(), feather_px=6)
+    assert (soft[square() == 255] == 255).all()
+    row = soft[20, 25:33].tolist()
+    assert row == sorted(row, reverse=True) and len(set(row[:6])) == 6
+    assert row[0] > 200 and row[5:] == [0, 0, 0]
+
+
+def test_inverting_comes_first() -> None:
+    turned = effective(square(), invert=True, grow_px=2)
+    assert (turned == 255 - square(low=17, high=23)).all()
+
+
+def test_share_and_box_count_what_is_touched_at_all() -> None:
+    mask = square(value=1)
+    assert masks.share(mask) == 100 / 1600
+    assert masks.box(mask) == Box(15, 15, 25, 25)
+    assert masks.box(np.zeros((3, 3), np.uint8)) is None
+
+
+def test_blocks_take_in_every_touched_pixel() -> None:
+    mask = np.zeros((16, 24), np.uint8)
+    mask[9, 23] = 1
+    expected = np.zeros((16, 24), np.uint8)
+    expected[8:, 16:] = 255
+    assert (masks.blocks(mask, 8) == expected).all()
+
+
+def test_mixing_keeps_bytes_where_the_mask_is_0_and_takes_them_where_it_is_255() -> None:
+    rng = np.random.default_rng(0)
+    old, new = rng.integers(0, 256, (2, 9, 9, 3), dtype=np.uint8)
+    mask = rng.choice(np.array([0, 255, 100], np.uint8), (9, 9))
+    mixed = masks.mixed(old, new, mask)
+    assert (mixed[mask == 0] == old[mask == 0]).all()
+    assert (mixed[mask == 255] == new[mask == 255]).all()
+    between = mask == 100
+    exact = (old[between].astype(float) * 155 + new[between] * 100.0) / 255
+    assert np.abs(mixed[between] - exact).max() <= 0.5
+
+
+def test_what_is_filled_takes_the_colours_around() -> None:
+    picture = np.full((40, 40, 3), 200, np.uint8)
+    picture[square() > 0] = 0
+    picture[:, :12] = (200, 0, 0)
+    filled = masks.filled(picture, square())
+    assert (filled[square() == 0] == picture[square() == 0]).all()
+    inside = filled[square() > 0]
+    assert inside[:, 0].min() > 190
+    assert filled[20, 15, 1] < filled[20, 24, 1]
+
+
+def test_colours_that_are_off_outside_are_mended_inside() -> None:
+    old = np.full((64, 64, 3), 100, np.uint8)
+    mask = square(64, 24, 40)
+    mended = masks.attuned(old + 20, old, mask)
+    off = np.abs(mended.astype(int) - 100).max(-1)
+    assert off[mask == 0].max() <= 1
+    assert off[24:26, 24:40].max() <= 2 < off[32, 32]  # at the seam, and less and less further in
+
+
+def test_a_mask_over_everything_leaves_nothing_to_go_by() -> None:
+    everything = np.full((5, 5), 255, np.uint8)
+    picture = np.full((5, 5, 3), 7, np.uint8)
+    assert (masks.filled(picture, everything) == picture).all()
+    assert (masks.attuned(picture, picture, everything) == picture).all()
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    box=st.tuples(*[st.integers(0, 60)] * 4),
+    within=st.tuples(st.integers(61, 200), st.integers(61, 200)),
+    aspect=st.floats(0.1, 10),
+    padding=st.integers(0, 300),
+)
+def test_a_shaped_box_holds_the_old_one_and_stays_in_the_picture(
+    box: tuple[int, ...], within: tuple[int, int], aspect: float, padding: int
+) -> None:
+    left, right = sorted(box[:2])
+    top, bottom = sorted(box[2:])
+    old = Box(left, top, right + 1, bottom + 1)
+    for new in (old.grown(padding, within), old.shaped(aspect, within)):
+        assert 0 <= new.left <= old.left < old.right <= new.right <= within[0]
+        assert 0 <= new.top <= old.top < old.bottom <= new.bottom <= within[1]
+
+
+def test_a_near_size_has_the_shape_and_the_area() -> None:
+    assert near((4000, 3000), 512, 8, least=64, most=2048) == (592, 440)
+    assert near((128, 128), 1024, 8, least=64, most=2048) == (1024, 1024)
+    assert near((5000, 10), 512, 8, least=64, most=2048) == (2048, 64)
