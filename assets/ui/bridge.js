@@ -23,6 +23,17 @@ export function tabs() {
   return JSON.parse(about instanceof HTMLElement ? about.dataset.tabs ?? "[]" : "[]");
 }
 
+/** The task that a tab's form asks for. @param {string} id */
+export function taskOf(id) {
+  return tabs().find((tab) => tab.id === id)?.task ?? null;
+}
+
+/** What the tab for a task is called; "" if there is only one such tab. @param {string} task */
+export function labelOf(task) {
+  const painted = tabs().filter((tab) => tab.task);
+  return painted.length > 1 ? painted.find((tab) => tab.task === task)?.label ?? "" : "";
+}
+
 /** @param {string} id */
 export function open(id) {
   document.getElementById(`tab-${id}-button`)?.click();

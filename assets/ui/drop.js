@@ -3,16 +3,16 @@
 import { api } from "./api.js";
 import { send } from "./bridge.js";
 import { button, h, icon } from "./dom.js";
+import { carries, PICTURES } from "./files.js";
 import { complain } from "./toasts.js";
-
-const TYPES = ["image/png", "image/jpeg", "image/webp"];
 
 /** @param {HTMLElement} tools where the button goes */
 export function drop(tools) {
-  const report = /** @type {HTMLElement} */ (document.getElementById("po-recovered"));
-  const input = /** @type {HTMLInputElement} */ (h("input", { type: "file", accept: TYPES.join(","), class: "po-sr", id: "po-file", tabindex: "-1", "aria-hidden": "true" }));
+  const { tab = "" } = tools.dataset;
+  const report = /** @type {HTMLElement} */ (document.getElementById(`${tab}-recovered`));
+  const input = /** @type {HTMLInputElement} */ (h("input", { type: "file", accept: PICTURES.join(","), class: "po-sr", id: `${tab}-settings-file`, tabindex: "-1", "aria-hidden": "true" }));
   input.addEventListener("change", () => {
-    if (input.files?.[0]) read(input.files[0], report);
+    if (input.files?.[0]) read(input.files[0], report, tab);
     input.value = "";
   });
   tools.append(
@@ -20,29 +20,27 @@ export function drop(tools) {
     input,
   );
   report.setAttribute("role", "status");
-  const zone = /** @type {HTMLElement} */ (document.querySelector(".words"));
+  const zone = /** @type {HTMLElement} */ (tools.closest(".words"));
+  const meant = (/** @type {DragEvent} */ event) => carries(event.dataTransfer) && !/** @type {HTMLElement} */ (event.target).closest(".po-slot");
   let depth = 0;
   const mark = () => zone.classList.toggle("po-over", depth > 0);
   zone.addEventListener("dragenter", (event) => {
-    if (carries(event.dataTransfer)) (depth += 1), mark();
+    if (meant(event)) (depth += 1), mark();
   });
   zone.addEventListener("dragleave", (event) => {
-    if (carries(event.dataTransfer)) (depth = Math.max(0, depth - 1)), mark();
+    if (meant(event)) (depth = Math.max(0, depth - 1)), mark();
   });
-  // a file dropped beside the prompt must not make the browser leave the page
-  document.addEventListener("dragover", (event) => carries(event.dataTransfer) && event.preventDefault());
-  document.addEventListener(
+  // before Gradio's text box, which would take the file for itself
+  zone.addEventListener(
     "drop",
     (event) => {
-      if (!carries(event.dataTransfer)) return;
-      event.preventDefault();
       depth = 0;
       mark();
       const file = event.dataTransfer?.files[0];
-      if (file && zone.contains(/** @type {Node} */ (event.target))) {
-        event.stopPropagation();
-        read(file, report);
-      }
+      if (!file || !meant(event)) return;
+      event.preventDefault();
+      event.stopPropagation();
+      read(file, report, tab);
     },
     true,
   );
@@ -50,22 +48,17 @@ export function drop(tools) {
     const file = event.clipboardData?.files[0];
     if (!file) return;
     event.preventDefault();
-    read(file, report);
+    read(file, report, tab);
   });
 }
 
-/** @param {DataTransfer|null} data */
-function carries(data) {
-  return Boolean(data?.types.includes("Files"));
-}
-
-/** @param {File} file @param {HTMLElement} report */
-async function read(file, report) {
+/** @param {File} file @param {HTMLElement} report @param {string} tab */
+async function read(file, report, tab) {
   report.replaceChildren(h("p", { class: "po-notice" }, `Reading ${file.name} …`));
   try {
     const [found, choices] = await Promise.all([api.settings(file), api.choices()]);
     const settings = found.request ?? { ...found.fields, prompt: found.prompt, negative_prompt: found.negative_prompt };
-    send({ do: "fill", settings });
+    send({ do: "fill", settings, tab });
     tellOutcome(report, found.source, settings, [...found.notes, ...missing(settings, choices)]);
   } catch (error) {
     const { message, hint } = /** @type {any} */ (error);

@@ -1,25 +1,28 @@
 /**
  * The part of the page that moves. Gradio draws the forms; these modules draw into the places that
  * studio/ui/widgets/mounts.py left for them. State flows one way: a snapshot comes in, it is shown.
+ * A part is made when its tab is first in view, and told nothing while it is not.
  */
 
 import { bar } from "./bar.js";
+import { tell, hear } from "./bus.js";
 import { drop } from "./drop.js";
+import { keepPage } from "./files.js";
 import { gallery } from "./gallery.js";
 import { keys } from "./keys.js";
 import { follow } from "./live.js";
 import { panel } from "./panel.js";
 import { queue } from "./queue.js";
+import { slot } from "./slot.js";
 import { strip } from "./strip.js";
 import { keepTheme } from "./theme.js";
 import { keepToasts } from "./toasts.js";
 import { tokens } from "./tokens.js";
-import { hear } from "./bus.js";
 
 /**
- * Gradio draws the page after this file has run, and a tab when it is first opened.
- * @typedef {{show?: (snapshot: import("./live.js").Snapshot) => void}} Part
- * @type {Record<string, (root: HTMLElement) => Part|void>}
+ * @typedef {import("./live.js").Snapshot} Snapshot
+ * @typedef {{show?: (snapshot: Snapshot) => void}} Part
+ * @type {Record<string, (root: HTMLElement) => Part|void>} by `data-part`
  */
 const makers = {
   bar: (root) => (top = bar(root)),
@@ -27,51 +30,68 @@ const makers = {
   queue,
   strip,
   gallery,
-  "prompt-tools": (root) => {
-    drop(root);
-    counter = tokens(root, "#prompt textarea");
-  },
+  slot,
+  "prompt-tools": (root) => (drop(root), tokens(root)),
 };
 
 /** @type {ReturnType<typeof bar>|undefined} */
 let top;
-/** @type {ReturnType<typeof tokens>|undefined} */
-let counter;
-/** @type {import("./live.js").Snapshot|undefined} */
+/** @type {Snapshot|undefined} */
 let latest;
-/** @type {Map<HTMLElement, Part|void>} */
+/** @type {Map<HTMLElement, {part: Part|void, shown?: Snapshot}>} */
 const parts = new Map();
+const places = document.getElementsByClassName("po-part");
 
-/** Draws into each place that has appeared, and forgets those that have gone. */
+/** @param {HTMLElement} root */
+function inView(root) {
+  const tab = root.closest(".tabitem");
+  return tab ? tab.checkVisibility() : true;
+}
+
+/** Gradio draws the page after this file has run: draws into each place that has appeared. */
 function settle() {
   for (const root of parts.keys()) if (!root.isConnected) parts.delete(root);
-  for (const [name, make] of Object.entries(makers)) {
-    const root = document.getElementById(`po-${name}`);
-    if (!root || parts.has(root)) continue;
-    const part = make(root);
-    parts.set(root, part);
-    if (latest) part?.show?.(latest);
+  for (const root of /** @type {Iterable<HTMLElement>} */ (places)) {
+    const make = makers[root.dataset.part ?? ""];
+    if (!make || parts.has(root)) continue;
+    const tab = root.closest(".tabitem");
+    if (tab) opened.observe(tab);
+    if (inView(root)) parts.set(root, { part: make(root) });
+  }
+  show();
+}
+
+/** Each part in view learns of the latest snapshot once. */
+function show() {
+  if (!latest) return;
+  for (const [root, known] of parts) {
+    if (known.shown === latest || !inView(root)) continue;
+    known.shown = latest;
+    known.part?.show?.(latest);
   }
 }
+
+// a tab that is opened gets a size
+const opened = new ResizeObserver(settle);
 
 document.documentElement.lang = "en";
 keepTheme();
 keepToasts();
+keepPage();
 keys();
 settle();
 new MutationObserver(settle).observe(document.body, { childList: true, subtree: true });
+// set by Gradio when a form is as it was left, see `_wire` in studio/ui/shell.py
+new MutationObserver((changes) => changes.some((one) => one.attributeName?.startsWith("data-restored")) && tell("form")).observe(document.body, { attributes: true });
 
 const live = follow(
   (snapshot) => {
     latest = snapshot;
-    for (const part of parts.values()) part?.show?.(snapshot);
+    show();
     document.body.dataset.pochade = "ready";
   },
   (reachable) => reachable || top?.lost(),
 );
-// set by Gradio when a form is as it was left, see `_wire` in studio/ui/shell.py
-new MutationObserver(() => counter?.soon()).observe(document.body, { attributes: true, attributeFilter: ["data-restored-txt2img"] });
-hear("form", () => setTimeout(() => counter?.soon(), 600));
 hear("asked", live.wake);
 document.addEventListener("click", (event) => {
   if (/** @type {HTMLElement} */ (event.target).closest(".go button.primary")) live.wake();

@@ -1,6 +1,7 @@
 /** The picture that is being made, and the ones that just were. */
 
 import { api, url } from "./api.js";
+import { taskOf } from "./bridge.js";
 import { tell } from "./bus.js";
 import { button, h, icon, keyed, say, swap } from "./dom.js";
 import { duration, plural, size } from "./format.js";
@@ -19,6 +20,8 @@ const ENDINGS = /** @type {Record<string, string>} */ ({
 
 /** @param {HTMLElement} root */
 export function panel(root) {
+  const { tab = "" } = root.dataset;
+  const task = taskOf(tab);
   const empty = h(
     "div",
     { class: "po-empty" },
@@ -31,7 +34,7 @@ export function panel(root) {
   const fill = h("div", { class: "po-fill" });
   const meter = h("div", { class: "po-meter", role: "progressbar", "aria-label": "Progress", "aria-valuemin": 0, "aria-valuemax": 100 }, fill);
   const words = h("p", { class: "po-words" });
-  const announce = h("p", { class: "po-sr", role: "status", "aria-live": "polite", id: "po-announce" });
+  const announce = h("p", { class: "po-sr", role: "status", "aria-live": "polite", id: `${tab}-announce` });
   /** @type {Job|null} */
   let shown = null;
   const stop = button("Stop", "stop", () => {
@@ -39,7 +42,7 @@ export function panel(root) {
     stop.setAttribute("disabled", "");
     say(words, "Stopping at the next step …");
     api.cancel(shown.id).catch(complain);
-  }, { id: "po-stop", class: "po-button po-stop" });
+  }, { id: `${tab}-stop`, class: "po-button po-stop" });
   const foot = h("div", { class: "po-foot" }, meter, h("div", { class: "po-foot-row" }, words, stop));
   root.append(h("section", { class: "po-panel", "aria-label": "Result" }, h("div", { class: "po-canvas" }, empty, grid, trouble), foot, announce));
 
@@ -52,7 +55,8 @@ export function panel(root) {
 
   /** @param {Snapshot} snapshot */
   function show(snapshot) {
-    const job = snapshot.jobs[0] ?? snapshot.recent.find(worthShowing) ?? null;
+    const mine = (/** @type {Job} */ one) => one.task === task;
+    const job = snapshot.jobs.find(mine) ?? snapshot.recent.find((one) => mine(one) && worthShowing(one)) ?? null;
     shown = job;
     root.dataset.state = job?.state ?? "empty";
     root.dataset.job = job?.id ?? "";
@@ -139,7 +143,7 @@ export function panel(root) {
     fill.style.transform = `scaleX(${share})`;
     const held = document.activeElement === stop;
     stop.hidden = !active;
-    if (held && stop.hidden) document.querySelector("#prompt textarea")?.focus();
+    if (held && stop.hidden) document.querySelector(`#${tab}-prompt textarea`)?.focus();
     if (stop.hasAttribute("disabled") && active) stopping = job.id;
     if (stopping !== job.id) say(words, sentence(job, snapshot));
     else if (!active) say(words, sentence(job, snapshot));

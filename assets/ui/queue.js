@@ -1,6 +1,7 @@
 /** The jobs that wait, and those that ended badly and can be run again. */
 
 import { api } from "./api.js";
+import { labelOf, taskOf } from "./bridge.js";
 import { tell } from "./bus.js";
 import { button, h, icon, keyed, say } from "./dom.js";
 import { plural, size } from "./format.js";
@@ -12,10 +13,12 @@ const KEY = "pochade-dismissed";
 
 /** @param {HTMLElement} root */
 export function queue(root) {
+  const task = taskOf(root.dataset.tab ?? "");
   const heading = h("h2", {}, "Waiting");
   const waiting = h("ol", { class: "po-queue", "aria-label": "Waiting jobs" });
   const again = h("ul", { class: "po-queue po-again", "aria-label": "Jobs that did not end well" });
-  root.append(h("section", { class: "po-section", id: "po-queue-section" }, heading, waiting, again));
+  const elsewhere = h("ul", { class: "po-queue", "aria-label": "Painting in another tab" });
+  root.append(h("section", { class: "po-section" }, elsewhere, heading, waiting, again));
   const section = /** @type {HTMLElement} */ (root.firstElementChild);
   /** @type {Job[]} */
   let jobs = [];
@@ -26,11 +29,24 @@ export function queue(root) {
     jobs = snapshot.jobs.filter((job) => job.state === "queued");
     const hidden = dismissed();
     const ended = snapshot.recent.filter((job) => (job.state === "failed" || job.state === "interrupted") && !hidden.includes(job.id));
-    section.hidden = !jobs.length && !ended.length;
+    const running = snapshot.jobs.filter((job) => job.state === "running" && job.task !== task);
+    section.hidden = !jobs.length && !ended.length && !running.length;
     heading.hidden = !jobs.length;
     say(heading, jobs.length ? `Waiting (${jobs.length})` : "");
+    keyed(elsewhere, running, (job) => job.id, moving, moved);
     if (!dragged) keyed(waiting, jobs, (job) => job.id, row, refresh);
     keyed(again, ended, (job) => job.id, ending);
+  }
+
+  /** What another tab's panel shows in large. @param {Job} job */
+  function moving(job) {
+    return h("li", { class: "po-row po-moving" }, words(job), h("span", { class: "po-soft po-steps" }), button("Stop", "stop", () => api.cancel(job.id).catch(complain), { quiet: true }));
+  }
+
+  /** @param {HTMLElement} node @param {Job} job */
+  function moved(node, job) {
+    const now = job.progress;
+    say(/** @type {HTMLElement} */ (node.querySelector(".po-steps")), now ? `${now.step} / ${now.steps}` : "");
   }
 
   /** @param {string} id @param {string|null} before */
@@ -118,7 +134,7 @@ function words(job) {
     "div",
     { class: "po-row-words" },
     h("span", { class: "po-clip" }, job.request.prompt ?? job.task),
-    h("span", { class: "po-soft" }, `${size(job.request)} · ${plural(count, "picture")}`),
+    h("span", { class: "po-soft" }, [labelOf(job.task), size(job.request), plural(count, "picture")].filter(Boolean).join(" · ")),
   );
 }
 

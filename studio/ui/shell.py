@@ -2,18 +2,19 @@
 
 import html
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
 from fastapi import FastAPI
 
-from studio.core.errors import InvalidRequest, NotFound
+from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.discovery import open_drawer
 from studio.paths import ASSETS
 from studio.service import Studio, record_json
 from studio.ui.errors import note, told
 from studio.ui.form import Form, Updates
+from studio.ui.now import now_for
 from studio.ui.owner import owner_of
 from studio.ui.tabs._tab import Context, Tab
 from studio.ui.theme import theme
@@ -112,15 +113,15 @@ def _wire(page: gr.Blocks, studio: Studio, tab: Tab, form: Form) -> None:
 
     @told
     def submit(data: dict[Any, Any], request: gr.Request) -> None:
-        job = studio.submit(owner_of(request), tab.task or "", tab.to_request(form.read(data)))
-        for sentence in job.notes:
+        wishes = tab.to_requests(form.read(data))
+        for sentence in submitted(studio, owner_of(request), tab.task or "", wishes):
             note(sentence)
 
     @told
     def restore(request: gr.Request) -> Updates:
-        choices = studio.choices()
-        draft = possible(studio.draft(owner_of(request), tab.id), choices)
-        return form.write({**form.defaults(choices), **draft}, choices)
+        now = now_for(studio, owner_of(request))
+        draft = possible(studio.draft(owner_of(request), tab.id), now.choices)
+        return form.write({**form.defaults(now.choices), **draft}, now)
 
     @told
     def keep(data: dict[Any, Any], request: gr.Request) -> None:
@@ -150,6 +151,22 @@ def _wire(page: gr.Blocks, studio: Studio, tab: Tab, form: Form) -> None:
     )
 
 
+def submitted(
+    studio: Studio, owner: str, task: str, wishes: tuple[dict[str, Any], ...]
+) -> Iterator[str]:
+    """Queues a job for each; yields what there is to say. The first that is refused ends it."""
+    said: set[str] = set()
+    for number, fields in enumerate(wishes):
+        try:
+            job = studio.submit(owner, task, fields)
+        except StudioError:
+            if number:
+                yield f"{number} of {len(wishes)} pictures are queued."
+            raise
+        yield from (sentence for sentence in job.notes if sentence not in said)
+        said.update(job.notes)
+
+
 def _bridge(
     studio: Studio, tabs: Mapping[str, Tab], forms: Mapping[str, Form], bar: gr.Tabs
 ) -> None:
@@ -159,12 +176,12 @@ def _bridge(
 
     @told
     def receive(text: str, request: gr.Request) -> Updates:
-        tab, values = understood(studio, tabs, forms, owner_of(request), text)
-        choices = studio.choices()
-        return {
-            bar: gr.Tabs(selected=tab.id),
-            **forms[tab.id].write(possible(values, choices), choices),
-        }
+        owner = owner_of(request)
+        tab, values = understood(studio, tabs, forms, owner, text)
+        now = now_for(studio, owner)
+        draft = possible(studio.draft(owner, tab.id), now.choices)
+        written = forms[tab.id].write(possible(values, now.choices), now, over=draft)
+        return {bar: gr.Tabs(selected=tab.id), **written}
 
     button.click(
         receive,
@@ -185,14 +202,16 @@ def understood(
     """The tab and the form values that a bridge message stands for.
 
     A message is {"do": "reuse", "image": id}, {"do": "send", "image": id, "tab": id} or
-    {"do": "fill", "settings": fields}. Raises `InvalidRequest`, or `NotFound` for a picture that
-    is not this owner's.
+    {"do": "fill", "settings": fields, "tab": id}. Raises `InvalidRequest`, or `NotFound` for a
+    picture that is not this owner's.
     """
     try:
         message = json.loads(text[:MOST_BRIDGE_CHARS])
         action = message["do"]
         if action == "fill":
-            return _form_tab(tabs, forms, None), _filled(tabs, forms, message["settings"])
+            tab = tabs[message["tab"]]
+            if tab.id in forms:
+                return tab, tab.from_settings(message["settings"])
         record = record_json(studio.record(owner, str(message["image"])))
         if action == "reuse":
             tab = _form_tab(tabs, forms, record["task"])
@@ -203,12 +222,6 @@ def understood(
     except (KeyError, TypeError, AttributeError, ValueError):
         pass
     raise InvalidRequest("The page sent something that it should not.", "Reload it and try again.")
-
-
-def _filled(
-    tabs: Mapping[str, Tab], forms: Mapping[str, Form], settings: Mapping[str, Any]
-) -> dict[str, Any]:
-    return _form_tab(tabs, forms, None).from_settings(settings)
 
 
 def _form_tab(tabs: Mapping[str, Tab], forms: Mapping[str, Form], task: str | None) -> Tab:

@@ -6,15 +6,15 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Locator, Page, expect
 
-PROMPT = "#prompt textarea"
+PROMPT = "#txt2img-prompt textarea"
 SLOW = 60_000
 """ms; the first picture waits for the engine."""
 
 
 def describe(page: Page, prompt: str, *, steps: int = 2, count: int = 1) -> None:
     page.fill(PROMPT, prompt)
-    number(page, "#steps input[type=number]", steps)
-    number(page, "#count input", count)
+    number(page, "#txt2img-steps input[type=number]", steps)
+    number(page, "#txt2img-count input", count)
 
 
 def number(page: Page, selector: str, value: int) -> None:
@@ -24,11 +24,11 @@ def number(page: Page, selector: str, value: int) -> None:
 
 def paint(page: Page, prompt: str, *, steps: int = 2, count: int = 1) -> None:
     describe(page, prompt, steps=steps, count=count)
-    page.click("#generate")
+    page.click("#txt2img-generate")
 
 
 def done(page: Page) -> Locator:
-    return page.locator("#po-panel .po-tile[data-state=done]")
+    return page.locator("#txt2img-panel .po-tile[data-state=done]")
 
 
 def painted(page: Page, prompt: str, *, steps: int = 2, count: int = 1) -> None:
@@ -36,14 +36,14 @@ def painted(page: Page, prompt: str, *, steps: int = 2, count: int = 1) -> None:
     before = newest(page)
     paint(page, prompt, steps=steps, count=count)
     page.wait_for_function(
-        "before => document.querySelector('#po-panel').dataset.job !== before", arg=before
+        "before => document.querySelector('#txt2img-panel').dataset.job !== before", arg=before
     )
-    expect(page.locator("#po-panel[data-state=finished]")).to_be_visible(timeout=SLOW)
+    expect(page.locator("#txt2img-panel[data-state=finished]")).to_be_visible(timeout=SLOW)
     expect(done(page)).to_have_count(count, timeout=SLOW)
 
 
 def newest(page: Page) -> str:
-    return page.locator("#po-panel").get_attribute("data-job") or ""
+    return page.locator("#txt2img-panel").get_attribute("data-job") or ""
 
 
 def gallery(page: Page) -> Locator:

@@ -24,7 +24,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(page: Page) -> None:
     page.keyboard.press("Control+A")
     page.keyboard.type("typed, not clicked")
     page.keyboard.press("Control+Enter")
-    expect(page.locator("#po-panel[data-state=finished]")).to_be_visible(timeout=SLOW)
+    expect(page.locator("#txt2img-panel[data-state=finished]")).to_be_visible(timeout=SLOW)
     opener = done(page).first.get_by_role("button")
     for _ in range(40):
         page.keyboard.press("Tab")
@@ -37,7 +37,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(page: Page) -> None:
     expect(viewer.locator(".po-said")).to_contain_text("typed, not clicked")
     for _ in range(20):
         page.keyboard.press("Tab")
-        assert page.evaluate("!document.activeElement.closest('#paint')")
+        assert page.evaluate("!document.activeElement.closest('#txt2img-paint')")
     page.keyboard.press("Escape")
     expect(viewer).to_be_hidden()
     assert opener.evaluate("one => one === document.activeElement")
@@ -66,7 +66,7 @@ def test_nothing_is_wider_than_the_screen_and_everything_has_a_name(
     page.get_by_role("button", name="More settings").click()
     for place in ("Paint", "Gallery"):
         page.get_by_role("tab", name=place).click()
-        page.locator("#prompt:visible, #po-grid:visible li").first.wait_for()
+        page.locator("#txt2img-prompt:visible, #po-grid:visible li").first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= width
         assert page.evaluate(UNNAMED) == []
         assert page.evaluate(SMALL, 24) == []

@@ -65,8 +65,8 @@ def test_a_pictures_settings_go_back_into_the_form(page: Page) -> None:
     page.get_by_role("button", name="Use these settings").click()
     expect(page.get_by_role("tab", name="Paint")).to_have_attribute("aria-selected", "true")
     expect(page.locator(PROMPT)).to_have_value("something to return to")
-    expect(page.locator("#steps input[type=number]")).to_have_value("5")
-    expect(page.locator("#seed input")).to_have_value(re.compile("^[0-9]+$"))
+    expect(page.locator("#txt2img-steps input[type=number]")).to_have_value("5")
+    expect(page.locator("#txt2img-seed input")).to_have_value(re.compile("^[0-9]+$"))
 
 
 def test_a_foreign_picture_brings_its_settings_and_says_what_is_lost(
@@ -79,14 +79,16 @@ def test_a_foreign_picture_brings_its_settings_and_says_what_is_lost(
         "Steps: 31, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 6.5, Seed: 4242, "
         "Size: 512x768, Model hash: 0123456789, Model: <b>dreams, Clip skip: 2",
     )
-    page.set_input_files("#po-file", file)
+    page.set_input_files("#txt2img-settings-file", file)
     expect(page.locator(PROMPT)).to_have_value(re.compile("^a cottage <img"))
-    expect(page.locator("#negative-prompt textarea")).to_have_value(re.compile("fog <script>"))
-    expect(page.locator("#steps input[type=number]")).to_have_value("31")
-    expect(page.locator("#seed input")).to_have_value("4242")
-    expect(page.locator("#sampler input")).to_have_value("DPM++ 2M Karras")
-    expect(page.locator("#pixels")).to_contain_text("512 × 768 px")
-    lost = page.locator("#po-recovered .po-notice ul")
+    expect(page.locator("#txt2img-negative-prompt textarea")).to_have_value(
+        re.compile("fog <script>")
+    )
+    expect(page.locator("#txt2img-steps input[type=number]")).to_have_value("31")
+    expect(page.locator("#txt2img-seed input")).to_have_value("4242")
+    expect(page.locator("#txt2img-sampler input")).to_have_value("DPM++ 2M Karras")
+    expect(page.locator("#txt2img-pixels")).to_contain_text("512 × 768 px")
+    lost = page.locator("#txt2img-recovered .po-notice ul")
     expect(lost).to_contain_text("<b>dreams")
     assert page.evaluate("window.__xss") is None
 
@@ -99,20 +101,20 @@ def test_a_picture_can_be_dropped_onto_the_prompt(page: Page, tmp_path: Path) ->
         """async bytes => {
             const data = new DataTransfer();
             data.items.add(new File([new Uint8Array(bytes)], "barn.png", {type: "image/png"}));
-            const target = document.querySelector("#prompt textarea");
+            const target = document.querySelector("#txt2img-prompt textarea");
             for (const type of ["dragenter", "dragover", "drop"])
                 target.dispatchEvent(new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
         }""",
         list(file.read_bytes()),
     )
     expect(page.locator(PROMPT)).to_have_value("a dropped barn")
-    expect(page.locator("#steps input[type=number]")).to_have_value("12")
+    expect(page.locator("#txt2img-steps input[type=number]")).to_have_value("12")
 
 
 def test_a_picture_without_settings_is_answered_in_words(page: Page, tmp_path: Path) -> None:
     file = tmp_path / "plain.png"
     Image.new("RGB", (8, 8)).save(file)
     page.fill(PROMPT, "stays")
-    page.set_input_files("#po-file", file)
-    expect(page.locator("#po-recovered .po-notice[data-kind=bad]")).to_be_visible()
+    page.set_input_files("#txt2img-settings-file", file)
+    expect(page.locator("#txt2img-recovered .po-notice[data-kind=bad]")).to_be_visible()
     expect(page.locator(PROMPT)).to_have_value("stays")

@@ -14,25 +14,25 @@ def test_a_prompt_becomes_a_picture_that_has_formed_before_ones_eyes(page: Page)
         """() => {
             window.seen = new Set();
             new MutationObserver(() => {
-                const tile = document.querySelector("#po-panel .po-tile img");
+                const tile = document.querySelector("#txt2img-panel .po-tile img");
                 if (tile?.src.includes("/preview")) window.seen.add(tile.src);
-            }).observe(document.querySelector("#po-panel"), {subtree: true, attributes: true});
+            }).observe(document.querySelector("#txt2img-panel"), {subtree: true, attributes: true});
         }"""
     )
-    painted(page, "a red fox in the snow, sticker", steps=60)
+    painted(page, "a red fox in the snow, sticker", steps=150)
     assert page.evaluate("window.seen.size") >= 2
     picture = done(page).locator("img")
     expect(picture).to_have_attribute("src", re.compile("/api/images/[0-9a-f]{32}/file"))
     assert picture.evaluate("image => image.naturalWidth") == 64
-    expect(page.locator("#po-announce")).to_have_text("Done: 1 picture")
+    expect(page.locator("#txt2img-announce")).to_have_text("Done: 1 picture")
 
 
 def test_stop_ends_the_job_and_another_can_be_painted(page: Page) -> None:
     paint(page, "an endless sea", steps=150, count=32)
     page.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for(timeout=SLOW)
-    page.click("#po-stop")
-    expect(page.locator("#po-panel")).to_have_attribute("data-state", "cancelled")
-    expect(page.locator("#po-stop")).to_be_hidden()
+    page.click("#txt2img-stop")
+    expect(page.locator("#txt2img-panel")).to_have_attribute("data-state", "cancelled")
+    expect(page.locator("#txt2img-stop")).to_be_hidden()
     painted(page, "a short walk")
 
 
@@ -40,19 +40,19 @@ def test_a_reload_in_the_middle_finds_everything_as_it_was(page: Page, server: S
     paint(page, "a long way home", steps=150, count=8)
     page.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for(timeout=SLOW)
     describe(page, "the one after", steps=3)
-    page.click("#generate")
+    page.click("#txt2img-generate")
     expect(page.locator(".po-queue .po-row")).to_have_count(1)
     page.fill(PROMPT, "words that are not sent yet")
     page.wait_for_timeout(500)
     page.reload()
     ready(page)
     assert page.input_value(PROMPT) == "words that are not sent yet"
-    expect(page.locator("#steps input[type=number]")).to_have_value("3")
+    expect(page.locator("#txt2img-steps input[type=number]")).to_have_value("3")
     page.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for()
-    expect(page.locator("#po-panel img[src*=preview]")).to_be_visible()
+    expect(page.locator("#txt2img-panel img[src*=preview]")).to_be_visible()
     expect(page.locator(".po-queue .po-row")).to_have_count(1)
-    page.click("#po-stop")
-    expect(page.locator("#po-panel[data-state=finished]")).to_be_visible(timeout=SLOW)
+    page.click("#txt2img-stop")
+    expect(page.locator("#txt2img-panel[data-state=finished]")).to_be_visible(timeout=SLOW)
 
 
 def test_two_browsers_see_the_same_studio(new_page: NewPage) -> None:
@@ -60,8 +60,8 @@ def test_two_browsers_see_the_same_studio(new_page: NewPage) -> None:
     paint(here, "seen from both sides", steps=150, count=4)
     here.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for(timeout=SLOW)
     there.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for()
-    there.click("#po-stop")
-    expect(here.locator("#po-panel")).to_have_attribute("data-state", "cancelled")
+    there.click("#txt2img-stop")
+    expect(here.locator("#txt2img-panel")).to_have_attribute("data-state", "cancelled")
     assert newest(here) == newest(there)
 
 
@@ -81,13 +81,13 @@ def test_jobs_wait_in_an_order_that_can_be_changed(page: Page) -> None:
     for prompt in ("one", "two", "three"):
         page.locator(".po-row", has_text=prompt).get_by_role("button", name="Cancel").click()
     expect(rows).to_have_count(0)
-    page.click("#po-stop")
-    expect(page.locator("#po-panel")).not_to_have_attribute("data-state", "running")
+    page.click("#txt2img-stop")
+    expect(page.locator("#txt2img-panel")).not_to_have_attribute("data-state", "running")
 
 
 def test_what_is_wrong_is_said_with_a_hint(page: Page) -> None:
     page.fill(PROMPT, "   ")
-    page.click("#generate")
+    page.click("#txt2img-generate")
     message = page.locator("[data-testid=toast-body]")
     expect(message).to_contain_text("Prompt is empty.")
     expect(message).to_contain_text("Type what you would like to see.")
@@ -95,9 +95,9 @@ def test_what_is_wrong_is_said_with_a_hint(page: Page) -> None:
 
 def test_a_size_that_had_to_be_changed_is_said(page: Page) -> None:
     page.get_by_role("button", name="More settings").click()
-    page.fill("#width input", "77")
+    page.fill("#txt2img-width input", "77")
     page.keyboard.press("Tab")
-    expect(page.locator("#pixels")).to_contain_text("77 × ")
+    expect(page.locator("#txt2img-pixels")).to_contain_text("77 × ")
     paint(page, "a snapped size")
     expect(page.locator("[data-testid=toast-body]")).to_contain_text("Width 77 became 72")
 
@@ -105,22 +105,22 @@ def test_a_size_that_had_to_be_changed_is_said(page: Page) -> None:
 def test_the_seed_of_the_last_job_can_be_kept(page: Page) -> None:
     painted(page, "once more")
     page.get_by_role("button", name="Reuse last").click()
-    expect(page.locator("#seed input")).to_be_enabled()
-    expect(page.locator("#seed input")).to_have_value(re.compile("^[0-9]+$"))
-    seed = page.input_value("#seed input")
+    expect(page.locator("#txt2img-seed input")).to_be_enabled()
+    expect(page.locator("#txt2img-seed input")).to_have_value(re.compile("^[0-9]+$"))
+    seed = page.input_value("#txt2img-seed input")
     painted(page, "once more")
-    expect(page.locator("#po-panel .po-words")).to_contain_text(f"seed {seed}")
-    page.locator("#seed-mode").get_by_text("Random").click()
-    expect(page.locator("#seed input")).to_be_disabled()
+    expect(page.locator("#txt2img-panel .po-words")).to_contain_text(f"seed {seed}")
+    page.locator("#txt2img-seed-mode").get_by_text("Random").click()
+    expect(page.locator("#txt2img-seed input")).to_be_disabled()
 
 
 def test_shapes_sizes_and_swap_change_the_pixels(page: Page) -> None:
-    page.locator("#shape").get_by_text("3:2").click()
-    expect(page.locator("#pixels")).to_contain_text("80 × 64 px")
+    page.locator("#txt2img-shape").get_by_text("3:2").click()
+    expect(page.locator("#txt2img-pixels")).to_contain_text("80 × 64 px")
     page.get_by_role("button", name="Swap sides").click()
-    expect(page.locator("#pixels")).to_contain_text("64 × 80 px")
-    page.locator("#shape").get_by_text("1:1").click()
-    expect(page.locator("#pixels")).to_contain_text("64 × 64 px")
+    expect(page.locator("#txt2img-pixels")).to_contain_text("64 × 80 px")
+    page.locator("#txt2img-shape").get_by_text("1:1").click()
+    expect(page.locator("#txt2img-pixels")).to_contain_text("64 × 64 px")
 
 
 def test_tokens_are_counted_while_typing(page: Page) -> None:

@@ -5,12 +5,13 @@ from typing import Any, cast
 import gradio as gr
 import pytest
 
-from studio.core.errors import InvalidRequest, NotFound
-from studio.core.records import ImageRecord
+from studio.core.errors import Busy, InvalidRequest, NotFound
+from studio.core.events import JobState
+from studio.core.records import ImageRecord, Job
 from studio.service import Studio
 from studio.ui.errors import told
-from studio.ui.form import Form
-from studio.ui.shell import about, tabs_in_order, understood
+from studio.ui.form import Form, Now, Piece, shown_by
+from studio.ui.shell import about, submitted, tabs_in_order, understood
 from studio.ui.tabs._tab import Tab
 
 RECORD = ImageRecord(
@@ -66,7 +67,9 @@ def test_another_owners_picture_does_not_exist() -> None:
     "message",
     ["", "{", "[]", "null", {"do": "reuse"}, {"do": "explode", "image": RECORD.id}]
     + [{"do": "send", "image": RECORD.id, "tab": tab} for tab in ("gallery", "txt2img", "nowhere")]
-    + [{"do": "fill", "settings": 3}, {"do": "fill"}, {"do": {}, "image": RECORD.id}],
+    + [{"do": "fill", "settings": 3, "tab": "txt2img"}, {"do": "fill", "settings": {}}]
+    + [{"do": "fill", "settings": {}, "tab": "gallery"}, {"do": "fill"}]
+    + [{"do": {}, "image": RECORD.id}],
 )
 def test_a_message_that_makes_no_sense_is_refused_in_words(message: object) -> None:
     with pytest.raises(InvalidRequest, match="should not"):
@@ -99,16 +102,85 @@ def test_an_unknown_error_is_shown_by_its_id_alone(caplog: pytest.LogCaptureFixt
     assert number in caplog.text
 
 
-def test_a_form_is_read_and_written_by_name() -> None:
+def prompt_form() -> tuple[Form, gr.Textbox, gr.Slider, gr.Radio]:
+    """A prompt, a slider that a long prompt hides, and a way to resize."""
     with gr.Blocks():
-        box, number, button = gr.Textbox(), gr.Number(), gr.Button()
-    form = Form(
-        widgets={"prompt": box, "steps": number},
-        generate=button,
-        defaults=lambda choices: {"prompt": "", "steps": 20},
-        dress=lambda values, choices: {number: gr.update(visible=values["steps"] > 1)},
+        box, steps, way = gr.Textbox(), gr.Slider(1, 150), gr.Radio(["crop", "pad"])
+        button = gr.Button()
+    words = Piece(widgets={"prompt": box}, defaults=lambda choices: {"prompt": ""})
+    sampled = Piece(
+        widgets={"steps": steps, "way": way},
+        defaults=lambda choices: {"steps": 20, "way": "crop"},
+        dress=lambda values, now: {steps: gr.update(visible=len(values["prompt"]) < 10)},
     )
-    assert form.read({number: 3, box: "a fox"}) == {"prompt": "a fox", "steps": 3}
-    updates = form.write({"steps": 1, "else": 5}, {})
-    assert set(updates) == {number}
-    assert (updates[number]["value"], updates[number]["visible"]) == (1, False)
+    return Form(generate=button, pieces=(words, sampled)), box, steps, way
+
+
+def test_a_form_is_read_and_written_by_name() -> None:
+    form, box, steps, way = prompt_form()
+    assert form.read({steps: 3, box: "a fox"}) == {"prompt": "a fox", "steps": 3, "way": None}
+    updates = form.write({"prompt": "a very long prompt", "steps": 4, "else": 5}, Now(choices={}))
+    assert updates[box]["value"] == "a very long prompt"
+    assert (updates[steps]["value"], updates[steps]["visible"]) == (4, False)
+    assert way not in updates
+
+
+def test_a_form_is_dressed_for_what_its_other_widgets_hold() -> None:
+    form, _, steps, _ = prompt_form()
+    written = form.write({"steps": 4}, Now(choices={}), over={"prompt": "a very long prompt"})
+    assert not written[steps]["visible"]
+    assert form.write({"steps": 4}, Now(choices={}))[steps]["visible"]
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"), [(7, 7), (-5, 1), (9000, 150), ("7", None), (True, None), (None, None)]
+)
+def test_a_number_is_written_within_its_bounds(value: object, shown: int | None) -> None:
+    assert shown_by(gr.Slider(1, 150), value) == shown
+
+
+def test_a_choice_that_there_is_not_is_not_written() -> None:
+    form, _, _, way = prompt_form()
+    assert way not in form.write({"way": "explode"}, Now(choices={}))
+    assert form.write({"way": "pad"}, Now(choices={}))[way]["value"] == "pad"
+
+
+class Desk:
+    """A studio where only so many jobs may wait."""
+
+    def __init__(self, room: int) -> None:
+        self.taken: list[dict[str, Any]] = []
+        self.room = room
+
+    def submit(self, owner: str, task: str, fields: dict[str, Any]) -> Job:
+        if len(self.taken) == self.room:
+            raise Busy("Too many jobs wait.", "Wait for some.")
+        self.taken.append(fields)
+        notes = ("Width 77 became 72.",)
+        return Job(
+            id="",
+            owner=owner,
+            task=task,
+            request=fields,
+            state=JobState.QUEUED,
+            created=0,
+            notes=notes,
+        )
+
+
+def test_several_requests_become_a_job_each_and_a_note_is_said_once() -> None:
+    desk = Desk(room=9)
+    said = list(submitted(cast(Studio, desk), "local", "img2img", ({"image": "a"}, {"image": "b"})))
+    assert [fields["image"] for fields in desk.taken] == ["a", "b"]
+    assert said == ["Width 77 became 72."]
+
+
+def test_how_many_were_queued_is_said_when_the_next_is_refused() -> None:
+    wishes = ({"image": "a"}, {"image": "b"}, {"image": "c"})
+    steps = submitted(cast(Studio, Desk(room=2)), "local", "img2img", wishes)
+    assert [next(steps), next(steps)] == [
+        "Width 77 became 72.",
+        "2 of 3 pictures are queued.",
+    ]
+    with pytest.raises(Busy):
+        next(steps)

@@ -19,6 +19,10 @@ def _empty(data: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _none(values: Values) -> tuple[dict[str, Any], ...]:
+    return ()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Tab:
     """An entry of the drawer `ui/tabs/`."""
@@ -31,8 +35,8 @@ class Tab:
     """Draws the tab; runs once, inside the page being built. None if there is nothing to submit."""
     task: str | None = None
     """Id of the task that its form asks for."""
-    to_request: Callable[[Values], dict[str, Any]] = _empty
-    """Form values → fields of the task's request. Pure. Raises `InvalidRequest`."""
+    to_requests: Callable[[Values], tuple[dict[str, Any], ...]] = _none
+    """Form values → fields of the task's requests, a job each. Pure. Raises `InvalidRequest`."""
     from_record: Callable[[Mapping[str, Any]], dict[str, Any]] = _empty
     """A picture's record as JSON → form values that make it again. Pure."""
     from_settings: Callable[[Mapping[str, Any]], dict[str, Any]] = _empty

@@ -1,20 +1,17 @@
-"""The controls of everything that is painted step by step, and what their values mean."""
+"""What the values of everything that is painted step by step mean. The controls are in `painting`."""
 
 import html
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
-
-import gradio as gr
-from gradio.components import Component
 
 from studio.core.errors import InvalidRequest
 from studio.core.requests import MAX_PROMPT_CHARS, MAX_SEED
-from studio.ui.form import Choices, Updates, Values
-from studio.ui.widgets import size
+from studio.ui.form import Choices, Values
 
 RANDOM, FIXED = "Random", "Fixed"
+OWN = "Own size"
+"""The `size_mode` of a form whose size else follows from something, such as a picture."""
 
 SETTINGS = (
     "checkpoint",
@@ -27,16 +24,6 @@ SETTINGS = (
     "clip_skip",
 )
 """Values that go into a request as they are."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Readouts:
-    """Components that show what follows from the values."""
-
-    shape: gr.Radio
-    scale: gr.Radio
-    pixels: gr.HTML
-    problems: gr.HTML
 
 
 def defaults(choices: Choices) -> dict[str, Any]:
@@ -79,12 +66,31 @@ def checkpoint(choices: Choices, checkpoint_id: str | None) -> Mapping[str, Any]
     return usable.get(checkpoint_id or "") or usable.get(choices["default_checkpoint"] or "")
 
 
+def native_size(choices: Choices, checkpoint_id: str | None) -> tuple[int, int]:
+    """The side of the square that a checkpoint paints best, and the multiple that sides must be
+    of, in px."""
+    found = checkpoint(choices, checkpoint_id)
+    return (found["native_px"], found["multiple_px"]) if found else (512, 8)
+
+
+def supports(choices: Choices, checkpoint_id: str | None, what: str) -> bool:
+    """Whether a checkpoint's family has a negative prompt, say."""
+    found = checkpoint(choices, checkpoint_id)
+    return bool(found["supports"].get(what, True)) if found else True
+
+
 def to_fields(values: Values) -> dict[str, Any]:
     """Request fields of these values; what is empty is left to the studio.
 
     Raises `InvalidRequest` for a fixed seed that is not a whole number.
     """
-    fields = {name: values[name] for name in SETTINGS if values.get(name) not in (None, "")}
+    own = values.get("size_mode", OWN) == OWN
+    left = () if own else ("width", "height")
+    fields = {
+        name: values[name]
+        for name in SETTINGS
+        if name not in left and values.get(name) not in (None, "")
+    }
     fields["prompt"] = values.get("prompt") or ""
     fields["negative_prompt"] = values.get("negative_prompt") or ""
     if values.get("seed_mode") == FIXED:
@@ -161,33 +167,15 @@ BOUNDS = {
 """What the controls reach; the request itself is checked where it is submitted."""
 
 
-def dress(
-    widgets: Mapping[str, Component], seen: Readouts, values: Values, choices: Choices
-) -> Updates:
-    """What the sampling controls show for these values."""
-    current = checkpoint(choices, values.get("checkpoint"))
-    supports = current["supports"] if current else {}
-    native_px, multiple_px = (current["native_px"], current["multiple_px"]) if current else (512, 8)
-    shape, scale = size.named(values.get("width"), values.get("height"), native_px, multiple_px)
-    return {
-        widgets["checkpoint"]: gr.update(choices=checkpoint_choices(choices)),
-        widgets["negative_prompt"]: gr.update(visible=supports.get("negative_prompt", True)),
-        widgets["clip_skip"]: gr.update(visible=supports.get("clip_skip", True)),
-        widgets["seed"]: gr.update(interactive=values.get("seed_mode") == FIXED),
-        seen.shape: gr.update(value=shape),
-        seen.scale: gr.update(value=scale),
-        seen.pixels: gr.update(value=pixels_text(values.get("width"), values.get("height"))),
-        seen.problems: gr.update(value=problems_text(choices)),
-    }
-
-
 def checkpoint_choices(choices: Choices) -> list[tuple[str, str]]:
     return [(row["label"], row["id"]) for row in choices["checkpoints"] if not row["problem"]]
 
 
-def pixels_text(width: int | None, height: int | None) -> str:
+def pixels_text(chosen: tuple[int | None, int | None] | None, unknown: str | None = None) -> str:
+    """A size as HTML; `unknown` says why there is none."""
+    width, height = chosen or (None, None)
     if not width or not height:
-        return '<span class="pixels">size decided by the checkpoint</span>'
+        return f'<span class="pixels">{unknown or "size decided by the checkpoint"}</span>'
     return f'<span class="pixels">{int(width)} × {int(height)} px</span>'
 
 

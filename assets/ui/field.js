@@ -1,0 +1,42 @@
+/**
+ * A value of a form that a script shows in its own way: a hidden text box of Gradio's, see `held` in
+ * studio/ui/widgets/slots.py.
+ */
+
+/**
+ * @param {string} tab
+ * @param {string} name
+ * @param {(value: string) => void} changed the server wrote another value: a draft, another picture's settings
+ */
+export function field(tab, name, changed) {
+  let known = "";
+  const box = () => /** @type {HTMLTextAreaElement|HTMLInputElement|null} */ (document.querySelector(`#${tab}-${name} :is(textarea, input)`));
+
+  /** What stands in the text box is true; the readout only tells when to look. */
+  function look() {
+    const now = box()?.value ?? known;
+    if (now === known) return;
+    known = now;
+    changed(now);
+  }
+
+  const readout = document.getElementById(`${tab}-${name}-seen`);
+  // two frames later Gradio has written everything that came with the same answer
+  if (readout) new MutationObserver(() => requestAnimationFrame(() => requestAnimationFrame(look))).observe(readout, { childList: true, subtree: true, attributes: true, characterData: true });
+
+  return {
+    get value() {
+      return known;
+    },
+    /** Tells the form, as if it had been typed. @param {string} value */
+    set(value) {
+      known = value;
+      const place = box();
+      if (!place) return;
+      const kind = place instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
+      Object.getOwnPropertyDescriptor(kind.prototype, "value")?.set?.call(place, value);
+      place.dispatchEvent(new Event("input", { bubbles: true }));
+    },
+    look,
+  };
+}

@@ -1,0 +1,305 @@
+"""What every tab that paints is built of: its three columns and the pieces of its form."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import gradio as gr
+
+from studio.core.geometry import Size
+from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values
+from studio.ui.now import now_for
+from studio.ui.owner import owner_of
+from studio.ui.tabs._tab import Context
+from studio.ui.widgets import sampling, size
+from studio.ui.widgets.mounts import mount
+from studio.ui.widgets.names import named
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Decided:
+    """A size that follows from something else, as long as nobody chooses one of their own."""
+
+    label: str
+    """What the choice is called, beside `sampling.OWN`: "Like the picture"."""
+    size: Callable[[Values, Now], Size | None]
+    """What it will be; None while there is nothing that it could follow."""
+    unknown: str
+    """What is said then."""
+
+
+def workplace(tab: str) -> gr.Row:
+    """Around the three columns of a tab; to be used as a context."""
+    return gr.Row(**named(tab, "paint", "workplace"))
+
+
+def column(name: Literal["words", "settings", "stage"]) -> gr.Column:
+    """Words and settings stand to the left, the stage with the picture to the right."""
+    return gr.Column(elem_classes=name, min_width=280)
+
+
+def finished(context: Context, tab: str, generate: gr.Button, *pieces: Piece) -> Form:
+    """The form of these pieces, with what they do to each other."""
+    form = Form(generate=generate, pieces=pieces)
+    form.follow(tab, lambda request: now_for(context.studio, owner_of(request)))
+    return form
+
+
+def stage(tab: str) -> None:
+    """Where the picture forms; below it what waits, and what was made last."""
+    for part in ("panel", "queue", "strip"):
+        mount(part, tab)
+
+
+def words(tab: str, choices: Choices) -> tuple[Piece, gr.Button]:
+    """Prompt, negative prompt, number of pictures; and the button that generates them."""
+    prompt = gr.Textbox(
+        label="Prompt",
+        placeholder="A red fox in the snow, sticker",
+        lines=4,
+        max_lines=12,
+        html_attributes=gr.InputHTMLAttributes(spellcheck=True, autocapitalize="off"),
+        **named(tab, "prompt"),
+    )
+    mount("prompt-tools", tab)
+    negative = gr.Textbox(
+        label="Negative prompt",
+        placeholder="blurry, text, frame",
+        lines=1,
+        max_lines=6,
+        visible=sampling.supports(choices, None, "negative_prompt"),
+        **named(tab, "negative-prompt"),
+    )
+    with gr.Row(elem_classes="go"):
+        generate = gr.Button("Generate", variant="primary", scale=3, **named(tab, "generate"))
+        count = gr.Number(
+            label="Pictures",
+            value=1,
+            minimum=1,
+            maximum=32,
+            precision=0,
+            min_width=90,
+            scale=1,
+            **named(tab, "count"),
+        )
+    mount("recovered", tab)
+
+    def dress(values: Values, now: Now) -> Updates:
+        shown = sampling.supports(now.choices, values.get("checkpoint"), "negative_prompt")
+        return {negative: gr.update(visible=shown)}
+
+    piece = Piece(
+        widgets={"prompt": prompt, "negative_prompt": negative, "count": count},
+        defaults=lambda choices: {"prompt": "", "negative_prompt": "", "count": 1},
+        dress=dress,
+    )
+    return piece, generate
+
+
+def settings(tab: str, choices: Choices, decided: Decided | None = None) -> tuple[Piece, ...]:
+    """Size, steps, guidance, sampler, seed, checkpoint, and what folds away.
+
+    With `decided` the size follows from it until a person wants their own.
+    """
+    start = sampling.native(choices, None)
+    sizes = _sizes(tab, start, decided)
+    with gr.Row():
+        steps = gr.Slider(
+            1, 150, value=start["steps"], step=1, label="Steps", buttons=[], **named(tab, "steps")
+        )
+        guidance = gr.Slider(
+            0,
+            30,
+            value=start["guidance"],
+            step=0.1,
+            label="Guidance",
+            buttons=[],
+            **named(tab, "guidance"),
+        )
+    sampler = gr.Dropdown(
+        [(row["label"], row["id"]) for row in choices["samplers"]],
+        value=start["sampler"],
+        label="Sampler",
+        **named(tab, "sampler"),
+    )
+    seeds = _seeds(tab)
+    checkpoint = gr.Dropdown(
+        sampling.checkpoint_choices(choices),
+        value=start["checkpoint"],
+        label="Checkpoint",
+        **named(tab, "checkpoint"),
+    )
+    with gr.Accordion("More settings", open=False, **named(tab, "more")):
+        with gr.Row():
+            for side in ("width", "height"):
+                sizes.widgets[side].render()
+        clip_skip = gr.Slider(
+            1,
+            12,
+            value=1,
+            step=1,
+            label="Clip skip",
+            buttons=[],
+            visible=sampling.supports(choices, None, "clip_skip"),
+            **named(tab, "clip-skip"),
+        )
+        problems = gr.HTML(sampling.problems_text(choices), **named(tab, "problems"))
+
+    widgets = {
+        "steps": steps,
+        "guidance": guidance,
+        "sampler": sampler,
+        "checkpoint": checkpoint,
+        "clip_skip": clip_skip,
+    }
+
+    def dress(values: Values, now: Now) -> Updates:
+        shown = sampling.supports(now.choices, values.get("checkpoint"), "clip_skip")
+        return {
+            checkpoint: gr.update(choices=sampling.checkpoint_choices(now.choices)),
+            clip_skip: gr.update(visible=shown),
+            problems: gr.update(value=sampling.problems_text(now.choices)),
+        }
+
+    sampled = Piece(
+        widgets=widgets,
+        defaults=lambda choices: {
+            **{name: sampling.native(choices, None).get(name) for name in widgets},
+            "clip_skip": 1,
+        },
+        dress=dress,
+        dressed=(problems,),
+        follows=(Follow(event=checkpoint.input, change=_picked, name="picked"),),
+    )
+    return sizes, sampled, seeds
+
+
+def _sizes(tab: str, start: Values, decided: Decided | None) -> Piece:
+    """Presets, and two numbers that are not drawn yet: they belong further down."""
+    with gr.Group(elem_classes="sizes"):
+        mode = _size_mode(tab, decided)
+        shape = gr.Radio(list(size.SHAPES), label="Shape", value="1:1", **named(tab, "shape"))
+        with gr.Row(elem_classes="scale-row") as row:
+            scale = gr.Radio(list(size.SCALES), label="Size", value="Medium", **named(tab, "scale"))
+            swap = gr.Button("Swap sides", size="sm", min_width=44, **named(tab, "swap"))
+        pixels = gr.HTML(
+            sampling.pixels_text((start["width"], start["height"])), **named(tab, "pixels")
+        )
+    sides = {
+        side: gr.Number(
+            label=f"{side.capitalize()} (px)",
+            value=start[side],
+            precision=0,
+            step=8,
+            render=False,
+            **named(tab, side),
+        )
+        for side in ("width", "height")
+    }
+
+    def dress(values: Values, now: Now) -> Updates:
+        own = decided is None or values.get("size_mode") == sampling.OWN
+        chosen = (values.get("width"), values.get("height"))
+        native = sampling.native_size(now.choices, values.get("checkpoint"))
+        shape_name, scale_name = size.named(*chosen, *native)
+        if own or decided is None:
+            text = sampling.pixels_text(chosen)
+        else:
+            text = sampling.pixels_text(decided.size(values, now), decided.unknown)
+        return {
+            shape: gr.update(value=shape_name, visible=own),
+            scale: gr.update(value=scale_name),
+            row: gr.update(visible=own),
+            pixels: gr.update(value=text),
+            **{side: gr.update(visible=own) for side in sides.values()},
+        }
+
+    def defaults(choices: Choices) -> Values:
+        native = sampling.native(choices, None)
+        modes = {"size_mode": decided.label} if decided else {}
+        return {**{side: native[side] for side in sides}, **modes}
+
+    widgets = {**sides, **mode}
+    return Piece(
+        widgets=widgets,
+        defaults=defaults,
+        dress=dress,
+        dressed=(shape, scale, row, pixels),
+        steering={"shape": shape, "scale": scale},
+        follows=(
+            Follow(event=shape.input, change=_resized, name="shape"),
+            Follow(event=scale.input, change=_resized, name="scale"),
+            Follow(event=swap.click, change=_swapped, name="swap"),
+            *(Follow(event=one.input, change=unchanged, name="size") for one in widgets.values()),
+        ),
+    )
+
+
+def _size_mode(tab: str, decided: Decided | None) -> dict[str, gr.Radio]:
+    if decided is None:
+        return {}
+    either = [decided.label, sampling.OWN]
+    name = named(tab, "size-mode")
+    return {"size_mode": gr.Radio(either, value=decided.label, label="Size", **name)}
+
+
+def _seeds(tab: str) -> Piece:
+    with gr.Row(elem_classes="seed-row"):
+        mode = gr.Radio(
+            [sampling.RANDOM, sampling.FIXED],
+            value=sampling.RANDOM,
+            label="Seed",
+            min_width=150,
+            **named(tab, "seed-mode"),
+        )
+        # a text box, because a number in a browser is exact only up to 2^53
+        seed = gr.Textbox(
+            label="Number",
+            placeholder="drawn anew",
+            max_lines=1,
+            interactive=False,
+            min_width=110,
+            **named(tab, "seed"),
+        )
+        reuse = gr.Button("Reuse last", size="sm", min_width=90, **named(tab, "reuse-seed"))
+
+    def dress(values: Values, now: Now) -> Updates:
+        return {seed: gr.update(interactive=values.get("seed_mode") == sampling.FIXED)}
+
+    def reused(values: Values, now: Now) -> Values:
+        last = now.last_request(tab)
+        return {"seed_mode": sampling.FIXED, "seed": str(last["seed"])} if last else {}
+
+    return Piece(
+        widgets={"seed_mode": mode, "seed": seed},
+        defaults=lambda choices: {"seed_mode": sampling.RANDOM, "seed": ""},
+        dress=dress,
+        follows=(
+            Follow(event=mode.input, change=unchanged, name="seeded"),
+            Follow(event=reuse.click, change=reused, name="reuse_seed"),
+        ),
+    )
+
+
+def unchanged(values: Values, now: Now) -> Values:
+    """Only what is shown for the values changes."""
+    return {}
+
+
+def _resized(values: Values, now: Now) -> Values:
+    """A preset was chosen."""
+    native = sampling.native_size(now.choices, values["checkpoint"])
+    width, height = size.fitted(values["shape"] or "1:1", values["scale"] or "Medium", *native)
+    return {"width": width, "height": height}
+
+
+def _swapped(values: Values, now: Now) -> Values:
+    return {"width": values["height"], "height": values["width"]}
+
+
+def _picked(values: Values, now: Now) -> Values:
+    """Another checkpoint: its own size, steps, guidance and sampler, in the same shape."""
+    chosen: dict[str, Any] = sampling.native(now.choices, values["checkpoint"])
+    if values.get("shape") and values.get("scale"):
+        chosen |= _resized(values, now)
+    return chosen

@@ -1,0 +1,57 @@
+"""A picture among the values of a form: a ref in a hidden text box, which assets/ui/slot.js shows.
+
+The script writes what a person gave into the text box, as if it had been typed. What the server
+writes it finds there too; the readout beside it tells when to look.
+"""
+
+import html
+import re
+
+import gradio as gr
+
+from studio.core.requests import ImageRef
+from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values
+from studio.ui.widgets.mounts import mount
+from studio.ui.widgets.names import named
+from studio.ui.widgets.painting import unchanged
+
+_REF = re.compile("[0-9a-f]{64}|[0-9a-f]{32}")
+
+
+def slot(tab: str, name: str, label: str, *, several: bool = False) -> Piece:
+    """A place for a picture by upload, drop, paste, camera or from the gallery.
+
+    The value is the picture's ref, or "": several ones have a space between them.
+    """
+    mount("slot", tab, name=name, label=label, several="yes" if several else "")
+    return held(tab, name, label)
+
+
+def held(tab: str, name: str, label: str) -> Piece:
+    """Only the value, for a script that shows it in its own way: see assets/ui/field.js."""
+    box = gr.Textbox(visible="hidden", label=label, **named(tab, name))
+    readout = gr.HTML(_readout(tab, name, ""), visible="hidden", **named(tab, f"{name}-seen"))
+
+    def defaults(choices: Choices) -> Values:
+        return {name: ""}
+
+    def dress(values: Values, now: Now) -> Updates:
+        return {readout: gr.update(value=_readout(tab, name, " ".join(refs(values.get(name)))))}
+
+    return Piece(
+        widgets={name: box},
+        defaults=defaults,
+        dress=dress,
+        dressed=(readout,),
+        follows=(Follow(event=box.input, change=unchanged, name=name),),
+    )
+
+
+def refs(value: object) -> tuple[ImageRef, ...]:
+    """The refs in a slot's value; what is none is left out."""
+    words = value.split() if isinstance(value, str) else ()
+    return tuple(word for word in words if _REF.fullmatch(word))
+
+
+def _readout(tab: str, name: str, ref: str) -> str:
+    return f'<div data-slot="{html.escape(f"{tab}-{name}")}" data-ref="{html.escape(ref)}"></div>'
