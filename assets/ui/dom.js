@@ -26,15 +26,17 @@ function asChild(child) {
   return child instanceof Node ? child : String(child);
 }
 
+/** @param {string} tag @param {Record<string, string|number>} attributes @param {...Node} children */
+export function svg(tag, attributes, ...children) {
+  const node = document.createElementNS(SVG, tag);
+  for (const [name, value] of Object.entries(attributes)) node.setAttribute(name, String(value));
+  node.append(...children);
+  return node;
+}
+
 /** @param {string} name a symbol of icons/icons.svg */
 export function icon(name) {
-  const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("class", "po-icon");
-  svg.setAttribute("aria-hidden", "true");
-  const use = document.createElementNS(SVG, "use");
-  use.setAttribute("href", `/assets/ui/icons/icons.svg#${name}`);
-  svg.append(use);
-  return svg;
+  return svg("svg", { class: "po-icon", "aria-hidden": "true" }, svg("use", { href: `/assets/ui/icons/icons.svg#${name}` }));
 }
 
 /**
