@@ -20,9 +20,11 @@ export function field(tab, name, changed) {
     changed(now);
   }
 
+  /** Two frames later Gradio has written everything that came with the same answer. */
+  const soon = () => requestAnimationFrame(() => requestAnimationFrame(look));
   const readout = document.getElementById(`${tab}-${name}-seen`);
-  // two frames later Gradio has written everything that came with the same answer
-  if (readout) new MutationObserver(() => requestAnimationFrame(() => requestAnimationFrame(look))).observe(readout, { childList: true, subtree: true, attributes: true, characterData: true });
+  soon();
+  if (readout) new MutationObserver(soon).observe(readout, { childList: true, subtree: true, attributes: true, characterData: true });
 
   return {
     get value() {

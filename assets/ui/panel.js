@@ -1,8 +1,9 @@
 /** The picture that is being made, and the ones that just were. */
 
 import { api, url } from "./api.js";
-import { taskOf } from "./bridge.js";
+import { send, tabs } from "./bridge.js";
 import { tell } from "./bus.js";
+import { comparison, under } from "./compare.js";
 import { button, h, icon, keyed, say, swap } from "./dom.js";
 import { duration, plural, size } from "./format.js";
 import { complain } from "./toasts.js";
@@ -12,6 +13,7 @@ import { view } from "./viewer.js";
 /** @typedef {import("./live.js").Snapshot} Snapshot */
 
 const FULL_SIZE_UP_TO = 4;
+const COMPARE_KEY = "pochade-compare";
 const ENDINGS = /** @type {Record<string, string>} */ ({
   cancelled: "Stopped before the first picture was done.",
   interrupted: "The studio was closed while this was being painted.",
@@ -21,7 +23,7 @@ const ENDINGS = /** @type {Record<string, string>} */ ({
 /** @param {HTMLElement} root */
 export function panel(root) {
   const { tab = "" } = root.dataset;
-  const task = taskOf(tab);
+  const about = tabs().find((one) => one.id === tab);
   const empty = h(
     "div",
     { class: "po-empty" },
@@ -43,9 +45,21 @@ export function panel(root) {
     say(words, "Stopping at the next step …");
     api.cancel(shown.id).catch(complain);
   }, { id: `${tab}-stop`, class: "po-button po-stop" });
-  const foot = h("div", { class: "po-foot" }, meter, h("div", { class: "po-foot-row" }, words, stop));
-  root.append(h("section", { class: "po-panel", "aria-label": "Result" }, h("div", { class: "po-canvas" }, empty, grid, trouble), foot, announce));
+  const beside = comparison();
+  const compare = button("Compare", "swap", () => (remember(!comparing), shown && last && show(last)), { "aria-pressed": "true", id: `${tab}-compare` });
+  const source = button("Use as source", "picture", () => chosen && send({ do: "send", image: chosen, tab }), { id: `${tab}-use-result` });
+  const full = button("Full screen", "fit", () => shown && view(shown.images.map((one) => one.id), chosen), { quiet: true });
+  const tools = h("div", { class: "po-result-tools", role: "group", "aria-label": "With this picture" }, compare, source, full);
+  const foot = h("div", { class: "po-foot" }, meter, h("div", { class: "po-foot-row" }, words, tools, stop));
+  root.append(h("section", { class: "po-panel", "aria-label": "Result" }, h("div", { class: "po-canvas" }, empty, beside.node, grid, trouble), foot, announce));
 
+  /** @type {Snapshot|null} */
+  let last = null;
+  let comparing = remembered();
+  /** The result that is compared, by its id. */
+  let chosen = "";
+  /** The results' size once one of them is there: that of their job's request may be that of a part. */
+  let measured = { job: "", width: 0, height: 0 };
   let lastSaid = "";
   let lastId = "";
   let stopping = "";
@@ -55,13 +69,16 @@ export function panel(root) {
 
   /** @param {Snapshot} snapshot */
   function show(snapshot) {
-    const mine = (/** @type {Job} */ one) => one.task === task;
+    last = snapshot;
+    const mine = (/** @type {Job} */ one) => one.task === about?.task;
     const job = snapshot.jobs.find(mine) ?? snapshot.recent.find((one) => mine(one) && worthShowing(one)) ?? null;
     shown = job;
     root.dataset.state = job?.state ?? "empty";
     root.dataset.job = job?.id ?? "";
     empty.hidden = job !== null;
     foot.hidden = job === null;
+    beside.node.hidden = true;
+    tools.hidden = true;
     if (!job) return grid.replaceChildren();
     if (job.id !== lastId) {
       lastId = job.id;
@@ -76,6 +93,7 @@ export function panel(root) {
       painting = picture;
     }
     pictures(job);
+    results(job);
     ending(job);
     progress(job, snapshot);
   }
@@ -86,19 +104,20 @@ export function panel(root) {
     const done = new Map(job.images.map((image) => [image.index, image]));
     const count = active ? job.request.count ?? 1 : job.images.length;
     const rows = Array.from({ length: count }, (_, place) => (active ? place : job.images[place].index));
-    const ratio = (job.request.width ?? 1) / (job.request.height ?? 1);
+    const { width, height } = shape(job);
     const columns = count < 2 ? 1 : count < 5 ? 2 : count < 10 ? 3 : 4;
     grid.hidden = !count;
-    grid.style.setProperty("--ratio", String(ratio));
+    grid.style.setProperty("--ratio", String(width / height));
     grid.style.setProperty("--columns", String(columns));
     grid.style.setProperty("--rows", String(Math.ceil(count / columns)));
-    grid.style.setProperty("--natural", `${job.request.width ?? 512}px`);
+    grid.style.setProperty("--natural", `${width}px`);
     keyed(
       grid,
       rows,
       (index) => `${job.id}:${index}`,
       () => {
-        const image = h("img", { alt: "", draggable: "false" });
+        const image = /** @type {HTMLImageElement} */ (h("img", { alt: "", draggable: "false" }));
+        image.addEventListener("load", () => measure(job.id, image));
         return h("li", { class: "po-tile" }, h("button", { type: "button", disabled: true }, image));
       },
       (node, index) => {
@@ -109,11 +128,63 @@ export function panel(root) {
         node.dataset.state = ready ? "done" : forming ? "forming" : "waiting";
         opener.disabled = !ready;
         opener.setAttribute("aria-label", ready ? `Picture ${index + 1}: open full screen` : forming ? `Picture ${index + 1} is forming` : `Picture ${index + 1} waits`);
-        opener.onclick = ready ? () => view(job.images.map((one) => one.id), ready.id) : null;
+        opener.onclick = ready ? () => picked(job, ready.id) : null;
         if (ready) swap(image, count > FULL_SIZE_UP_TO ? url.thumb(ready.id) : url.file(ready.id));
         else if (forming && job.preview && job.preview > outdated) swap(image, url.preview(job.id, job.preview));
       },
     );
+  }
+
+  /** @param {Job} job */
+  function shape(job) {
+    if (measured.job === job.id) return measured;
+    return { width: job.request.width ?? 512, height: job.request.height ?? 512 };
+  }
+
+  /** @param {string} job @param {HTMLImageElement} image */
+  function measure(job, image) {
+    const { naturalWidth: width, naturalHeight: height, src } = image;
+    // previews and thumbnails are of another size
+    if (!width || !src.endsWith("/file") || shown?.id !== job || measured.job === job) return;
+    measured = { job, width, height };
+    if (last) show(last);
+  }
+
+  /** What can be done with the pictures of an ended job: beside what they were made from, above all. */
+  function results(/** @type {Job} */ job) {
+    const active = job.state === "running" || job.state === "queued";
+    const ready = job.images.length > 0 && !active;
+    const before = job.request.image;
+    tools.hidden = !ready || !(before || about?.takesPicture);
+    compare.hidden = !before;
+    compare.setAttribute("aria-pressed", String(comparing));
+    source.hidden = !about?.takesPicture;
+    if (!job.images.some((one) => one.id === chosen)) chosen = job.images[0]?.id ?? "";
+    const on = ready && Boolean(before) && comparing;
+    beside.node.hidden = !on;
+    root.toggleAttribute("data-comparing", on);
+    grid.hidden ||= on && job.images.length < 2;
+    for (const [place, node] of [...grid.children].entries()) node.toggleAttribute("data-chosen", on && job.images[place]?.id === chosen);
+    if (!on) return;
+    const size = shape(job);
+    beside.show({ before: url.picture(before), after: url.file(chosen), ratio: size.width / size.height, natural: size.width, ...under(job.request, size) });
+  }
+
+  /** While results are compared a click chooses among them. @param {Job} job @param {string} id */
+  function picked(job, id) {
+    chosen = id;
+    if (root.hasAttribute("data-comparing")) results(job);
+    else view(job.images.map((one) => one.id), id);
+  }
+
+  /** @param {boolean} on */
+  function remember(on) {
+    comparing = on;
+    try {
+      localStorage.setItem(COMPARE_KEY, on ? "on" : "off");
+    } catch {
+      // a browser without storage compares again after a reload
+    }
   }
 
   /** @param {Job} job */
@@ -161,6 +232,14 @@ export function panel(root) {
   }
 
   return { show };
+}
+
+function remembered() {
+  try {
+    return localStorage.getItem(COMPARE_KEY) !== "off";
+  } catch {
+    return true;
+  }
 }
 
 /** A job taken from the queue before it began leaves the pictures of the one before in view. */

@@ -1,10 +1,11 @@
 """What every tab that paints is built of: its three columns and the pieces of its form."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import gradio as gr
+from gradio.components import Component
 
 from studio.core.geometry import Size
 from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values
@@ -96,13 +97,19 @@ def words(tab: str, choices: Choices) -> tuple[Piece, gr.Button]:
     return piece, generate
 
 
-def settings(tab: str, choices: Choices, decided: Decided | None = None) -> tuple[Piece, ...]:
+def settings(
+    tab: str,
+    choices: Choices,
+    decided: Decided | None = None,
+    with_own: Mapping[str, Component] | None = None,
+) -> tuple[Piece, ...]:
     """Size, steps, guidance, sampler, seed, checkpoint, and what folds away.
 
-    With `decided` the size follows from it until a person wants their own.
+    With `decided` the size follows from it until a person wants their own; the widgets of
+    `with_own`, made with `render=False`, are drawn below it then.
     """
     start = sampling.native(choices, None)
-    sizes = _sizes(tab, start, decided)
+    sizes = _sizes(tab, start, decided, tuple((with_own or {}).values()))
     with gr.Row():
         steps = gr.Slider(
             1, 150, value=start["steps"], step=1, label="Steps", buttons=[], **named(tab, "steps")
@@ -174,14 +181,18 @@ def settings(tab: str, choices: Choices, decided: Decided | None = None) -> tupl
     return sizes, sampled, seeds
 
 
-def _sizes(tab: str, start: Values, decided: Decided | None) -> Piece:
+def _sizes(
+    tab: str, start: Values, decided: Decided | None, with_own: tuple[Component, ...]
+) -> Piece:
     """Presets, and two numbers that are not drawn yet: they belong further down."""
     with gr.Group(elem_classes="sizes"):
         mode = _size_mode(tab, decided)
-        shape = gr.Radio(list(size.SHAPES), label="Shape", value="1:1", **named(tab, "shape"))
-        with gr.Row(elem_classes="scale-row") as row:
+        shape = gr.Radio(list(size.SHAPES), label="Shape", value="1:1", visible=decided is None, **named(tab, "shape"))
+        with gr.Row(elem_classes="scale-row", visible=decided is None) as row:
             scale = gr.Radio(list(size.SCALES), label="Size", value="Medium", **named(tab, "scale"))
             swap = gr.Button("Swap sides", size="sm", min_width=44, **named(tab, "swap"))
+        for one in with_own:
+            one.render()
         pixels = gr.HTML(
             sampling.pixels_text((start["width"], start["height"])), **named(tab, "pixels")
         )
@@ -191,6 +202,7 @@ def _sizes(tab: str, start: Values, decided: Decided | None) -> Piece:
             value=start[side],
             precision=0,
             step=8,
+            visible=decided is None,
             render=False,
             **named(tab, side),
         )
@@ -211,7 +223,7 @@ def _sizes(tab: str, start: Values, decided: Decided | None) -> Piece:
             scale: gr.update(value=scale_name),
             row: gr.update(visible=own),
             pixels: gr.update(value=text),
-            **{side: gr.update(visible=own) for side in sides.values()},
+            **{one: gr.update(visible=own) for one in (*sides.values(), *with_own)},
         }
 
     def defaults(choices: Choices) -> Values:

@@ -1,0 +1,50 @@
+"""How much of a picture is painted anew."""
+
+import gradio as gr
+
+from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values
+from studio.ui.widgets.names import named
+from studio.ui.widgets.painting import unchanged
+
+WORDS = (
+    (0.0, "keeps it as it is"),
+    (0.25, "touches it up lightly"),
+    (0.5, "repaints, close to it"),
+    (0.7, "repaints half freely"),
+    (0.9, "repaints freely"),
+    (1.0, "only the words count"),
+)
+"""What happens up to each strength."""
+
+
+def strength(tab: str, start: float) -> Piece:
+    """A slider from 0, which keeps the picture, to 1, which repaints it."""
+    slider = gr.Slider(
+        0, 1, value=start, step=0.05, label="Strength", buttons=[], **named(tab, "strength")
+    )
+    readout = gr.HTML(_shown(start), **named(tab, "strength-words"))
+
+    def defaults(choices: Choices) -> Values:
+        return {"strength": start}
+
+    def dress(values: Values, now: Now) -> Updates:
+        return {readout: gr.update(value=_shown(values.get("strength")))}
+
+    return Piece(
+        widgets={"strength": slider},
+        defaults=defaults,
+        dress=dress,
+        dressed=(readout,),
+        follows=(Follow(event=slider.input, change=unchanged, name="strength"),),
+    )
+
+
+def in_words(strength: float) -> str:
+    """What a strength between 0 and 1 does to the picture."""
+    return next((words for most, words in WORDS if strength <= most), WORDS[-1][1])
+
+
+def _shown(strength: object) -> str:
+    # a draft may hold anything
+    text = in_words(strength) if isinstance(strength, int | float) else ""
+    return f'<span class="meaning" role="status">{text}</span>'
