@@ -6,6 +6,8 @@
 
 import { bar } from "./bar.js";
 import { tell, hear } from "./bus.js";
+import { canvas } from "./canvas.js";
+import { sides } from "./canvas-sides.js";
 import { drop } from "./drop.js";
 import { keepPage } from "./files.js";
 import { gallery } from "./gallery.js";
@@ -31,6 +33,8 @@ const makers = {
   strip,
   gallery,
   slot,
+  canvas,
+  sides,
   "prompt-tools": (root) => (drop(root), tokens(root)),
 };
 
@@ -72,7 +76,10 @@ function show() {
 }
 
 // a tab that is opened gets a size
-const opened = new ResizeObserver(settle);
+const opened = new ResizeObserver(() => {
+  settle();
+  document.querySelector("#tabs [role=tab][aria-selected=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+});
 
 document.documentElement.lang = "en";
 keepTheme();

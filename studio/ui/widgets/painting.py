@@ -187,7 +187,13 @@ def _sizes(
     """Presets, and two numbers that are not drawn yet: they belong further down."""
     with gr.Group(elem_classes="sizes"):
         mode = _size_mode(tab, decided)
-        shape = gr.Radio(list(size.SHAPES), label="Shape", value="1:1", visible=decided is None, **named(tab, "shape"))
+        shape = gr.Radio(
+            list(size.SHAPES),
+            label="Shape",
+            value="1:1",
+            visible=decided is None,
+            **named(tab, "shape"),
+        )
         with gr.Row(elem_classes="scale-row", visible=decided is None) as row:
             scale = gr.Radio(list(size.SCALES), label="Size", value="Medium", **named(tab, "scale"))
             swap = gr.Button("Swap sides", size="sm", min_width=44, **named(tab, "swap"))
