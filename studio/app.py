@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.checkpoints.catalog import Catalog, Checkpoint, families
+from studio.checkpoints.controls import Controls
 from studio.core.records import ImageRecord, Picture
 from studio.core.requests import REF_CHARS, parse
 from studio.core.sqlite import DatabaseDamaged, set_aside
@@ -20,6 +21,7 @@ from studio.prompts import foreign, infotext, tokens
 from studio.service import Studio, Watchers
 from studio.settings import Settings
 from studio.tasks._task import Task
+from studio.upscalers._shelf import Shelf
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +87,7 @@ def compose(settings: Settings) -> App:
     )
     inputs = Inputs(settings.data_dir, quota_bytes=settings.input_quota_bytes)
     catalog = Catalog(settings.all_checkpoint_dirs, builtin=BUILTIN_CHECKPOINT)
+    controls = Controls(settings.all_control_dirs)
     watchers = Watchers()
     tasks = open_drawer("studio.tasks", Task)
     album = Album(gallery, inputs, tasks)
@@ -100,6 +103,8 @@ def compose(settings: Settings) -> App:
     studio = Studio(
         tasks=tasks,
         catalog=catalog,
+        controls=controls,
+        upscalers=Shelf(settings.all_upscaler_dirs),
         jobs=jobs,
         worker=worker,
         gallery=gallery,
@@ -119,6 +124,8 @@ def _configuration(settings: Settings) -> Mapping[str, Any]:
     return {
         "builtin": str(BUILTIN_CHECKPOINT),
         "folders": [str(folder) for folder in settings.all_checkpoint_dirs],
+        "upscaler_folders": [str(folder) for folder in settings.all_upscaler_dirs],
+        "control_folders": [str(folder) for folder in settings.all_control_dirs],
         "device": settings.device,
         "dtype": settings.dtype,
         "cache": str(settings.data_dir / "cache"),

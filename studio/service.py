@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from studio.checkpoints.catalog import Catalog, Checkpoint
+    from studio.checkpoints.controls import ControlNet, Controls
     from studio.gallery.inputs import Inputs
     from studio.gallery.store import Gallery, Page, Query
     from studio.jobs.store import JobStore
     from studio.jobs.worker import Worker
     from studio.prompts.foreign import Recovered
+    from studio.upscalers._shelf import Shelf
+    from studio.upscalers._upscaler import Upscaler
 
 RECENT = 12
 """Ended jobs in a live snapshot."""
@@ -85,6 +88,8 @@ class Seen:
     """`tasks.Facts` for one owner: what is not theirs is not there."""
 
     catalog: "Catalog"
+    controls: "Controls"
+    upscalers: "Shelf"
     owner: str
     file_of: Callable[[str, str], Path]
 
@@ -97,6 +102,30 @@ class Seen:
     def picture(self, ref: str) -> "Image":
         return intake.load(self.file_of(self.owner, ref))
 
+    def controlnet(
+        self, control_id: str | None, kind: str, checkpoint: "Checkpoint"
+    ) -> "ControlNet":
+        if control_id is not None:
+            found = self.controls.get(control_id)
+            if found.encoder != checkpoint.encoder:
+                raise InvalidRequest(
+                    f"The ControlNet '{found.label}' is not made for '{checkpoint.label}'.",
+                    "Choose another ControlNet or another checkpoint.",
+                    field="units",
+                )
+            return found
+        for control in self.controls.fitting(checkpoint.encoder):
+            if control.kind == kind:
+                return control
+        raise InvalidRequest(
+            f"There is no ControlNet for {kind} that fits '{checkpoint.label}'.",
+            "Put one into the folder 'controlnet' of the data folder, or choose another checkpoint.",
+            field="units",
+        )
+
+    def upscaler(self, upscaler_id: str | None) -> "Upscaler":
+        return self.upscalers.get(upscaler_id)
+
 
 class Studio:
     """The one door to everything. Built by `studio.app`, and nowhere else."""
@@ -106,6 +135,8 @@ class Studio:
         *,
         tasks: Mapping[str, Task],
         catalog: "Catalog",
+        controls: "Controls",
+        upscalers: "Shelf",
         jobs: "JobStore",
         worker: "Worker",
         gallery: "Gallery",
@@ -119,6 +150,8 @@ class Studio:
     ) -> None:
         self._tasks = tasks
         self._catalog = catalog
+        self._controls = controls
+        self._upscalers = upscalers
         self._jobs = jobs
         self._worker = worker
         self._gallery = gallery
@@ -159,7 +192,13 @@ class Studio:
 
     def seen_by(self, owner: str) -> "Seen":
         """What a request of this owner may name."""
-        return Seen(catalog=self._catalog, owner=owner, file_of=self._file_of)
+        return Seen(
+            catalog=self._catalog,
+            controls=self._controls,
+            upscalers=self._upscalers,
+            owner=owner,
+            file_of=self._file_of,
+        )
 
     def mask(self, owner: str, fields: Mapping[str, Any]) -> "View":
         """The mask that an inpainting request with these fields would use.
@@ -319,16 +358,28 @@ class Studio:
 
     def choices(self) -> dict[str, Any]:
         """What a request may name, with each task's JSON schema."""
-        checkpoints = self._catalog.all()
+        checkpoints, upscalers = self._catalog.all(), self._upscalers.all()
         usable = [checkpoint for checkpoint in checkpoints if not checkpoint.problem]
         return {
             "checkpoints": [_checkpoint_json(checkpoint) for checkpoint in checkpoints],
+            "controlnets": [
+                {
+                    "id": control.id,
+                    "label": control.label,
+                    "kind": control.kind,
+                    "size_bytes": control.size_bytes,
+                    "fits": [c.id for c in usable if c.encoder == control.encoder],
+                }
+                for control in self._controls.all()
+            ],
             "samplers": [{"id": row.id, "label": row.label} for row in samplers.ROWS],
+            "upscalers": [_upscaler_json(upscaler) for upscaler in upscalers],
             "tasks": [
                 {"id": task.id, "label": task.label, "schema": schema(task.request)}
                 for task in self._tasks.values()
             ],
             "default_checkpoint": usable[0].id if usable else None,
+            "default_upscaler": self._upscalers.get(None).id,
         }
 
     def health(self) -> dict[str, Any]:
@@ -395,4 +446,16 @@ def _checkpoint_json(checkpoint: "Checkpoint") -> dict[str, Any]:
         "roles": sorted(checkpoint.roles),
         "problem": checkpoint.problem,
         "advice": checkpoint.advice,
+    }
+
+
+def _upscaler_json(upscaler: "Upscaler") -> dict[str, Any]:
+    return {
+        "id": upscaler.id,
+        "label": upscaler.label,
+        "about": upscaler.about,
+        "scale": upscaler.scale,
+        "needs": upscaler.needs,
+        "problem": upscaler.problem,
+        "advice": upscaler.advice,
     }

@@ -10,11 +10,12 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
 from difflib import get_close_matches
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
 from studio.core.errors import InvalidRequest, StorageFailed
+from studio.core.hosts import is_loopback
+from studio.paths import BUILTIN_CONTROLS
 
 FILE = "studio.toml"
 PREFIX = "STUDIO_"
@@ -48,6 +49,8 @@ class Settings:
     """Open the page in a browser once the studio is up, where there is a screen to show it on."""
     checkpoint_dirs: tuple[Path, ...] = ()
     """More folders to look for checkpoints in, beside `checkpoints` in the data folder."""
+    upscaler_dirs: tuple[Path, ...] = ()
+    """More folders to look for upscalers in, beside `upscalers` in the data folder."""
     device: str = "auto"
     """What paints: auto, cpu or cuda. auto takes the quickest there is."""
     dtype: str = "auto"
@@ -81,16 +84,19 @@ class Settings:
         return bool(self.auth) or (self.beyond_loopback and not self.public)
 
     @property
+    def all_control_dirs(self) -> tuple[Path, ...]:
+        """Where ControlNets are looked for, the built-in ones first."""
+        return (BUILTIN_CONTROLS, self.data_dir / "controlnet")
+
+    @property
     def all_checkpoint_dirs(self) -> tuple[Path, ...]:
         """The data folder's own checkpoints first, then those that were added."""
         return (self.data_dir / "checkpoints", *self.checkpoint_dirs)
 
-
-def is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost"
+    @property
+    def all_upscaler_dirs(self) -> tuple[Path, ...]:
+        """The data folder's own upscalers first, then those that were added."""
+        return (self.data_dir / "upscalers", *self.upscaler_dirs)
 
 
 def load(
@@ -260,6 +266,7 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "secure_cookies": _truth,
     "open_browser": _truth,
     "checkpoint_dirs": _folders,
+    "upscaler_dirs": _folders,
     "device": _one_of(DEVICES),
     "dtype": _one_of(DTYPES),
     "max_waiting": _whole(1, 10_000),
@@ -275,6 +282,7 @@ _FLAGS: Mapping[str, str] = {
     "allowed_hosts": "--allow-host",
     "open_browser": "--open",
     "checkpoint_dirs": "--checkpoints",
+    "upscaler_dirs": "--upscalers",
 }
 """Flags whose name is not that of their setting."""
 

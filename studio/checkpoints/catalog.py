@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from studio.checkpoints.controls import Encoder, encoder_of
 from studio.checkpoints.folder import (
     CustomCode,
     Part,
@@ -47,6 +48,8 @@ class Checkpoint:
     supports: Supports
     problem: str = ""
     """Why it cannot be used, as a sentence; empty when it can."""
+    encoder: Encoder | None = None
+    """What a ControlNet must be made for to fit; None if none can."""
     advice: str = ""
     """What to do about the problem."""
 
@@ -177,9 +180,11 @@ def _file(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
         raise UnsafeWeights(
             f"Only .safetensors models can be used ({blank.path.name} was not loaded)."
         )
-    family = identify(read_header(blank.path).shapes, families())
+    shapes = read_header(blank.path).shapes
+    family = identify(shapes, families())
     if family is None:
         return _unknown(blank)
+    blank = replace(blank, encoder=encoder_of(shapes))
     return _known(blank, family, noted, family.native_px, family.multiple_px)
 
 
@@ -188,9 +193,11 @@ def _folder(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
     scheduler_config(blank.path)
     size = sum(file.stat().st_size for part in parts for file in part.weights)
     blank = replace(blank, size_bytes=size)
-    family = identify(shapes_of(parts), families())
+    shapes = shapes_of(parts)
+    family = identify(shapes, families())
     if family is None:
         return _unknown(blank)
+    blank = replace(blank, encoder=encoder_of(shapes))
     of = {part.name: part for part in parts}
     for name, kinds in family.components.items():
         if name not in of:

@@ -32,6 +32,8 @@ class Sidecar:
     guidance: Guidance | None = None
     sampler: str | None = None
     """Id or name of a row in `studio.samplers`."""
+    kind: Annotated[Text, MinLen(1), MaxLen(40)] | None = None
+    """Of a ControlNet: what its maps show, such as edges, depth or pose."""
 
     def defaults(self) -> dict[str, Any]:
         """The entries that a family's `Defaults` has too."""

@@ -65,6 +65,13 @@ def load(checkpoint: Checkpoint, family: Family, device: Device, configs: Path) 
     return _weighed(weights)
 
 
+def settled(components: Mapping[str, Any], device: Device) -> Weights:
+    """Networks that are no checkpoint, as a ControlNet, on the device and in its precision."""
+    for name, module in components.items():
+        _settle(module, _dtype_of(name, module, device), device)
+    return _weighed(Weights(components=components, scheduler={}, settings={}, size_bytes=0))
+
+
 def pipeline(kind: str, weights: Weights, scheduler: Any, extra: Mapping[str, Any]) -> Any:
     """A pipeline of the job's own over shared networks; makes no copy and changes none.
 

@@ -14,13 +14,15 @@ from typing import Any
 import torch
 
 from studio.checkpoints.catalog import Checkpoint, families
+from studio.checkpoints.controls import ControlNet
 from studio.checkpoints.folder import read_parts
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.scan import Stamp, file_stamp, folder_stamp
 from studio.core.errors import InvalidRequest, Unavailable
 from studio.core.records import NOTHING
+from studio.engine.controls import load_control
 from studio.engine.device import Device, is_out_of_memory
-from studio.engine.loading import Weights, load, pipeline
+from studio.engine.loading import Weights, load, pipeline, settled
 from studio.engine.schedulers import build
 from studio.families._family import Role
 from studio.samplers import ROWS
@@ -92,7 +94,13 @@ class Manager:
             raise InvalidRequest(
                 f"'{checkpoint.label}' cannot be used for this.", "Choose another checkpoint."
             )
-        kept = self._take(checkpoint, loading)
+        kept = self._take(
+            checkpoint.id,
+            checkpoint.label,
+            lambda: _stamp(checkpoint),
+            lambda: self._load(checkpoint),
+            loading,
+        )
         try:
             scheduler = build(ROWS[0], kept.weights.scheduler)
             yield Lease(
@@ -103,9 +111,43 @@ class Manager:
                 scratch=kept.scratch,
             )
         finally:
-            with self._loading:
-                kept.leases -= 1
-                self._make_room()
+            self._give_back(kept)
+
+    @contextmanager
+    def use_control(
+        self,
+        control: ControlNet,
+        checkpoint: Checkpoint,
+        unet: Any,
+        *,
+        loading: Callable[[str], None] = lambda what: None,
+    ) -> Generator[Any]:
+        """Lends a ControlNet for a checkpoint whose denoiser is `unet`.
+
+        Raises `InvalidRequest` if it was made for another kind, `Unavailable` if it cannot be read.
+        """
+        if control.encoder != checkpoint.encoder:
+            raise InvalidRequest(
+                f"The ControlNet '{control.label}' is not made for '{checkpoint.label}'.",
+                "Choose another ControlNet or another checkpoint.",
+                field="units",
+            )
+        kept = self._take(
+            f"controlnet:{control.id}",
+            control.label,
+            lambda: _file_stamp(control.path, control.label),
+            lambda: self._load_control(control, unet),
+            loading,
+        )
+        try:
+            yield kept.weights.components["controlnet"]
+        finally:
+            self._give_back(kept)
+
+    def _give_back(self, kept: _Kept) -> None:
+        with self._loading:
+            kept.leases -= 1
+            self._make_room()
 
     def drop_idle(self) -> None:
         """Drops everything that is not on loan and gives the memory back."""
@@ -113,24 +155,45 @@ class Manager:
             self._drop([name for name, kept in self._kept.items() if not kept.leases])
         release_memory()
 
-    def _take(self, checkpoint: Checkpoint, loading: Callable[[str], None]) -> _Kept:
-        """The entry of a checkpoint with one lease more, loaded if it is not there or not current."""
+    def _take(
+        self,
+        key: str,
+        label: str,
+        stamp_of: Callable[[], Stamp],
+        load: Callable[[], Weights],
+        loading: Callable[[str], None],
+    ) -> _Kept:
+        """The entry of that key with one lease more, loaded if it is not there or not current."""
         with self._loading:
-            stamp = _stamp(checkpoint)
-            kept = self._kept.get(checkpoint.id)
+            stamp = stamp_of()
+            kept = self._kept.get(key)
             if kept is None or kept.stamp != stamp:
-                loading(f"Reading {checkpoint.label}")
-                kept = _Kept(weights=self._load(checkpoint), stamp=stamp)
-                if _stamp(checkpoint) != stamp:
+                loading(f"Reading {label}")
+                kept = _Kept(weights=load(), stamp=stamp)
+                if stamp_of() != stamp:
                     raise Unavailable(
-                        f"'{checkpoint.label}' changed while it was being read.",
+                        f"'{label}' changed while it was being read.",
                         "Wait until it has been copied completely, then try again.",
                     )
-                self._kept[checkpoint.id] = kept
-            self._kept.move_to_end(checkpoint.id)
+                self._kept[key] = kept
+            self._kept.move_to_end(key)
             kept.leases += 1
             self._make_room()
             return kept
+
+    def _load_control(self, control: ControlNet, unet: Any) -> Weights:
+        try:
+            net = load_control(control.path, unet)
+            return settled({"controlnet": net}, self.device)
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+            if is_out_of_memory(error):
+                raise
+            log.exception("the ControlNet %s cannot be loaded", control.id)
+            raise Unavailable(
+                f"The ControlNet '{control.label}' cannot be loaded: its weights are not what they"
+                " should be.",
+                "Copy or download it again, or choose another one.",
+            ) from error
 
     def _load(self, checkpoint: Checkpoint) -> Weights:
         family = families()[checkpoint.family]
@@ -183,11 +246,20 @@ def release_memory() -> None:
 
 
 def _stamp(checkpoint: Checkpoint) -> Stamp:
+    if checkpoint.layout == "file":
+        return _file_stamp(checkpoint.path, checkpoint.label)
     try:
-        if checkpoint.layout == "file":
-            return file_stamp(checkpoint.path)
         return folder_stamp(checkpoint.path)
     except OSError:
-        raise Unavailable(
-            f"'{checkpoint.label}' is no longer there.", "Choose another checkpoint."
-        ) from None
+        raise _gone(checkpoint.label) from None
+
+
+def _file_stamp(path: Path, label: str) -> Stamp:
+    try:
+        return file_stamp(path)
+    except OSError:
+        raise _gone(label) from None
+
+
+def _gone(label: str) -> Unavailable:
+    return Unavailable(f"'{label}' is no longer there.", "Choose another one.")

@@ -11,14 +11,16 @@ import torch
 from torch import Tensor
 
 from studio import samplers
+from studio.checkpoints.catalog import Checkpoint
 from studio.core.errors import StudioError
-from studio.core.records import Picture
+from studio.core.records import NOTHING, Picture
 from studio.engine import latent, over, preview
 from studio.engine.conditioning import Conditioning, encode
+from studio.engine.controls import Steered
 from studio.engine.device import Device
 from studio.engine.manager import Lease
 from studio.engine.schedulers import build, guarded
-from studio.tasks._task import Brush, Canvas
+from studio.tasks._task import ALONE, Brush, Canvas, Span
 
 
 class Easel(Protocol):
@@ -50,15 +52,27 @@ class LatentPainter:
     """Paints with a latent diffusion pipeline. Made for one job and thrown away with it."""
 
     def __init__(
-        self, lease: Lease, device: Device, easel: Easel, versions: Mapping[str, str]
+        self,
+        lease: Lease,
+        device: Device,
+        easel: Easel,
+        versions: Mapping[str, str],
+        nets: Mapping[str, Any] = NOTHING,
     ) -> None:
+        """`nets` are ControlNets on loan, by id."""
         self._lease = lease
+        self._unet = getattr(lease.pipeline, "unet", None)
+        self._nets = nets
         self._device = device
         self._easel = easel
         self._versions = versions
         self._encoded: dict[tuple[Any, ...], Conditioning] = {}
         self._pace = preview.Pace()
         self._step_s: float | None = None
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self._lease.checkpoint
 
     def paint(
         self,
@@ -67,6 +81,7 @@ class LatentPainter:
         index: int,
         pictures: int,
         canvas: Canvas | None = None,
+        span: Span = ALONE,
     ) -> Picture:
         """One picture; the same brush and canvas give the same bytes, whatever was painted before.
 
@@ -88,9 +103,12 @@ class LatentPainter:
             easel=self._easel,
             index=index,
             pictures=pictures,
+            span=span,
             show=self._show(preview.X0(scheduler), index),
             each_s=self._step_s,
         )
+        if self._unet is not None:
+            pipeline.unet = self._denoiser(brush, steps)
         with torch.inference_mode():
             latents = pipeline(
                 **conditioning.arguments,
@@ -113,6 +131,19 @@ class LatentPainter:
             height=height,
             pixels=pixels.tobytes(),
             facts=self._facts(scheduler, conditioning, time.monotonic() - began),
+        )
+
+    def _denoiser(self, brush: Brush, steps: "_Steps") -> Any:
+        """The shared one, or one that also listens to the brush's maps."""
+        if not any(control.weight for control in brush.controls):
+            return self._unet
+        pipeline = self._lease.pipeline
+        return Steered(
+            self._unet,
+            brush.controls,
+            self._nets,
+            guided=brush.guidance > 1.0,
+            steps=lambda: (steps.calls, pipeline.num_timesteps),
         )
 
     def _untouched(self, brush: Brush, canvas: Canvas, index: int) -> Picture:
@@ -199,15 +230,19 @@ class _Steps:
     easel: Easel
     index: int
     pictures: int
+    span: Span
     show: Callable[[], None]
     each_s: float | None
     """Seconds a call of the network, as far as they are known."""
     first_at: float = 0.0
     told: int = 0
+    calls: int = 0
+    """Calls of the network that are done."""
 
     def __call__(self, pipeline: Any, index: int, timestep: Any, given: dict[str, Any]) -> Any:
         self.easel.check()
         calls, done = pipeline.num_timesteps, index + 1
+        self.calls = done
         self._measure(done)
         # samplers of second order call the network twice a step
         step = min(self.steps, -(-done * self.steps // calls))
@@ -216,8 +251,8 @@ class _Steps:
             self.easel.progress(
                 picture=self.index,
                 pictures=self.pictures,
-                step=step,
-                steps=self.steps,
+                step=self.span.before + step,
+                steps=self.span.before + self.steps + self.span.after,
                 seconds_left=self._left(done, calls),
             )
         if done < calls:
@@ -236,7 +271,10 @@ class _Steps:
         """For this picture and those after it."""
         if self.each_s is None:
             return None
-        return self.each_s * (calls - done + calls * (self.pictures - self.index - 1))
+        each, others = calls / self.steps, self.span.before + self.span.after
+        after = self.span.after * self.span.weight * each
+        whole = calls + others * self.span.weight * each
+        return self.each_s * (calls - done + after + whole * (self.pictures - self.index - 1))
 
 
 def decode(pipeline: Any, latents: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:

@@ -4,7 +4,7 @@ import logging
 import secrets
 import time
 from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,16 +12,20 @@ from typing import Any
 from PIL.Image import Image
 
 from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.controls import Controls
 from studio.core import intake
 from studio.core.errors import InvalidRequest, NotFound, StudioError
+from studio.core.geometry import Size
 from studio.core.records import NOTHING, Picture
 from studio.core.requests import parse
 from studio.engine.control import Control, JobCancelled
 from studio.engine.device import is_out_of_memory
 from studio.engine.manager import Manager
 from studio.engine.painter import LatentPainter
+from studio.engine.upscaling import Networks
 from studio.families._family import Role
-from studio.tasks._task import Painter, Task
+from studio.tasks._task import ALONE, Enlarged, Painter, Span, Task
+from studio.upscalers._shelf import Shelf
 
 log = logging.getLogger("pochade.engine")
 
@@ -35,7 +39,10 @@ class Runner:
 
     tasks: Mapping[str, Task]
     catalog: Catalog
+    controls: Controls
     manager: Manager
+    upscalers: Shelf
+    networks: Networks
     control: Control
     send: Send
     versions: Mapping[str, str]
@@ -56,6 +63,7 @@ class Runner:
         ending = self._ending(job, task_id, request, files)
         if ending["op"] == "failed" and ending.pop("memory", False):
             # By now no traceback holds the tensors that filled it.
+            self.networks.drop()
             self.manager.drop_idle()
         if ending["op"] == "done":
             ending["seconds"] = round(time.monotonic() - began, 3)
@@ -125,12 +133,66 @@ class JobTools:
             ) from None
 
     @contextmanager
-    def pipeline(self, checkpoint_id: str, role: Role) -> Generator[Painter]:
+    def pipeline(
+        self, checkpoint_id: str, role: Role, *, controls: tuple[str, ...] = ()
+    ) -> Generator[Painter]:
         self.check()
-        runner = self.runner
+        runner, manager = self.runner, self.runner.manager
         checkpoint = runner.catalog.get(checkpoint_id or None)
-        with runner.manager.use(checkpoint, role, loading=self._loading) as lease:
-            yield LatentPainter(lease, runner.manager.device, self, runner.versions)
+        found = {name: runner.controls.get(name) for name in controls}
+        with ExitStack() as borrowed:
+            lease = borrowed.enter_context(manager.use(checkpoint, role, loading=self._loading))
+            unet = lease.weights.components.get("unet")
+            nets = {
+                name: borrowed.enter_context(
+                    manager.use_control(control, checkpoint, unet, loading=self._loading)
+                )
+                for name, control in found.items()
+            }
+            yield LatentPainter(lease, manager.device, self, runner.versions, nets)
+
+    def upscale(
+        self,
+        image: Image,
+        upscaler_id: str,
+        size: Size,
+        *,
+        index: int = 0,
+        pictures: int = 1,
+        span: Span = ALONE,
+    ) -> Enlarged:
+        began = time.monotonic()
+
+        def tell(done: int, steps: int, seconds_left: float | None) -> None:
+            self.progress(
+                picture=index,
+                pictures=pictures,
+                step=span.before + done,
+                steps=span.before + steps + span.after,
+                # what the others will take is not known from here
+                seconds_left=seconds_left if span == ALONE and pictures == 1 else None,
+            )
+
+        runner = self.runner
+        enlarged, upscaler = runner.networks.enlarge(
+            runner.upscalers.get(upscaler_id),
+            image,
+            size,
+            check=self.check,
+            tell=tell,
+            loading=self._loading,
+        )
+        facts = {
+            "upscaler": upscaler,
+            "device": runner.manager.device.name,
+            "dtype": runner.manager.device.dtype_name,
+            "versions": dict(runner.versions),
+            "seconds": round(time.monotonic() - began, 3),
+        }
+        return Enlarged(image=enlarged, facts=facts)
+
+    def upscale_steps(self, upscaler_id: str, size: Size) -> int:
+        return self.runner.networks.steps(self.runner.upscalers.get(upscaler_id), size)
 
     # What a painter reports to (`painter.Easel`).
 

@@ -11,6 +11,7 @@ import transformers
 
 from studio import __version__
 from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.controls import Controls
 from studio.checkpoints.hashes import Hashes
 from studio.core.errors import StudioError
 from studio.discovery import open_drawer
@@ -20,9 +21,11 @@ from studio.engine.manager import Manager
 from studio.engine.painter import LatentPainter
 from studio.engine.process import folders
 from studio.engine.runner import Runner, Send
+from studio.engine.upscaling import Networks
 from studio.families._family import Role
 from studio.paths import CONFIGS
 from studio.tasks._task import Brush, Task
+from studio.upscalers._shelf import Shelf
 
 log = logging.getLogger("pochade.engine")
 
@@ -44,10 +47,14 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
         str(configuration.get("device", "auto")), str(configuration.get("dtype", "auto"))
     )
     builtin, cache = configuration.get("builtin"), configuration.get("cache")
+    hashes = Hashes(Path(str(cache)) if cache else None)
     runner = Runner(
         tasks=open_drawer("studio.tasks", Task),
         catalog=Catalog(folders(configuration), builtin=Path(str(builtin)) if builtin else None),
-        manager=Manager(device, CONFIGS, Hashes(Path(str(cache)) if cache else None)),
+        controls=Controls(folders(configuration, "control_folders")),
+        manager=Manager(device, CONFIGS, hashes),
+        upscalers=Shelf(folders(configuration, "upscaler_folders")),
+        networks=Networks(device, hashes),
         control=control,
         send=send,
         versions=VERSIONS,

@@ -14,9 +14,6 @@ class Role(StrEnum):
     TEXT = "text"
     IMAGE = "image"
     INPAINT = "inpaint"
-    CONTROL = "control"
-    CONTROL_IMAGE = "control_image"
-    CONTROL_INPAINT = "control_inpaint"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -49,9 +49,6 @@ FAMILY = Family(
         Role.TEXT: "StableDiffusionPipeline",
         Role.IMAGE: "StableDiffusionImg2ImgPipeline",
         Role.INPAINT: "StableDiffusionInpaintPipeline",
-        Role.CONTROL: "StableDiffusionControlNetPipeline",
-        Role.CONTROL_IMAGE: "StableDiffusionControlNetImg2ImgPipeline",
-        Role.CONTROL_INPAINT: "StableDiffusionControlNetInpaintPipeline",
     },
     components={
         "unet": ("UNet2DConditionModel",),

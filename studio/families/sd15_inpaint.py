@@ -10,10 +10,6 @@ FAMILY = replace(
     id="sd15_inpaint",
     label="Stable Diffusion 1.x, inpainting",
     keys=sd15.with_channels(9),
-    pipelines={
-        role: name
-        for role, name in sd15.FAMILY.pipelines.items()
-        if role in {Role.INPAINT, Role.CONTROL_INPAINT}
-    },
+    pipelines={Role.INPAINT: sd15.FAMILY.pipelines[Role.INPAINT]},
     overrides={"unet": {"in_channels": 9}},
 )

@@ -43,9 +43,6 @@ FAMILY = Family(
         Role.TEXT: "StableDiffusionXLPipeline",
         Role.IMAGE: "StableDiffusionXLImg2ImgPipeline",
         Role.INPAINT: "StableDiffusionXLInpaintPipeline",
-        Role.CONTROL: "StableDiffusionXLControlNetPipeline",
-        Role.CONTROL_IMAGE: "StableDiffusionXLControlNetImg2ImgPipeline",
-        Role.CONTROL_INPAINT: "StableDiffusionXLControlNetInpaintPipeline",
     },
     components={
         "unet": ("UNet2DConditionModel",),

@@ -10,10 +10,6 @@ FAMILY = replace(
     id="sdxl_inpaint",
     label="Stable Diffusion XL, inpainting",
     keys=sdxl.with_channels(9),
-    pipelines={
-        role: name
-        for role, name in sdxl.FAMILY.pipelines.items()
-        if role in {Role.INPAINT, Role.CONTROL_INPAINT}
-    },
+    pipelines={Role.INPAINT: sdxl.FAMILY.pipelines[Role.INPAINT]},
     overrides={"unet": {"in_channels": 9}},
 )

@@ -2,6 +2,7 @@
 
 import secrets
 from dataclasses import replace
+from typing import Any, Protocol
 
 from pydantic.dataclasses import dataclass
 
@@ -23,7 +24,8 @@ from studio.core.requests import (
 )
 from studio.families._family import Role
 from studio.prompts import grammar
-from studio.tasks._task import Brush, Facts, Resolved
+from studio.tasks._task import Brush, Control, Facts, Resolved
+from studio.tasks._units import Units, resolve_units
 
 LEAST_PX, MOST_PX = 64, 2048
 """Bounds of a side, as `Pixels` has them."""
@@ -58,6 +60,13 @@ class Sampled:
     """Pictures to make."""
     clip_skip: ClipSkip = 1
     """Which layer of the text encoder is read, counted from the last: 1 is the last one."""
+    units: Units = ()
+    """Maps that steer the painting, at most four."""
+
+    @property
+    def nets(self) -> tuple[str, ...]:
+        """Ids of the ControlNets that a resolved request uses, none twice."""
+        return tuple(dict.fromkeys(unit.controlnet or "" for unit in self.units))
 
 
 def resolve(request: Sampled, facts: Facts) -> Resolved:
@@ -75,38 +84,73 @@ def resolve_for(
     """
     for prompt in (request.prompt, request.negative_prompt):
         grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
-    checkpoint = facts.checkpoint(request.checkpoint)
+    checkpoint = checkpoint_for(role, request.checkpoint, facts)
+    size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
+    steps = request.steps or checkpoint.defaults.steps
+    require_work(
+        size[0] * size[1] * steps * request.count,
+        f"{request.count} pictures of {size[0]}×{size[1]} at {steps} steps are too much for one"
+        " job.",
+    )
+    return Resolved(
+        request=replace(
+            request,
+            width=size[0],
+            height=size[1],
+            units=resolve_units(request.units, checkpoint, facts),
+            **decided(request, checkpoint),
+        ),
+        notes=notes,
+    )
+
+
+def checkpoint_for(role: Role, checkpoint_id: str | None, facts: Facts) -> Checkpoint:
+    """The checkpoint of that id, or the default one. Raises `InvalidRequest` if it has no such
+    role."""
+    checkpoint = facts.checkpoint(checkpoint_id)
     if role not in checkpoint.roles:
         raise InvalidRequest(
             f"'{checkpoint.label}' cannot be used for this: it only does {_listed(checkpoint)}.",
             "Choose another checkpoint.",
             field="checkpoint",
         )
-    size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
-    sampler = samplers.find(request.sampler or checkpoint.defaults.sampler)
-    steps = request.steps or checkpoint.defaults.steps
-    if size[0] * size[1] * steps * request.count > MAX_STEP_PIXELS:
-        raise InvalidRequest(
-            f"{request.count} pictures of {size[0]}×{size[1]} at {steps} steps are too much for one"
-            " job.",
-            "Ask for fewer pictures, fewer steps or a smaller size.",
-            field="count",
-        )
+    return checkpoint
+
+
+class Asked(Protocol):
+    """The fields of a request that are decided the same way wherever something is sampled."""
+
+    @property
+    def steps(self) -> int | None: ...
+    @property
+    def guidance(self) -> float | None: ...
+    @property
+    def sampler(self) -> str | None: ...
+    @property
+    def seed(self) -> int | None: ...
+
+
+def decided(request: Asked, checkpoint: Checkpoint) -> dict[str, Any]:
+    """Checkpoint, steps, guidance, sampler and seed, as a request's fields. Raises
+    `InvalidRequest` for a sampler that there is not."""
     guidance = request.guidance
-    seed = request.seed if request.seed not in (None, -1) else secrets.randbelow(2**32)
-    return Resolved(
-        request=replace(
-            request,
-            checkpoint=checkpoint.id,
-            width=size[0],
-            height=size[1],
-            steps=steps,
-            guidance=checkpoint.defaults.guidance if guidance is None else guidance,
-            sampler=sampler.id,
-            seed=seed,
-        ),
-        notes=notes,
-    )
+    drawn = request.seed is None or request.seed == -1
+    return {
+        "checkpoint": checkpoint.id,
+        "steps": request.steps or checkpoint.defaults.steps,
+        "guidance": checkpoint.defaults.guidance if guidance is None else guidance,
+        "sampler": samplers.find(request.sampler or checkpoint.defaults.sampler).id,
+        "seed": secrets.randbelow(2**32) if drawn else request.seed,
+    }
+
+
+def require_work(step_pixels: int, too_much: str, field: str = "count") -> None:
+    """Raises `InvalidRequest` with the sentence `too_much` if that is more than a job may ask for;
+    `step_pixels` is width × height × steps of everything it paints."""
+    if step_pixels > MAX_STEP_PIXELS:
+        raise InvalidRequest(
+            too_much, "Ask for fewer pictures, fewer steps or a smaller size.", field=field
+        )
 
 
 def _listed(checkpoint: Checkpoint) -> str:
@@ -134,8 +178,8 @@ def snapped(
     return (fitted[0], fitted[1]), notes
 
 
-def brush(request: Sampled, index: int) -> Brush:
-    """Picture `index` of a resolved request."""
+def brush(request: Sampled, index: int, controls: tuple[Control, ...] = ()) -> Brush:
+    """Picture `index` of a resolved request, steered by `controls`."""
     asked = (request.width, request.height, request.steps, request.guidance, request.sampler)
     if None in asked or request.seed is None:
         raise ValueError("an unresolved request reached the engine")
@@ -149,4 +193,5 @@ def brush(request: Sampled, index: int) -> Brush:
         sampler=request.sampler or "",
         seed=request.seed + index,
         clip_skip=request.clip_skip,
+        controls=controls,
     )

@@ -1,6 +1,6 @@
 """The contract between what is asked (a task) and what does it (the engine)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,9 +9,11 @@ from typing import Any, Protocol
 from PIL.Image import Image
 
 from studio.checkpoints.catalog import Checkpoint
+from studio.checkpoints.controls import ControlNet
 from studio.core.geometry import Size
 from studio.core.records import Picture
 from studio.families._family import Role
+from studio.upscalers._upscaler import Upscaler
 
 
 class Facts(Protocol):
@@ -19,6 +21,13 @@ class Facts(Protocol):
 
     def checkpoint(self, checkpoint_id: str | None) -> Checkpoint:
         """The checkpoint of that id; None is the default one. Raises `InvalidRequest`."""
+        ...
+
+    def controlnet(self, control_id: str | None, kind: str, checkpoint: Checkpoint) -> ControlNet:
+        """The ControlNet of that id, or the first for that kind of map, that fits the checkpoint.
+
+        Raises `InvalidRequest` where there is none.
+        """
         ...
 
     def size(self, ref: str) -> Size:
@@ -29,6 +38,26 @@ class Facts(Protocol):
         """An upload or a picture of the gallery: upright, 8 bit, RGB, or RGBA if some of it may be
         transparent. Raises `NotFound`, `StudioError` if it cannot be read."""
         ...
+
+    def upscaler(self, upscaler_id: str | None) -> Upscaler:
+        """The upscaler of that id; None is the default one. Raises `InvalidRequest`."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Control:
+    """A map that steers the painting, ready to be used."""
+
+    controlnet: str
+    map: Image
+    """RGB, in the size of the canvas."""
+    weight: float
+    """0.0 … 2.0; 1.0 is as trained."""
+    start: float
+    end: float
+    """Shares of the steps between which it is followed, 0.0 … 1.0."""
+    balance: str
+    """`prompt`, `balanced` or `control`: which matters more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,6 +73,7 @@ class Brush:
     sampler: str
     seed: int
     clip_skip: int = 1
+    controls: tuple[Control, ...] = ()
 
 
 class Start(StrEnum):
@@ -71,8 +101,29 @@ class Canvas:
     start: Start = Start.PICTURE
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Span:
+    """Where a pass over a picture stands among several, so that progress counts all of them."""
+
+    before: int = 0
+    """Steps of this picture's passes before."""
+    after: int = 0
+    """Steps of this picture's passes behind."""
+    weight: float = 1.0
+    """What a step of the other passes costs, in steps of this one. For the time left."""
+
+
+ALONE = Span()
+"""The only pass over its picture."""
+
+
 class Painter(Protocol):
     """A pipeline on loan; each `paint` has a fresh scheduler and a generator of its own."""
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """What it paints with."""
+        ...
 
     def paint(
         self,
@@ -81,6 +132,7 @@ class Painter(Protocol):
         index: int,
         pictures: int,
         canvas: Canvas | None = None,
+        span: Span = ALONE,
     ) -> Picture:
         """Makes one picture, reporting each step; over `canvas` where the role paints over one.
 
@@ -90,15 +142,50 @@ class Painter(Protocol):
         ...
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Enlarged:
+    """A picture that was made larger."""
+
+    image: Image
+    """RGB or RGBA, as the one before."""
+    facts: Mapping[str, Any]
+    """What did it: `upscaler` (id, label, hash of its weights), device, versions, seconds."""
+
+
 class Tools(Protocol):
     """What a task may ask of the engine, made per job."""
 
-    def pipeline(self, checkpoint_id: str, role: Role) -> AbstractContextManager[Painter]:
-        """Use it, then it is gone; weights are as before, also when the body raises."""
+    def pipeline(
+        self, checkpoint_id: str, role: Role, *, controls: tuple[str, ...] = ()
+    ) -> AbstractContextManager[Painter]:
+        """Use it, then it is gone; weights are as before, also when the body raises.
+
+        `controls` are ids of the ControlNets that brushes will name.
+        """
         ...
 
     def picture(self, ref: str) -> Image:
         """A picture that the request names, as `Facts.picture` gives it."""
+        ...
+
+    def upscale(
+        self,
+        image: Image,
+        upscaler_id: str,
+        size: Size,
+        *,
+        index: int = 0,
+        pictures: int = 1,
+        span: Span = ALONE,
+    ) -> Enlarged:
+        """The picture in exactly that size, reporting each tile as a step.
+
+        Raises the engine's cancel signal at the next tile once the job was cancelled.
+        """
+        ...
+
+    def upscale_steps(self, upscaler_id: str, size: Size) -> int:
+        """How many steps `upscale` reports for a picture of that size."""
         ...
 
 

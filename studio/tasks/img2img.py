@@ -13,9 +13,11 @@ from studio.tasks import _sampled
 from studio.tasks._over import fitted, flat
 from studio.tasks._sampled import Sampled, brush
 from studio.tasks._task import Canvas, Facts, Resolved, Task, Tools
+from studio.tasks._units import controls, maps, refs
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
+# without slots, so that the task `control` can be both of them
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Img2Img(Sampled):
     """Paint over a picture. What is transparent in it lies on white."""
 
@@ -40,15 +42,16 @@ def run(request: Img2Img, tools: Tools) -> Iterator[Picture]:
     size = (request.width or 0, request.height or 0)
     image = fitted(flat(tools.picture(request.image)), size, request.resize)
     canvas = Canvas(image=image, strength=request.strength)
-    with tools.pipeline(request.checkpoint or "", Role.IMAGE) as painter:
+    steered = controls(request.units, maps(request.units, tools), size)
+    with tools.pipeline(request.checkpoint or "", Role.IMAGE, controls=request.nets) as painter:
         for index in range(request.count):
             yield painter.paint(
-                brush(request, index), index=index, pictures=request.count, canvas=canvas
+                brush(request, index, steered), index=index, pictures=request.count, canvas=canvas
             )
 
 
 def pictures(request: Img2Img) -> tuple[str, ...]:
-    return (request.image,)
+    return tuple(dict.fromkeys((request.image, *refs(request.units))))
 
 
 TASK = Task(

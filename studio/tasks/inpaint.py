@@ -13,11 +13,13 @@ from studio.tasks._masked import Masked, view
 from studio.tasks._over import repaint
 from studio.tasks._sampled import Sampled, brush
 from studio.tasks._task import Facts, Resolved, Start, Task, Tools
+from studio.tasks._units import controls, maps, refs
 
 STARTS = {"noise": Start.NOISE, "nothing": Start.NOTHING}
 
 
-@dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
+# without slots, so that the task `control` can be both of them
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Inpaint(Masked, Sampled):
     """Repaint what the mask covers. The result has the picture's size; width and height are what
     the area is painted in."""
@@ -34,12 +36,15 @@ def resolve(request: Inpaint, facts: Facts) -> Resolved:
 
 def run(request: Inpaint, tools: Tools) -> Iterator[Picture]:
     picture, seen = tools.picture(request.image), view(request, tools)
-    box = seen.shaped((request.width or 0, request.height or 0))
-    with tools.pipeline(request.checkpoint or "", Role.INPAINT) as painter:
+    size = (request.width or 0, request.height or 0)
+    box = seen.shaped(size)
+    drawn = maps(request.units, tools)
+    steered = controls(request.units, drawn, size, picture=picture.size, box=box)
+    with tools.pipeline(request.checkpoint or "", Role.INPAINT, controls=request.nets) as painter:
         for index in range(request.count):
             yield repaint(
                 painter,
-                brush(request, index),
+                brush(request, index, steered),
                 picture,
                 seen.mask,
                 box,
@@ -52,7 +57,7 @@ def run(request: Inpaint, tools: Tools) -> Iterator[Picture]:
 
 
 def pictures(request: Inpaint) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((request.image, request.mask)))
+    return tuple(dict.fromkeys((request.image, request.mask, *refs(request.units))))
 
 
 TASK = Task(

@@ -20,6 +20,7 @@ from studio.tasks import _sampled
 from studio.tasks._over import repaint
 from studio.tasks._sampled import Sampled, brush
 from studio.tasks._task import Facts, Resolved, Task, Tools
+from studio.tasks._units import controls, maps, refs
 
 Side = Annotated[int, Ge(0), Le(4096)]
 Feather = Annotated[int, Ge(0), Le(512)]
@@ -92,11 +93,13 @@ def run(request: Outpaint, tools: Tools) -> Iterator[Picture]:
     mask = new_part(request, image.size)
     size = (request.width or 0, request.height or 0)
     box = looked_at(request, image.size).shaped(size[0] / size[1], drawn_out.size)
-    with tools.pipeline(request.checkpoint or "", Role.INPAINT) as painter:
+    drawn = maps(request.units, tools)
+    steered = controls(request.units, drawn, size, picture=drawn_out.size, box=box)
+    with tools.pipeline(request.checkpoint or "", Role.INPAINT, controls=request.nets) as painter:
         for index in range(request.count):
             yield repaint(
                 painter,
-                brush(request, index),
+                brush(request, index, steered),
                 drawn_out,
                 mask,
                 box,
@@ -117,7 +120,7 @@ def new_part(request: Outpaint, size: Size) -> Mask:
 
 
 def pictures(request: Outpaint) -> tuple[str, ...]:
-    return (request.image,)
+    return tuple(dict.fromkeys((request.image, *refs(request.units))))
 
 
 TASK = Task(

@@ -1,25 +1,175 @@
-"""A picture from words alone."""
+"""A picture from words alone, and if asked a second, larger pass over it."""
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from typing import Annotated
 
+from annotated_types import Ge, Le
+from PIL import Image
 from pydantic.dataclasses import dataclass
 
+from studio.core.errors import InvalidRequest
+from studio.core.geometry import Size
 from studio.core.records import Picture
-from studio.core.requests import STRICT
+from studio.core.requests import STRICT, Name, Steps, Strength
 from studio.families._family import Role
-from studio.tasks._sampled import Sampled, brush, resolve
-from studio.tasks._task import Task, Tools
+from studio.tasks import _sampled
+from studio.tasks._sampled import MOST_PX, Sampled, brush, checkpoint_for, require_work
+from studio.tasks._task import Brush, Canvas, Facts, Painter, Resolved, Span, Task, Tools
+from studio.tasks._units import controls, maps, refs
+
+Factor = Annotated[float, Ge(1), Le(4)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
+class Hires:
+    """A second pass: the picture is enlarged, then painted over at its new size."""
+
+    factor: Factor = 2.0
+    """What both sides are multiplied by; the result is snapped down to the checkpoint's multiple."""
+    upscaler: Name | None = None
+    """What enlarges it, by id; the default is the studio's first."""
+    strength: Strength = 0.4
+    """How much is painted anew at the new size: 0 only enlarges, 1 forgets the first pass."""
+    steps: Steps | None = None
+    """Denoising steps of the second pass, of which the strength takes its share. The default is
+    those of the first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
 class Txt2Img(Sampled):
     """Paint from a prompt, starting at pure noise."""
 
+    hires: Hires | None = None
+    """A second pass at a larger size. `width` and `height` are those of the first one."""
+
+
+def resolve(request: Txt2Img, facts: Facts) -> Resolved:
+    found = _sampled.resolve(request, facts)
+    if found.request.hires is None:
+        return found
+    first: Txt2Img = found.request
+    checkpoint = checkpoint_for(Role.IMAGE, first.checkpoint, facts)
+    asked = found.request.hires
+    hires = replace(
+        asked, upscaler=facts.upscaler(asked.upscaler).id, steps=asked.steps or first.steps
+    )
+    size = larger(first, hires, checkpoint.multiple_px)
+    if max(size) > MOST_PX:
+        raise InvalidRequest(
+            f"The second pass would paint {size[0]}×{size[1]} px; it may have at most {MOST_PX} px "
+            "a side.",
+            "Choose a smaller factor, and enlarge the picture afterwards.",
+            field="hires",
+        )
+    both = _work((first.width or 0, first.height or 0), first.steps or 0)
+    both += _work(size, steps_taken(hires))
+    require_work(
+        both * first.count,
+        f"{first.count} pictures with a second pass at {size[0]}×{size[1]} are too much for one "
+        "job.",
+    )
+    return replace(found, request=replace(first, hires=hires))
+
+
+def _work(size: Size, steps: int) -> int:
+    return size[0] * size[1] * steps
+
+
+def larger(request: Txt2Img, hires: Hires, multiple_px: int) -> Size:
+    """The size of the second pass."""
+    width, height = (
+        max(multiple_px, int(side * hires.factor) // multiple_px * multiple_px)
+        for side in (request.width or 0, request.height or 0)
+    )
+    return width, height
+
+
+def steps_taken(hires: Hires) -> int:
+    """Steps of the second pass that really run."""
+    if not hires.strength:
+        return 0
+    return max(1, int((hires.steps or 1) * hires.strength + 1e-6))
+
 
 def run(request: Txt2Img, tools: Tools) -> Iterator[Picture]:
-    with tools.pipeline(request.checkpoint or "", Role.TEXT) as painter:
-        for index in range(request.count):
-            yield painter.paint(brush(request, index), index=index, pictures=request.count)
+    checkpoint, nets = request.checkpoint or "", request.nets
+    drawn = maps(request.units, tools)
+    with ExitStack() as held:
+        first = held.enter_context(tools.pipeline(checkpoint, Role.TEXT, controls=nets))
+        steered = controls(request.units, drawn, (request.width or 0, request.height or 0))
+        brushes = [brush(request, index, steered) for index in range(request.count)]
+        if request.hires is None:
+            for index, small in enumerate(brushes):
+                yield first.paint(small, index=index, pictures=request.count)
+            return
+        second = held.enter_context(tools.pipeline(checkpoint, Role.IMAGE, controls=nets))
+        size = larger(request, request.hires, second.checkpoint.multiple_px)
+        steered = controls(request.units, drawn, size)
+        for index, small in enumerate(brushes):
+            large = replace(
+                small,
+                width=size[0],
+                height=size[1],
+                steps=request.hires.steps or small.steps,
+                controls=steered,
+            )
+            yield _twice(request, request.hires, tools, (first, small), (second, large), index)
 
 
-TASK = Task(id="txt2img", label="Text to image", request=Txt2Img, resolve=resolve, run=run)
+def pictures(request: Txt2Img) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(refs(request.units)))
+
+
+def _twice(
+    request: Txt2Img,
+    hires: Hires,
+    tools: Tools,
+    sketching: tuple[Painter, Brush],
+    finishing: tuple[Painter, Brush],
+    index: int,
+) -> Picture:
+    (first, small), (second, large) = sketching, finishing
+    size = (large.width, large.height)
+    upscaler, count = hires.upscaler or "", request.count
+    between, last = tools.upscale_steps(upscaler, (small.width, small.height)), steps_taken(hires)
+    # a step costs as its pixels do
+    weight = size[0] * size[1] / (small.width * small.height)
+    sketch = first.paint(
+        small, index=index, pictures=count, span=Span(after=between + last, weight=weight)
+    )
+    enlarged = tools.upscale(
+        Image.frombytes("RGB", (sketch.width, sketch.height), sketch.pixels),
+        upscaler,
+        size,
+        index=index,
+        pictures=count,
+        span=Span(before=small.steps, after=last),
+    )
+    made = second.paint(
+        large,
+        index=index,
+        pictures=count,
+        canvas=Canvas(image=enlarged.image, strength=hires.strength),
+        span=Span(before=small.steps + between, weight=1 / weight),
+    )
+    parts = (sketch.facts, enlarged.facts, made.facts)
+    facts = {
+        **sketch.facts,
+        **made.facts,
+        "seconds": round(sum(part["seconds"] for part in parts), 3),
+        "first": {"size": [sketch.width, sketch.height], "seconds": sketch.facts["seconds"]},
+        "upscaler": enlarged.facts["upscaler"],
+    }
+    return replace(made, facts=facts)
+
+
+TASK = Task(
+    id="txt2img",
+    label="Text to image",
+    request=Txt2Img,
+    resolve=resolve,
+    run=run,
+    pictures=pictures,
+)

@@ -23,15 +23,18 @@ import torch
 
 from studio import samplers
 from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.controls import Controls
 from studio.checkpoints.hashes import Hashes
 from studio.engine.control import Control
 from studio.engine.device import choose
 from studio.engine.manager import Manager
 from studio.engine.runner import JobTools, Runner
 from studio.engine.start import VERSIONS, quieten
+from studio.engine.upscaling import Networks
 from studio.families._family import Role
 from studio.paths import BUILTIN_CHECKPOINT, CONFIGS
 from studio.tasks._task import Brush
+from studio.upscalers._shelf import Shelf
 
 PROMPT = "a red fox in the snow, sticker"
 
@@ -65,14 +68,17 @@ def main() -> None:
     runner = Runner(
         tasks={},
         catalog=catalog,
+        controls=Controls(()),
         manager=Manager(device, CONFIGS, Hashes(None)),
+        upscalers=Shelf(),
+        networks=Networks(device, Hashes(None)),
         control=control,
         send=lambda header, blob=b"": sent.append(header),
         versions=VERSIONS,
     )
 
     def studio() -> bytes:
-        tools = JobTools(job="bench", runner=runner)
+        tools = JobTools(job="bench", runner=runner, files={})
         with tools.pipeline(checkpoint.id, Role.TEXT) as painter:
             return painter.paint(brush, index=0, pictures=1).pixels
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.controls import Controls
 from studio.checkpoints.hashes import Hashes
 from studio.discovery import open_drawer
 from studio.engine.control import Control
@@ -14,10 +15,12 @@ from studio.engine.device import Device, choose
 from studio.engine.manager import Manager
 from studio.engine.runner import Runner
 from studio.engine.start import VERSIONS, quieten
+from studio.engine.upscaling import Networks
 from studio.paths import CONFIGS
 from studio.tasks._task import Task
+from studio.upscalers._shelf import Shelf
 from tests.engine.desk import Desk
-from tests.engine.tiny import save_tiny_sd, save_tiny_sdxl
+from tests.engine.tiny import save_tiny_control, save_tiny_sd, save_tiny_sdxl
 
 
 @pytest.fixture(scope="session")
@@ -30,6 +33,9 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_tiny_sd(folder / "sd2", seed=1)
     save_tiny_sd(folder / "v", tiny_vae=True, prediction="v_prediction")
     save_tiny_sdxl(folder / "xl")
+    save_tiny_control(folder / "controlnet" / "tiny-canny", folder / "sd")
+    save_tiny_control(folder / "controlnet" / "tiny-depth", folder / "sd", seed=1)
+    save_tiny_control(folder / "controlnet" / "xl-pose", folder / "xl")
     save_tiny_sd(folder / "sd9", channels=9)
     save_tiny_sdxl(folder / "xl9", channels=9)
     return folder
@@ -58,7 +64,10 @@ def make_desk(device: Device) -> Callable[..., Desk]:
         runner = Runner(
             tasks=open_drawer("studio.tasks", Task),
             catalog=Catalog((shelf,)),
+            controls=Controls((shelf / "controlnet",)),
             manager=Manager(device, configs, Hashes(None)),
+            upscalers=Shelf((shelf / "upscalers",)),
+            networks=Networks(device, Hashes(None)),
             control=control,
             send=lambda header, blob=b"": sent.append((dict(header), blob)),
             versions=VERSIONS,

@@ -104,6 +104,22 @@ def save_tiny_sdxl(folder: Path, *, seed: int = 0, channels: int = 4) -> Path:
     return folder
 
 
+def save_tiny_control(folder: Path, checkpoint: Path, *, seed: int = 0) -> Path:
+    """Writes a ControlNet for that checkpoint's denoiser, whose zero convolutions are not zero."""
+    import diffusers
+    import torch
+
+    unet = diffusers.UNet2DConditionModel.from_pretrained(checkpoint / "unet")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        net = diffusers.ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8, 8, 16))
+        for name, tensor in net.named_parameters():
+            if "controlnet_" in name:
+                torch.nn.init.normal_(tensor, std=0.2)
+    net.save_pretrained(folder, safe_serialization=True)
+    return folder
+
+
 def _save(pipeline: Any, folder: Path) -> None:
     pipeline.save_pretrained(folder, safe_serialization=True)
     for name in ("tokenizer", "tokenizer_2"):

@@ -1,0 +1,151 @@
+"""ControlNets on disk: which there are, what they listen to, and which checkpoints they fit."""
+
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.checkpoints.header import BadFile, Header, read_header
+from studio.checkpoints.scan import PICKLED, Found, Stamp, scan, sidecar_of
+from studio.checkpoints.sidecar import read_sidecar
+from studio.core.errors import InvalidRequest
+from studio.families._keys import Shapes
+
+WEIGHTS = "diffusion_pytorch_model"
+"""What diffusers calls the file in a ControlNet's folder; the folder's name says more."""
+
+_KINDS = {
+    "edges": r"canny|edge|line|hed|scribble|mlsd|sketch|pidi|teed",
+    "depth": r"depth|midas|zoe",
+    "pose": r"pose",
+    "normals": r"normal",
+    "segments": r"seg",
+    "tile": r"tile",
+    "shuffle": r"shuffle",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Encoder:
+    """The shape of a denoiser's first half, which a ControlNet is a copy of."""
+
+    channels: int
+    """After its first convolution."""
+    context: int
+    """Width of the text states it attends to."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ControlNet:
+    """Weights that steer a denoiser by a map."""
+
+    id: str
+    """Its path below the folder without its ending; a folder's name where diffusers made it."""
+    label: str
+    kind: str
+    """What its maps show: a key of the kinds of maps, guessed from its name unless its
+    `pochade.json` says it; empty if the name tells nothing."""
+    path: Path
+    encoder: Encoder
+    size_bytes: int
+    stamp: Stamp
+
+
+class Controls:
+    """The ControlNets below some folders, as they are at this moment. For any thread."""
+
+    def __init__(self, folders: tuple[Path, ...]) -> None:
+        """`folders` need not exist. The first one that has an id keeps it."""
+        self._folders = folders
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[str, Stamp], ControlNet | None] = {}
+
+    def all(self) -> tuple[ControlNet, ...]:
+        """Only what is one by its keys; everything else in the folders is passed over."""
+        with self._lock:
+            seen: dict[tuple[str, Stamp], ControlNet | None] = {}
+            listed: dict[str, ControlNet] = {}
+            for folder in self._folders:
+                for found in scan(folder):
+                    key = (str(found.path), found.stamp)
+                    seen[key] = self._seen[key] if key in self._seen else inspect(found)
+                    if control := seen[key]:
+                        listed.setdefault(control.id, control)
+            self._seen = seen
+            return tuple(listed.values())
+
+    def fitting(self, encoder: Encoder | None) -> tuple[ControlNet, ...]:
+        """Those made for denoisers of that shape."""
+        return tuple(control for control in self.all() if control.encoder == encoder)
+
+    def get(self, control_id: str) -> ControlNet:
+        """Raises `InvalidRequest`."""
+        for control in self.all():
+            if control.id == control_id:
+                return control
+        raise InvalidRequest(
+            f"There is no ControlNet '{control_id[:60]}'.",
+            "Put it into the folder 'controlnet' of the data folder, or choose another one.",
+            field="units",
+        )
+
+
+def inspect(found: Found) -> ControlNet | None:
+    """What a file is by its keys; None if it is no ControlNet, or cannot be read."""
+    if found.layout != "file" or found.path.suffix.lower() in PICKLED:
+        return None
+    try:
+        header = read_header(found.path)
+    except (BadFile, OSError):
+        return None
+    encoder = _encoder_of_control(header.shapes)
+    return None if encoder is None else _named(found, header, encoder)
+
+
+def encoder_of(shapes: Shapes) -> Encoder | None:
+    """Of a checkpoint's denoiser; None if it is of a kind that no ControlNet here is for."""
+    for prefix, first in (
+        ("unet.", "unet.conv_in.weight"),
+        ("model.diffusion_model.", "model.diffusion_model.input_blocks.0.0.weight"),
+    ):
+        if first in shapes:
+            return _encoder(shapes, prefix, first)
+    return None
+
+
+def _encoder_of_control(shapes: Shapes) -> Encoder | None:
+    if "controlnet_cond_embedding.conv_in.weight" in shapes:
+        return _encoder(shapes, "", "conv_in.weight")
+    if "control_model.input_hint_block.0.weight" in shapes:
+        return _encoder(shapes, "control_model.", "control_model.input_blocks.0.0.weight")
+    return None
+
+
+def _encoder(shapes: Shapes, prefix: str, first: str) -> Encoder | None:
+    ending = "attn2.to_k.weight"
+    attends = next((k for k in sorted(shapes) if k.startswith(prefix) and k.endswith(ending)), "")
+    if first not in shapes or not attends:
+        return None
+    return Encoder(channels=shapes[first][0], context=shapes[attends][1])
+
+
+def _named(found: Found, header: Header, encoder: Encoder) -> ControlNet:
+    folder, _, name = found.id.rpartition("/")
+    own = folder if folder and name.startswith(WEIGHTS) else found.id
+    noted = read_sidecar(sidecar_of(found.path.parent if own == folder else found.path))
+    return ControlNet(
+        id=own,
+        label=noted.label or own.rpartition("/")[2],
+        kind=noted.kind or _kind(own),
+        path=found.path,
+        encoder=encoder,
+        size_bytes=header.size_bytes,
+        stamp=found.stamp,
+    )
+
+
+def _kind(name: str) -> str:
+    for kind, words in _KINDS.items():
+        if re.search(words, name.rpartition("/")[2].lower()):
+            return kind
+    return ""

@@ -1,0 +1,137 @@
+"""ControlNets: read from disk, and heard by a denoiser for as long as one picture takes."""
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
+from safetensors.torch import load_file
+from torch import Tensor
+
+from studio.tasks._task import Control
+
+SOFTER = 0.825
+"""What each layer further out is weakened by where the prompt matters more, as in A1111."""
+
+
+def load_control(path: Path, unet: Any) -> Any:
+    """The ControlNet of a file in diffusers' or the original layout, shaped by the denoiser.
+
+    Raises `ValueError` or `RuntimeError` where its tensors do not fit.
+    """
+    read: Callable[[Path], dict[str, Any]] = load_file
+    state = read(path)
+    layers = _hint_layers(state)
+    known = inspect.signature(diffusers.ControlNetModel.__init__).parameters
+    config = {name: unet.config[name] for name in known if name in unet.config}
+    with torch.device("meta"):
+        net: Any = diffusers.ControlNetModel(
+            **{**config, "in_channels": 4, "conditioning_embedding_out_channels": layers}
+        )
+    if any(key.startswith("control_model.") for key in state):
+        convert: Callable[..., dict[str, Any]] = convert_controlnet_checkpoint
+        state = convert(state, dict(net.config))
+    net.load_state_dict(state, strict=True, assign=True)
+    return net
+
+
+def _hint_layers(state: Mapping[str, Any]) -> tuple[int, ...]:
+    """Channels of the small network that reads the map."""
+    first = "controlnet_cond_embedding.conv_in.weight"
+    if first not in state:  # the original has one size only
+        return 16, 32, 96, 256
+    blocks = sorted(
+        (int(key.split(".")[2]), state[key].shape[0])
+        for key in state
+        if key.startswith("controlnet_cond_embedding.blocks.") and key.endswith(".weight")
+    )
+    return (state[first].shape[0], *(channels for index, channels in blocks if index % 2))
+
+
+class Steered:
+    """A denoiser that listens to ControlNets. A pipeline calls it instead of the denoiser, which
+    it shares with others and does not change."""
+
+    def __init__(
+        self,
+        unet: Any,
+        controls: tuple[Control, ...],
+        nets: Mapping[str, Any],
+        *,
+        guided: bool,
+        steps: Callable[[], tuple[int, int]],
+    ) -> None:
+        """`nets` has the ControlNets by id; `steps` tells how many calls are done and how many
+        there are in all; `guided` that each call holds the negative prompt's half first."""
+        self._unet = unet
+        self._guided = guided
+        self._steps = steps
+        self._units = [
+            (control, nets[control.controlnet], _tensor(control, nets[control.controlnet]))
+            for control in controls
+            if control.weight > 0
+        ]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._unet, name)
+
+    def __call__(
+        self, sample: Tensor, timestep: Any, encoder_hidden_states: Tensor, **options: Any
+    ) -> Any:
+        """As `UNet2DConditionModel.forward`; where no unit acts, exactly that."""
+        down, middle = self._heard(sample, timestep, encoder_hidden_states, options)
+        if middle is not None:
+            options |= {
+                "down_block_additional_residuals": down,
+                "mid_block_additional_residual": middle,
+            }
+        return self._unet(sample, timestep, encoder_hidden_states, **options)
+
+    def _heard(
+        self, sample: Tensor, timestep: Any, states: Tensor, options: Mapping[str, Any]
+    ) -> tuple[list[Tensor] | None, Tensor | None]:
+        """What the acting units add to the denoiser's layers, summed."""
+        done, total = self._steps()
+        down: list[Tensor] | None = None
+        middle: Tensor | None = None
+        for control, net, shown in self._units:
+            if done / total < control.start or (done + 1) / total > control.end:
+                continue
+            outer, inner = net(
+                sample[:, : net.config.in_channels],
+                timestep,
+                encoder_hidden_states=states,
+                controlnet_cond=shown.expand(len(sample), -1, -1, -1),
+                conditioning_scale=control.weight,
+                added_cond_kwargs=options.get("added_cond_kwargs"),
+                return_dict=False,
+            )
+            outer, inner = self._balanced(control.balance, list(outer), inner)
+            down = outer if down is None else [a + b for a, b in zip(down, outer, strict=True)]
+            middle = inner if middle is None else middle + inner
+        return down, middle
+
+    def _balanced(
+        self, balance: str, outer: list[Tensor], inner: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        """Softer outer layers unless both matter alike; for the map's sake, none of it in the half
+        that is kept away from, so that guidance multiplies it."""
+        if balance == "balanced":
+            return outer, inner
+        outer = [layer * SOFTER ** (len(outer) - at) for at, layer in enumerate(outer)]
+        if balance == "control" and self._guided:
+            for layer in (*outer, inner):
+                layer[: len(layer) // 2] = 0
+        return outer, inner
+
+
+def _tensor(control: Control, net: Any) -> Tensor:
+    """The map as [1, 3, height, width] in 0.0 … 1.0, with the ControlNet's own device and dtype."""
+    weight = next(net.parameters())
+    pixels = torch.frombuffer(bytearray(control.map.tobytes()), dtype=torch.uint8)
+    shape = (control.map.height, control.map.width, 3)
+    shown = pixels.view(shape).permute(2, 0, 1).unsqueeze(0).float() / 255
+    return shown.to(weight.device, weight.dtype)

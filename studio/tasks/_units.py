@@ -1,0 +1,126 @@
+"""Control units: a map, the ControlNet that reads it, and how far it is followed."""
+
+from dataclasses import replace
+from typing import Annotated, Any, Literal
+
+from annotated_types import Ge, Le, MaxLen
+from PIL.Image import Image
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from studio.checkpoints.catalog import Checkpoint
+from studio.core.errors import InvalidRequest
+from studio.core.geometry import Box, Size
+from studio.core.requests import STRICT, ImageRef, Name
+from studio.tasks._maps import check_map, make_map
+from studio.tasks._over import fitted, flat
+from studio.tasks._task import Control, Facts, Tools
+
+Weight = Annotated[float, Ge(0), Le(2)]
+Share = Annotated[float, Ge(0), Le(1)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
+class Unit:
+    """One map that steers the painting. Give `image` to have it made, or `map` to use your own."""
+
+    kind: Name = "edges"
+    """What the map shows: edges, depth, pose, or another kind that a ControlNet is there for."""
+    image: ImageRef | None = None
+    """A picture to take the map from."""
+    map: ImageRef | None = None
+    """A map as it is: bright edges on black, near things bright, or an OpenPose skeleton."""
+    preprocessor: Name | None = None
+    """What makes the map of `image`; the default is the kind's first one that needs no weights."""
+    params: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """Settings of the preprocessor, as its schema says."""
+    controlnet: Name | None = None
+    """Id of the ControlNet; the default is the first of that kind that fits the checkpoint."""
+    weight: Weight = 1.0
+    """How strongly the map is followed: 0 not at all, 1 as trained, 2 at the most."""
+    start: Share = 0.0
+    """Share of the steps after which it sets in."""
+    end: Share = 1.0
+    """Share of the steps after which it lets go."""
+    balance: Literal["prompt", "balanced", "control"] = "balanced"
+    """Which matters more where prompt and map disagree."""
+    resize: Literal["stretch", "crop", "pad"] = "crop"
+    """How the map is brought to the size of the picture."""
+
+
+Units = Annotated[tuple[Unit, ...], MaxLen(4)]
+
+
+def resolve_units(
+    units: tuple[Unit, ...], checkpoint: Checkpoint, facts: Facts
+) -> tuple[Unit, ...]:
+    """Fixes preprocessor, its settings and ControlNet of each unit. Raises `InvalidRequest`."""
+    return tuple(_resolved(unit, checkpoint, facts) for unit in units)
+
+
+def _resolved(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> Unit:
+    if (unit.image is None) == (unit.map is None):
+        raise InvalidRequest(
+            "A control unit needs a picture to take the map from, or a map, and not both.",
+            "Give its 'image' or its 'map'.",
+            field="units",
+        )
+    if unit.start >= unit.end:
+        raise InvalidRequest(
+            f"A control unit ends ({unit.end:g}) before it starts ({unit.start:g}).",
+            "Choose a start below the end.",
+            field="units",
+        )
+    facts.size((unit.image or unit.map) or "")
+    found = facts.controlnet(unit.controlnet, unit.kind, checkpoint)
+    if unit.image is None:
+        return replace(unit, controlnet=found.id)
+    name, params = check_map(unit.preprocessor, unit.kind, unit.params)
+    return replace(unit, controlnet=found.id, preprocessor=name, params=params)
+
+
+def maps(units: tuple[Unit, ...], tools: Tools) -> tuple[Image, ...]:
+    """The map of each unit, RGB in the size of its picture. Raises `StudioError`."""
+    return tuple(_map(unit, tools) for unit in units)
+
+
+def _map(unit: Unit, tools: Tools) -> Image:
+    if unit.map is not None:
+        return flat(tools.picture(unit.map))
+    return make_map(unit.preprocessor or "", unit.params, flat(tools.picture(unit.image or "")))
+
+
+def controls(
+    units: tuple[Unit, ...],
+    drawn: tuple[Image, ...],
+    size: Size,
+    *,
+    picture: Size | None = None,
+    box: Box | None = None,
+) -> tuple[Control, ...]:
+    """The units with their maps in the size of the canvas.
+
+    Where only a `box` of a picture of size `picture` is painted, the map is that part of it.
+    """
+    found: list[Control] = []
+    for unit, image in zip(units, drawn, strict=True):
+        if picture is not None and box is not None:
+            shown = fitted(image, picture, unit.resize).crop(box.corners).resize(size)
+        else:
+            shown = fitted(image, size, unit.resize)
+        found.append(
+            Control(
+                controlnet=unit.controlnet or "",
+                map=shown,
+                weight=unit.weight,
+                start=unit.start,
+                end=unit.end,
+                balance=unit.balance,
+            )
+        )
+    return tuple(found)
+
+
+def refs(units: tuple[Unit, ...]) -> tuple[str, ...]:
+    """The pictures that units name."""
+    return tuple(ref for unit in units for ref in (unit.image, unit.map) if ref is not None)

@@ -1,0 +1,71 @@
+"""A picture steered by maps: from words, over a picture, or into a masked part of one."""
+
+from collections.abc import Iterator
+from dataclasses import fields, replace
+
+from pydantic.dataclasses import dataclass
+
+from studio.core.errors import InvalidRequest
+from studio.core.records import Picture
+from studio.core.requests import STRICT, ImageRef
+from studio.tasks import img2img, inpaint, txt2img
+from studio.tasks._task import Facts, Resolved, Task, Tools
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Control(img2img.Img2Img, inpaint.Inpaint):
+    """Paint under control of one to four maps: from words, over `image`, or into the `mask` of
+    it."""
+
+    image: ImageRef | None = None
+    """A picture to paint over; without one it starts at pure noise."""
+    mask: ImageRef | None = None
+    """What of the picture is repainted: white. Without one, all of it."""
+
+
+def resolve(request: Control, facts: Facts) -> Resolved:
+    if not request.units:
+        raise InvalidRequest(
+            "There is no control unit.",
+            "Add one to 'units': a picture or a map, and what it shows.",
+            field="units",
+        )
+    if request.mask is not None and request.image is None:
+        raise InvalidRequest(
+            "There is a mask and no picture.", "Add the picture as 'image'.", field="image"
+        )
+    task = _task(request)
+    found = task.resolve(_as(task, request), facts)
+    decided = {field.name: getattr(found.request, field.name) for field in fields(found.request)}
+    kept = {field.name for field in fields(request)}
+    changed = {name: value for name, value in decided.items() if name in kept}
+    return Resolved(request=replace(request, **changed), notes=found.notes)
+
+
+def run(request: Control, tools: Tools) -> Iterator[Picture]:
+    task = _task(request)
+    return task.run(_as(task, request), tools)
+
+
+def pictures(request: Control) -> tuple[str, ...]:
+    task = _task(request)
+    return task.pictures(_as(task, request))
+
+
+def _task(request: Control) -> Task:
+    """What is steered."""
+    if request.image is None:
+        return txt2img.TASK
+    return img2img.TASK if request.mask is None else inpaint.TASK
+
+
+def _as(task: Task, request: Control) -> object:
+    """The request with the fields that this task knows."""
+    known = {field.name for field in fields(task.request)}
+    given = {field.name: getattr(request, field.name) for field in fields(request)}
+    return task.request(**{name: value for name, value in given.items() if name in known})
+
+
+TASK = Task(
+    id="control", label="Control", request=Control, resolve=resolve, run=run, pictures=pictures
+)
