@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from studio.core.errors import StudioError
-from studio.settings import _READERS, Settings, default_data_dir, is_loopback, load
+from studio.settings import _READERS, Settings, default_data_dir, load
 
 
 def settings(tmp_path: Path, flags=None, environ=None, here="", there="") -> Settings:
@@ -120,4 +120,3 @@ def test_beyond_loopback_needs_a_login_unless_public(tmp_path, flags, beyond, lo
 def test_listen_widens_only_a_loopback_host(tmp_path: Path) -> None:
     assert settings(tmp_path, {"listen": True}).bind_host == "0.0.0.0"
     assert settings(tmp_path, {"listen": True, "host": "192.168.1.5"}).bind_host == "192.168.1.5"
-    assert not is_loopback("example.org")

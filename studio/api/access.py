@@ -1,6 +1,5 @@
 """Who may come in, under which name of this machine, and how much they may ask."""
 
-import ipaddress
 import os
 import secrets
 import socket
@@ -11,6 +10,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from studio.core.errors import Refused, StorageFailed
+from studio.core.hosts import bare, is_address, is_loopback
 
 MB = 1024 * 1024
 LOOPBACK_NAMES = ("127.0.0.1", "localhost", "::1")
@@ -65,24 +65,23 @@ class Hosts:
     def __init__(self, names: Iterable[str] = LOOPBACK_NAMES, *, any_address: bool = False) -> None:
         """`any_address` also answers to every bare IP address: nobody can point those elsewhere."""
         self._lock = threading.Lock()
-        self._https = {_bare(name): False for name in names}
+        self._https = {bare(name): False for name in names}
         self._any_address = any_address
 
     def add(self, name: str, *, https: bool) -> None:
         with self._lock:
-            self._https[_bare(name)] = https
+            self._https[bare(name)] = https
 
     def remove(self, name: str) -> None:
         with self._lock:
-            self._https.pop(_bare(name), None)
+            self._https.pop(bare(name), None)
 
     def knows(self, name: str) -> bool:
-        bare = _bare(name)
-        return bare in self._https or (self._any_address and _is_address(bare))
+        return bare(name) in self._https or (self._any_address and is_address(name))
 
     def https(self, name: str) -> bool:
         """True if this name is reached through a tunnel or proxy that speaks https for us."""
-        return self._https.get(_bare(name), False)
+        return self._https.get(bare(name), False)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -194,29 +193,9 @@ def install_secret(data_dir: Path) -> bytes:
         ) from error
 
 
-def is_loopback(host: str) -> bool:
-    """True if nobody but this machine can reach what listens on `host`."""
-    bare = _bare(host)
-    if bare == "localhost":
-        return True
-    return _is_address(bare) and ipaddress.ip_address(bare).is_loopback
-
-
 def own_names(host: str) -> tuple[str, ...]:
     """Names by which others on the network may call this machine."""
     name = socket.gethostname()
     plain = name.split(".")[0]
     given = () if host in {"", "0.0.0.0", "::"} else (host,)
     return tuple(dict.fromkeys(found for found in (*given, name, plain, f"{plain}.local") if plain))
-
-
-def _bare(name: str) -> str:
-    return name.strip("[]").rstrip(".").casefold()
-
-
-def _is_address(name: str) -> bool:
-    try:
-        ipaddress.ip_address(name)
-    except ValueError:
-        return False
-    return True

@@ -26,8 +26,9 @@ from studio.api.access import Access, make_access
 from studio.app import App, compose
 from studio.commands.exit_codes import OK
 from studio.core.errors import InvalidRequest, StorageFailed, StudioError
+from studio.core.hosts import is_loopback
 from studio.datadir import announce, claim, new_token
-from studio.settings import Settings, has_screen, is_loopback, load, prepare_environment
+from studio.settings import Settings, has_screen, load, prepare_environment
 from studio.share import Tunnel, open_tunnel
 
 PORTS = 100

@@ -3,7 +3,7 @@
 import pytest
 
 from studio.api import surface
-from studio.api.access import Access, Hosts, is_loopback
+from studio.api.access import Access, Hosts
 from studio.api.guard import STUDIO_CSP, own_origin, too_large
 from studio.api.limits import Gauge, Rate, Strikes
 from studio.api.login import login_path, safe_next
@@ -65,24 +65,6 @@ def test_hosts_know_their_names_and_bare_addresses_only_when_listening() -> None
     assert listening.knows("x.gradio.live") and listening.https("x.gradio.live")
     listening.remove("x.gradio.live")
     assert not listening.knows("x.gradio.live")
-
-
-@pytest.mark.parametrize(
-    ("host", "own"),
-    [
-        ("127.0.0.1", True),
-        ("localhost", True),
-        ("::1", True),
-        ("[::1]", True),
-        ("127.8.8.8", True),
-        ("0.0.0.0", False),
-        ("192.168.0.2", False),
-        ("::", False),
-        ("studio", False),
-    ],
-)
-def test_loopback(host: str, own: bool) -> None:
-    assert is_loopback(host) is own
 
 
 @pytest.mark.parametrize(
