@@ -105,6 +105,13 @@ def _common(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="one more folder with checkpoints; can be given again",
     )
+    command.add_argument(
+        "--upscalers",
+        dest="upscaler_dirs",
+        action="append",
+        metavar="DIR",
+        help="one more folder with upscalers; can be given again",
+    )
 
 
 def _painting(command: argparse.ArgumentParser) -> None:

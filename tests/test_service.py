@@ -40,9 +40,10 @@ def made_by_a1111(model: str) -> bytes:
 
 
 def test_what_was_left_open_is_decided(studio: Studio) -> None:
-    request = studio.submit("local", "txt2img", WANT).request
+    request = dict(studio.submit("local", "txt2img", WANT).request)
     assert request["width"] == request["height"] == 64
     assert 0 <= request["seed"] < 2**32
+    assert request.pop("hires") is None  # not asked for
     assert None not in request.values()
 
 

@@ -109,10 +109,9 @@ def dump(request: object) -> dict[str, Any]:
 
 
 def _sentence(kind: type, error: ErrorDetails) -> InvalidRequest:
-    field = str(error["loc"][0]) if error["loc"] else "request"
-    properties = cast(dict[str, Any], schema(kind).get("properties", {}))
-    rule = _flat(properties.get(field, {}))
-    label = field.replace("_", " ").capitalize()
+    field, properties = _place(schema(kind), [str(part) for part in error["loc"]])
+    rule = _flat(properties.get(field.rpartition(".")[2], {}))
+    label = " ".join(field.replace("_", " ").split(".")).capitalize()
     kind_of_error = error["type"]
     if kind_of_error in {"unexpected_keyword_argument", "extra_forbidden"}:
         known = ", ".join(properties)
@@ -161,6 +160,20 @@ def _sentence(kind: type, error: ErrorDetails) -> InvalidRequest:
         "Change it and try again.",
         field=field,
     )
+
+
+def _place(schema: Mapping[str, Any], path: list[str]) -> tuple[str, dict[str, Any]]:
+    """The field that a path of pydantic's means, as `hires.factor` where it is one of a group, and
+    the rules of its neighbours."""
+    properties = cast(dict[str, Any], schema.get("properties", {}))
+    names = path[:1] or ["request"]
+    group = _flat(properties.get(names[0], {})).get("$ref", "")
+    if group and len(path) > 1:
+        inner = schema["$defs"][group.rpartition("/")[2]]
+        # what lies between are names of types
+        names.append(next((part for part in path[1:] if part in inner["properties"]), path[-1]))
+        properties = cast(dict[str, Any], inner["properties"])
+    return ".".join(names), properties
 
 
 def _either(rule: Mapping[str, Any]) -> str:

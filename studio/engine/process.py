@@ -121,6 +121,6 @@ def _take_standard_streams() -> tuple[IO[bytes], IO[bytes]]:
     return commands, events
 
 
-def folders(configuration: Mapping[str, Any]) -> tuple[Path, ...]:
-    """Where the configuration says that checkpoints lie."""
-    return tuple(Path(str(folder)) for folder in configuration.get("folders", ()))
+def folders(configuration: Mapping[str, Any], name: str = "folders") -> tuple[Path, ...]:
+    """Where the configuration says that checkpoints lie, or what else `name` stands for."""
+    return tuple(Path(str(folder)) for folder in configuration.get(name, ()))

@@ -24,6 +24,8 @@ SEES = {
     **dict.fromkeys(WORDS | ROOMS, WORDS),
     # which family a file is of is what identifying means
     "checkpoints": WORDS | {"families"},
+    # a file of weights is found and judged as a checkpoint's is
+    "upscalers": WORDS | {"checkpoints"},
     "tasks": WORDS | ROOMS - {"jobs", "gallery"},
     "engine": WORDS | ROOMS - {"jobs", "gallery"} | {"tasks"},
     # the rest is handed to its constructor

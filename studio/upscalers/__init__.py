@@ -1,0 +1,1 @@
+"""Ways to make a picture larger, a file each."""
