@@ -42,7 +42,7 @@ export function values(tab, changed) {
 /** What a control of Gradio's holds; undefined if that cannot be seen. @param {HTMLElement|null} control */
 function shown(control) {
   const number = /** @type {HTMLInputElement|null|undefined} */ (control?.querySelector("input[type=number]"));
-  if (number) return number.value === "" || !number.validity.valid ? undefined : Number(number.value);
+  if (number) return number.value === "" ? undefined : Number(number.value);
   const tick = /** @type {HTMLInputElement|null|undefined} */ (control?.querySelector("input[type=checkbox]"));
   if (tick) return tick.checked;
   return /** @type {HTMLInputElement|null|undefined} */ (control?.querySelector("input[type=radio]:checked"))?.value;

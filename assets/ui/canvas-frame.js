@@ -1,6 +1,9 @@
 /** What surrounds every canvas: closer and further, a line that says what is so, a question over it. */
 
+import { api } from "./api.js";
 import { button, h, icon, say } from "./dom.js";
+import { carries } from "./files.js";
+import { complain } from "./toasts.js";
 
 /**
  * Buttons to step closer and back.
@@ -64,6 +67,7 @@ export function question(/** @type {HTMLElement} */ stage) {
       asked = h("div", { class: "po-c-ask" }, h("div", { role: "alertdialog", "aria-label": text, class: "po-c-card" }, h("p", {}, text), h("div", { class: "po-ask-row" }, ...choices)));
       asked.addEventListener("pointerdown", (event) => event.stopPropagation());
       stage.append(asked);
+      stage.scrollIntoView({ block: "nearest" });
     },
   };
 }
@@ -71,6 +75,16 @@ export function question(/** @type {HTMLElement} */ stage) {
 /** What is seen while there is no picture. @param {string} text */
 export function nothing(text) {
   return h("div", { class: "po-c-nothing" }, icon("picture"), h("p", {}, text));
+}
+
+/** A picture dropped onto the canvas. @param {HTMLElement} stage @param {(ref: string) => void} take */
+export function takesPictures(stage, take) {
+  stage.addEventListener("drop", (event) => {
+    const file = carries(event.dataTransfer) ? event.dataTransfer?.files[0] : null;
+    if (!file) return;
+    event.preventDefault();
+    api.upload(file).then(({ ref }) => take(ref), complain);
+  });
 }
 
 /** Whether keys mean the canvas: it has the focus, or the pointer is over it and nobody is typing. */

@@ -2,8 +2,9 @@
 
 import { url } from "./api.js";
 import { values } from "./canvas-form.js";
-import { lens, line, nothing } from "./canvas-frame.js";
+import { lens, line, nothing, takesPictures } from "./canvas-frame.js";
 import { view } from "./canvas-view.js";
+import { views } from "./canvas-views.js";
 import { button, h, svg } from "./dom.js";
 import { field } from "./field.js";
 
@@ -51,7 +52,8 @@ export function sides(root) {
     h("div", { class: "po-c-group" }, button("Square", null, () => shaped(1)), button("16:9", null, () => shaped(16 / 9)), button("None", null, () => put({ left: 0, right: 0, top: 0, bottom: 0 }))),
   );
   stage.append(drawing, ...handles.map(([, node]) => /** @type {Node} */ (node)), empty);
-  root.append(h("section", { class: "po-c", "aria-label": "Sides" }, presets, h("div", { class: "po-c-place" }, stage, lens(look)), status.root));
+  const stages = views(root, "Picture");
+  root.append(stages.head, h("section", { class: "po-c", "aria-label": "Sides" }, presets, h("div", { class: "po-c-place" }, stage, lens(look)), status.root));
 
   /** @param {Side} side */
   function handle(side) {
@@ -185,6 +187,7 @@ export function sides(root) {
 
   /** @param {string} ref */
   async function open(ref) {
+    if (picture) stages.turn("work");
     picture = null;
     opening = ref;
     look.close();
@@ -201,6 +204,20 @@ export function sides(root) {
     arrange();
   }
 
+  /** Another picture, from here: it has other sides. @param {string} ref */
+  function use(ref) {
+    put({ left: 0, right: 0, top: 0, bottom: 0 });
+    image.set(ref);
+    soon();
+  }
+
+  takesPictures(stage, use);
   follow();
-  return { show: soon };
+  return {
+    /** @param {import("./live.js").Snapshot} snapshot */
+    show(snapshot) {
+      soon();
+      stages.show(snapshot);
+    },
+  };
 }

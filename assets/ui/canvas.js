@@ -5,13 +5,14 @@
 
 import { api, ApiError, url } from "./api.js";
 import { values } from "./canvas-form.js";
-import { lens, line, listens, nothing, question } from "./canvas-frame.js";
+import { lens, line, listens, nothing, question, takesPictures } from "./canvas-frame.js";
 import { guides } from "./canvas-guides.js";
 import { readLastChannel, writeGrey } from "./canvas-png.js";
 import { blank, drawing } from "./canvas-strokes.js";
 import { pyramid, tint } from "./canvas-tint.js";
 import { tools } from "./canvas-tools.js";
 import { view } from "./canvas-view.js";
+import { views } from "./canvas-views.js";
 import { button, h } from "./dom.js";
 import { field } from "./field.js";
 import { complain } from "./toasts.js";
@@ -90,7 +91,8 @@ export function canvas(root) {
     download: () => download().catch(tell),
     held: sample,
   });
-  root.append(h("section", { class: "po-c", "aria-label": "Mask canvas" }, box.root, h("div", { class: "po-c-place" }, stage, lens(look, peek)), status.root));
+  const stages = views(root, "Mask");
+  root.append(stages.head, h("section", { class: "po-c", "aria-label": "Mask canvas" }, box.root, h("div", { class: "po-c-place" }, stage, lens(look, peek)), status.root));
 
   // --- the hand ---------------------------------------------------------------------------
 
@@ -321,6 +323,7 @@ export function canvas(root) {
   /** Another picture. What was drawn over the one before is never kept without asking. @param {string} ref */
   async function open(ref) {
     const given = mask.value !== sent && mask.value !== "";
+    if (picture) stages.turn("work");
     if (given) parked = null;
     else if (drawn && !drawn.empty()) parked = drawn;
     leave();
@@ -404,6 +407,12 @@ export function canvas(root) {
     return (await readLastChannel(file)).pixels;
   }
 
+  /** Another picture, from here. @param {string} ref */
+  function use(ref) {
+    image.set(ref);
+    soon();
+  }
+
   // --- the menu ---------------------------------------------------------------------------
 
   /** @param {Blob} file */
@@ -464,6 +473,8 @@ export function canvas(root) {
     hide(false);
   });
 
+  takesPictures(stage, use);
+
   // a mask that is still on its way is waited for
   document.addEventListener(
     "click",
@@ -479,7 +490,13 @@ export function canvas(root) {
   document.addEventListener("visibilitychange", () => document.hidden && timer && send());
 
   follow();
-  return { show: soon };
+  return {
+    /** @param {import("./live.js").Snapshot} snapshot */
+    show(snapshot) {
+      soon();
+      stages.show(snapshot);
+    },
+  };
 }
 
 /** @param {string} tool @returns {tool is "rectangle"|"lasso"} whether it is drawn first and filled then */

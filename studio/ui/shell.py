@@ -40,6 +40,7 @@ HEAD = """
 <meta name="color-scheme" content="light dark">
 <link rel="icon" type="image/svg+xml" href="/assets/ui/icons/favicon.svg">
 <link rel="stylesheet" href="/assets/ui/studio.css">
+<link rel="stylesheet" href="/assets/ui/canvas.css">
 <script type="module" src="/assets/ui/main.js"></script>
 """
 
