@@ -101,6 +101,7 @@ def resolve_for(
             **decided(request, checkpoint),
         ),
         notes=notes,
+        pixels=size[0] * size[1],
     )
 
 

@@ -195,6 +195,8 @@ class Resolved:
 
     request: Any
     notes: tuple[str, ...] = ()
+    pixels: int = 0
+    """Width × height of the largest picture that it paints at once."""
 
 
 def no_pictures(request: Any) -> tuple[str, ...]:

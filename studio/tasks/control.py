@@ -39,7 +39,7 @@ def resolve(request: Control, facts: Facts) -> Resolved:
     decided = {field.name: getattr(found.request, field.name) for field in fields(found.request)}
     kept = {field.name for field in fields(request)}
     changed = {name: value for name, value in decided.items() if name in kept}
-    return Resolved(request=replace(request, **changed), notes=found.notes)
+    return replace(found, request=replace(request, **changed))
 
 
 def run(request: Control, tools: Tools) -> Iterator[Picture]:

@@ -34,7 +34,7 @@ def resolve(request: Img2Img, facts: Facts) -> Resolved:
     found = _sampled.resolve_for(Role.IMAGE, request, facts, shape=facts.size(request.image))
     if request.strength == 0 and request.count > 1:
         note = "At strength 0 every picture would be the same, so one is made."
-        return Resolved(request=replace(found.request, count=1), notes=(*found.notes, note))
+        return replace(found, request=replace(found.request, count=1), notes=(*found.notes, note))
     return found
 
 

@@ -70,7 +70,7 @@ def resolve(request: Txt2Img, facts: Facts) -> Resolved:
         f"{first.count} pictures with a second pass at {size[0]}×{size[1]} are too much for one "
         "job.",
     )
-    return replace(found, request=replace(first, hires=hires))
+    return replace(found, request=replace(first, hires=hires), pixels=size[0] * size[1])
 
 
 def _work(size: Size, steps: int) -> int:

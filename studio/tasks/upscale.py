@@ -73,8 +73,9 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
             field="scale",
         )
     request = replace(request, upscaler=facts.upscaler(request.upscaler).id)
+    pixels = size[0] * size[1]
     if not request.strength:
-        return Resolved(request=request)
+        return Resolved(request=request, pixels=pixels)
     for prompt in (request.prompt, request.negative_prompt):
         grammar.weighted(prompt)
     checkpoint = checkpoint_for(Role.IMAGE, request.checkpoint, facts)
@@ -86,7 +87,7 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
         "one job.",
         field="scale",
     )
-    return Resolved(request=request)
+    return Resolved(request=request, pixels=pixels)
 
 
 def larger(size: Size, scale: float) -> Size:
