@@ -41,6 +41,7 @@ function search(query) {
 
 /** @type {Promise<any>|null} */
 let choices = null;
+const MAP_EVERY_MS = 250;
 
 export const api = {
   live: () => ask("GET", "/api/live"),
@@ -63,6 +64,19 @@ export const api = {
   },
   /** As the pipeline sees it: upright, 8 bit. @param {string} ref @returns {Promise<ArrayBuffer>} */
   picture: async (ref) => (await reach("GET", url.picture(ref))).arrayBuffer(),
+  /**
+   * Makes a control map, as a job; the id of the picture that it is.
+   * @param {Record<string, any>} fields @returns {Promise<string>}
+   */
+  async map(fields) {
+    const { id } = await ask("POST", "/api/jobs", { task: "preprocess", ...fields });
+    for (;;) {
+      const job = await ask("GET", `/api/jobs/${id}`);
+      if (job.images.length) return job.images[0].id;
+      if (!["queued", "running"].includes(job.state)) throw new ApiError(0, job.error?.message ?? "The map was not made.", job.error?.hint ?? "Try again.");
+      await new Promise((done) => setTimeout(done, MAP_EVERY_MS));
+    }
+  },
   /** @param {string} id */
   cancel: (id) => ask("DELETE", `/api/jobs/${id}`),
   /** @param {string} id @param {string|null} before */

@@ -20,6 +20,7 @@ import { strip } from "./strip.js";
 import { keepTheme } from "./theme.js";
 import { keepToasts } from "./toasts.js";
 import { tokens } from "./tokens.js";
+import { units } from "./units.js";
 
 /**
  * @typedef {import("./live.js").Snapshot} Snapshot
@@ -35,6 +36,7 @@ const makers = {
   slot,
   canvas,
   sides,
+  units,
   "prompt-tools": (root) => (drop(root), tokens(root)),
 };
 

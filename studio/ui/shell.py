@@ -41,6 +41,7 @@ HEAD = """
 <link rel="icon" type="image/svg+xml" href="/assets/ui/icons/favicon.svg">
 <link rel="stylesheet" href="/assets/ui/studio.css">
 <link rel="stylesheet" href="/assets/ui/canvas.css">
+<link rel="stylesheet" href="/assets/ui/units.css">
 <script type="module" src="/assets/ui/main.js"></script>
 """
 
