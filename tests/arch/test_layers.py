@@ -43,10 +43,10 @@ SEES = {
 }
 
 HEAVY = {
-    "torch": {"engine", "training"},
+    "torch": {"engine", "preprocessors", "training"},
     "torchvision": {"engine", "training"},
     "diffusers": {"engine", "training"},
-    "transformers": {"engine", "training"},
+    "transformers": {"engine", "preprocessors", "training"},
     "accelerate": {"engine", "training"},
     "peft": {"engine", "training"},
     "controlnet_aux": {"engine", "preprocessors"},
