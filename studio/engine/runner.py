@@ -5,7 +5,7 @@ import secrets
 import time
 from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,11 @@ from studio.core.requests import parse
 from studio.engine.control import Control, JobCancelled
 from studio.engine.device import is_out_of_memory
 from studio.engine.manager import Manager
+from studio.engine.maps import Maps
 from studio.engine.painter import LatentPainter
 from studio.engine.upscaling import Networks
 from studio.families._family import Role
+from studio.preprocessors._preprocessor import Map
 from studio.tasks._task import ALONE, Enlarged, Painter, Span, Task
 from studio.upscalers._shelf import Shelf
 
@@ -46,6 +48,7 @@ class Runner:
     control: Control
     send: Send
     versions: Mapping[str, str]
+    maps: Maps = field(default_factory=Maps)
 
     def run(
         self,
@@ -64,6 +67,7 @@ class Runner:
         if ending["op"] == "failed" and ending.pop("memory", False):
             # By now no traceback holds the tensors that filled it.
             self.networks.drop()
+            self.maps.drop()
             self.manager.drop_idle()
         if ending["op"] == "done":
             ending["seconds"] = round(time.monotonic() - began, 3)
@@ -150,6 +154,10 @@ class JobTools:
                 for name, control in found.items()
             }
             yield LatentPainter(lease, manager.device, self, runner.versions, nets)
+
+    def control_map(self, preprocessor: str, params: Mapping[str, Any], image: Image) -> Map:
+        self.check()
+        return self.runner.maps.make(preprocessor, params, image, self._loading)
 
     def upscale(
         self,

@@ -18,12 +18,14 @@ from studio.discovery import open_drawer
 from studio.engine.control import Control
 from studio.engine.device import Device, choose
 from studio.engine.manager import Manager
+from studio.engine.maps import Maps
 from studio.engine.painter import LatentPainter
 from studio.engine.process import folders
 from studio.engine.runner import Runner, Send
 from studio.engine.upscaling import Networks
 from studio.families._family import Role
 from studio.paths import CONFIGS
+from studio.preprocessors._weights import Places
 from studio.tasks._task import Brush, Task
 from studio.upscalers._shelf import Shelf
 
@@ -58,6 +60,7 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
         control=control,
         send=send,
         versions=VERSIONS,
+        maps=Maps(_places(configuration), Path(str(cache)) / "maps" if cache else None),
     )
     _warm_up(runner, device)
     send(
@@ -69,6 +72,14 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
         }
     )
     return runner
+
+
+def _places(configuration: Mapping[str, Any]) -> Places:
+    hub = configuration.get("hub")
+    return Places(
+        folders=folders(configuration, "annotator_folders"),
+        hub=Path(str(hub)) if hub else None,
+    )
 
 
 def quieten() -> None:

@@ -1,10 +1,8 @@
-"""Making a control map: the preprocessor of a name, with its own settings."""
+"""Which preprocessor makes a control map, and with which settings."""
 
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
-
-from PIL.Image import Image
 
 from studio.core.errors import InvalidRequest
 from studio.core.requests import dump, parse
@@ -23,29 +21,18 @@ def check_map(name: str | None, kind: str, params: Mapping[str, Any]) -> tuple[s
 
     Raises `InvalidRequest`.
     """
-    entry = _of_kind(kind) if name is None else _named(name)
+    entry = _of_kind(kind) if name is None else named(name)
     return entry.id, dump(parse(entry.params, params))
 
 
-def make_map(name: str, params: Mapping[str, Any], image: Image) -> Image:
-    """The map of an RGB picture, in its size. Raises `StudioError` where there is nothing to see."""
-    entry = _named(name)
-    if entry.run is None:
-        raise InvalidRequest(
-            f"'{entry.label}' needs weights that are not here.",
-            "Choose another preprocessor, or bring a map of your own.",
-            field="units",
-        )
-    return entry.run(image, parse(entry.params, params)).image
-
-
-def _named(name: str) -> Preprocessor:
+def named(name: str, field: str = "units") -> Preprocessor:
+    """Raises `InvalidRequest`."""
     found = preprocessors().get(name)
     if found is None:
         raise InvalidRequest(
             f"There is no preprocessor '{name[:60]}'.",
             f"There are {', '.join(preprocessors())}.",
-            field="units",
+            field=field,
         )
     return found
 

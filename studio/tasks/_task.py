@@ -13,6 +13,7 @@ from studio.checkpoints.controls import ControlNet
 from studio.core.geometry import Size
 from studio.core.records import Picture
 from studio.families._family import Role
+from studio.preprocessors._preprocessor import Map
 from studio.upscalers._upscaler import Upscaler
 
 
@@ -166,6 +167,14 @@ class Tools(Protocol):
 
     def picture(self, ref: str) -> Image:
         """A picture that the request names, as `Facts.picture` gives it."""
+        ...
+
+    def control_map(self, preprocessor: str, params: Mapping[str, Any], image: Image) -> Map:
+        """What the preprocessor of that id makes of an RGB picture, with params as JSON data.
+
+        The same again is not made again. Raises `Unavailable` where its weights are absent,
+        `InvalidRequest` where there is nothing to see.
+        """
         ...
 
     def upscale(

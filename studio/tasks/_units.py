@@ -12,7 +12,7 @@ from studio.checkpoints.catalog import Checkpoint
 from studio.core.errors import InvalidRequest
 from studio.core.geometry import Box, Size
 from studio.core.requests import STRICT, ImageRef, Name
-from studio.tasks._maps import check_map, make_map
+from studio.tasks._maps import check_map
 from studio.tasks._over import fitted, flat
 from studio.tasks._task import Control, Facts, Tools
 
@@ -87,7 +87,8 @@ def maps(units: tuple[Unit, ...], tools: Tools) -> tuple[Image, ...]:
 def _map(unit: Unit, tools: Tools) -> Image:
     if unit.map is not None:
         return flat(tools.picture(unit.map))
-    return make_map(unit.preprocessor or "", unit.params, flat(tools.picture(unit.image or "")))
+    picture = flat(tools.picture(unit.image or ""))
+    return tools.control_map(unit.preprocessor or "", unit.params, picture).image
 
 
 def controls(
