@@ -17,6 +17,7 @@ from studio.jobs.link import EngineProcess
 from studio.jobs.store import JobStore
 from studio.jobs.worker import Worker
 from studio.paths import BUILTIN_CHECKPOINT, CONFIGS
+from studio.preprocessors._weights import usual
 from studio.prompts import foreign, infotext, tokens
 from studio.service import Studio, Watchers
 from studio.settings import Settings
@@ -121,11 +122,14 @@ def compose(settings: Settings) -> App:
 
 def _configuration(settings: Settings) -> Mapping[str, Any]:
     """What the engine process is told before its first job."""
+    places = usual(settings.data_dir)
     return {
         "builtin": str(BUILTIN_CHECKPOINT),
         "folders": [str(folder) for folder in settings.all_checkpoint_dirs],
         "upscaler_folders": [str(folder) for folder in settings.all_upscaler_dirs],
         "control_folders": [str(folder) for folder in settings.all_control_dirs],
+        "annotator_folders": [str(folder) for folder in places.folders],
+        "hub": str(places.hub) if places.hub else None,
         "device": settings.device,
         "dtype": settings.dtype,
         "cache": str(settings.data_dir / "cache"),
