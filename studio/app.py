@@ -19,7 +19,7 @@ from studio.jobs.worker import Worker
 from studio.paths import BUILTIN_CHECKPOINT, CONFIGS
 from studio.preprocessors._weights import usual
 from studio.prompts import foreign, infotext, tokens
-from studio.service import Studio, Watchers
+from studio.service import Quota, Studio, Watchers
 from studio.settings import Settings
 from studio.tasks._task import Task
 from studio.upscalers._shelf import Shelf
@@ -116,6 +116,7 @@ def compose(settings: Settings) -> App:
         count_tokens=_count_tokens,
         max_waiting=settings.max_waiting,
         max_waiting_local=settings.max_waiting_local,
+        guests=Quota(jobs_per_day=settings.guest_jobs, pixels=settings.guest_pixels),
     )
     return App(studio=studio, worker=worker, jobs=jobs, gallery=gallery, inputs=inputs)
 

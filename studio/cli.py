@@ -134,7 +134,16 @@ def _serve(command: argparse.ArgumentParser) -> None:
         "--share",
         action="store_const",
         const=True,
-        help="get an address on the internet, through Gradio's tunnel, for a week at most",
+        help="get an address on the internet, through Gradio's tunnel",
+    )
+    command.add_argument(
+        "--share-hours", metavar="N", help="hours after which sharing ends by itself, 168 at most"
+    )
+    command.add_argument(
+        "--guest-jobs", metavar="N", help="jobs that each guest of the link may ask for a day"
+    )
+    command.add_argument(
+        "--guest-pixels", metavar="N", help="width x height of a guest's largest picture"
     )
     command.add_argument(
         "--auth",

@@ -1,7 +1,8 @@
 """Studio: all that the browser, the API and the command line may ask for.
 
 Every method is thread-safe and answers at once; nothing here waits for the engine. An `owner` is a
-string: "local" on one's own machine, "user:…" behind a login, "visitor:…" on a public studio.
+string: "local" on one's own machine, "user:…" behind a login, "visitor:…" on a public studio,
+"guest:…" for who came by a share link.
 What belongs to another owner does not exist.
 """
 
@@ -42,6 +43,17 @@ LOCAL = "local"
 """The person at this machine."""
 STRANGERS_WAITING = 4
 """Jobs that somebody without a name may have waiting: a visitor, or the guest of a link."""
+GUEST = "guest:"
+"""How the owner of somebody starts who came by a share link."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quota:
+    """What the machine's owner lends of it to each guest of a share link."""
+
+    jobs_per_day: int
+    pixels: int
+    """Width × height of the largest picture."""
 
 
 class Watchers:
@@ -147,6 +159,7 @@ class Studio:
         count_tokens: "Callable[[Checkpoint, str], dict[str, int]]",
         max_waiting: int,
         max_waiting_local: int,
+        guests: Quota,
     ) -> None:
         self._tasks = tasks
         self._catalog = catalog
@@ -162,6 +175,7 @@ class Studio:
         self._count_tokens = count_tokens
         self._max_waiting = max_waiting
         self._max_waiting_local = max_waiting_local
+        self._guests = guests
 
     # Jobs
 
@@ -178,6 +192,9 @@ class Studio:
             )
         entry = self._tasks[task]
         resolved = entry.resolve(parse(entry.request, fields), self.seen_by(owner))
+        guest = owner.startswith(GUEST)
+        if guest:
+            _require_small(resolved.pixels, self._guests.pixels)
         self._gallery.require_space()
         job = self._jobs.add(
             owner,
@@ -185,6 +202,7 @@ class Studio:
             dump(resolved.request),
             notes=resolved.notes,
             limit=self._may_wait(owner),
+            per_day=self._guests.jobs_per_day if guest else None,
         )
         self._worker.wake()
         self._watchers.changed(owner)
@@ -212,6 +230,13 @@ class Studio:
             return self._max_waiting_local
         named = owner.startswith("user:")
         return self._max_waiting if named else min(STRANGERS_WAITING, self._max_waiting)
+
+    def dismiss_guests(self) -> None:
+        """Sharing is over: what guests are waiting for is not painted any more."""
+        for owner in self._jobs.busy_owners():
+            if owner.startswith(GUEST):
+                for job in self._jobs.active(owner):
+                    self.cancel(owner, job.id)
 
     def job(self, owner: str, job_id: str) -> Job:
         return self._jobs.get(job_id, owner)
@@ -408,6 +433,15 @@ class Studio:
             "started": job.started,
             "ended": job.ended,
         }
+
+
+def _require_small(pixels: int, most: int) -> None:
+    if pixels > most:
+        raise InvalidRequest(
+            f"A guest's picture may have {most / 1e6:.2g} MP at most (got {pixels / 1e6:.2g} MP).",
+            "Choose a smaller size.",
+            field="width",
+        )
 
 
 def record_json(record: ImageRecord) -> dict[str, Any]:

@@ -36,7 +36,13 @@ class Settings:
     listen: bool = False
     """Listen on every address of this machine, so that the local network can reach the studio."""
     share: bool = False
-    """Open a tunnel that gives the studio an address on the internet, for a week at most."""
+    """Open a tunnel that gives the studio an address on the internet."""
+    share_hours: int = 24
+    """Hours after which sharing ends by itself; 1 to 168, as the tunnel lives no longer."""
+    guest_jobs: int = 50
+    """Jobs that each guest of the share link may ask for in 24 hours; 1 to 10000."""
+    guest_pixels: int = 1_048_576
+    """Width × height of the largest picture that a guest may ask for; 4096 to 2**26."""
     public: bool = False
     """Let anybody who can reach the studio use it without a login, each in a space of their own."""
     auth: tuple[tuple[str, str], ...] = field(default=(), repr=False)
@@ -260,6 +266,9 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "port": _whole(1, 65535),
     "listen": _truth,
     "share": _truth,
+    "share_hours": _whole(1, 168),
+    "guest_jobs": _whole(1, 10_000),
+    "guest_pixels": _whole(4096, 2**26),
     "public": _truth,
     "auth": _logins,
     "allowed_hosts": _hosts,

@@ -192,7 +192,7 @@ def test_S41_beyond_loopback_the_printed_link_lets_one_browser_in(tmp_path: Path
         assert stranger.get("/api/jobs").status_code == 401
         printed = server.log.read_text()
         token = printed.partition("/enter?token=")[2].split()[0]
-        entered = guest.get(f"/enter?token={token}")
+        entered = guest.post("/enter", data={"token": token})
         assert entered.status_code == 303, printed
         assert guest.get("/api/jobs").status_code == 200
         assert guest.get("/").status_code == 200

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
+from studio.api.sharing import Sharing
 from studio.core.errors import Refused, StorageFailed
 from studio.core.hosts import bare, is_address, is_loopback
 
@@ -58,7 +59,7 @@ ALONE = Limits(
 class Hosts:
     """The names that the studio answers to, and which of them are reached by https.
 
-    A share link is added when its tunnel stands and removed when it closes. Any other name is
+    A share link is added when its tunnel stands and ended when it closes. Any other name is
     refused, so that a foreign page cannot reach the studio by pointing its own name at it.
     """
 
@@ -67,14 +68,21 @@ class Hosts:
         self._lock = threading.Lock()
         self._https = {bare(name): False for name in names}
         self._any_address = any_address
+        self._ended: set[str] = set()
 
     def add(self, name: str, *, https: bool) -> None:
         with self._lock:
             self._https[bare(name)] = https
+            self._ended.discard(bare(name))
 
-    def remove(self, name: str) -> None:
+    def end(self, name: str) -> None:
+        """Answers to this name no longer, but for saying so."""
         with self._lock:
             self._https.pop(bare(name), None)
+            self._ended.add(bare(name))
+
+    def ended(self, name: str) -> bool:
+        return bare(name) in self._ended
 
     def knows(self, name: str) -> bool:
         return bare(name) in self._https or (self._any_address and is_address(name))
@@ -106,6 +114,8 @@ class Access:
     logins_file: Path | None = None
     """Where logins outlive a restart; None keeps them in memory."""
     limits: Limits = SHARED
+    sharing: Sharing = field(default_factory=Sharing)
+    """Whether a link lets guests in at the moment."""
 
     @property
     def needs_login(self) -> bool:

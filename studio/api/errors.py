@@ -58,11 +58,10 @@ class TooManyHeaders(StudioError):
 
 
 class TooOften(Busy):
-    """`Busy`, and when to come back."""
+    """`Busy`, which says in seconds when to come back."""
 
     def __init__(self, message: str, wait_s: float) -> None:
-        self.seconds = max(1, math.ceil(wait_s))
-        super().__init__(message, f"Wait {self.seconds} s and try again.")
+        super().__init__(message, f"Wait {_whole_s(wait_s)} s and try again.", wait_s=wait_s)
 
 
 class Incident(StudioError):
@@ -77,8 +76,12 @@ def error_json(error: StudioError) -> dict[str, Any]:
 
 def headers_of(error: StudioError) -> dict[str, str]:
     if isinstance(error, Busy):
-        return {"Retry-After": str(error.seconds if isinstance(error, TooOften) else 1)}
+        return {"Retry-After": str(_whole_s(error.wait_s))}
     return {}
+
+
+def _whole_s(seconds: float) -> int:
+    return max(1, math.ceil(seconds))
 
 
 def answer(error: StudioError, headers: Mapping[str, str] | None = None) -> JSONResponse:

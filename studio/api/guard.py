@@ -28,6 +28,7 @@ from studio.api.errors import (
 )
 from studio.api.limits import Gauge, Rate
 from studio.api.login import OPEN, VISIT, Doorman, login_path
+from studio.api.sharing import no_longer_shared
 from studio.api.sse import Closing
 from studio.api.visit import OWNER, Visit, same_origin, visit_of
 from studio.core.errors import Refused, StudioError, TooLarge
@@ -115,6 +116,8 @@ class Guard:
                     source = await self._claimed_event(meter, owner)
                 inner = {**scope, OWNER: owner, VISIT: visit, "headers": _clean(scope)}
                 inner["scheme"] = "https" if visit.https else scope["scheme"]
+                if reply.bodiless:
+                    inner["method"] = "GET"
                 await self.app(inner, source, reply)
             if meter.tripped:
                 raise meter.tripped
@@ -284,6 +287,8 @@ class Reply:
         self.refusing = False
         self.broken = False
         """Gradio gave up with its bare "Internal Server Error", which was not passed on."""
+        self.bodiless = visit.method == "HEAD" and _is_ours(visit.path)
+        """Routes of ours know GET alone; a HEAD is answered as one of those, up to its body."""
         self.cookie = ""
         self._send = send
         self._visit = visit
@@ -298,7 +303,12 @@ class Reply:
             self.started = True
             sent = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
             message = {**message, "headers": dressed(self._visit, sent, self.cookie)}
+        elif self.bodiless:
+            return
         await self._send(message)
+        if self.bodiless:
+            # this ends the request, so that a stream behind it hears that nobody listens
+            await self._send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def _gave_up(message: Message) -> bool:
@@ -311,6 +321,8 @@ def _gave_up(message: Message) -> bool:
 
 def trusted_host(visit: Visit, access: Access) -> None:
     """Refuses names that are not this studio's, so that no page can point its own name here."""
+    if access.hosts.ended(visit.host):
+        raise no_longer_shared()
     if not access.hosts.knows(visit.host):
         raise StudioError(
             "This address is not one of this studio's.",
@@ -354,7 +366,7 @@ def is_upload(visit: Visit) -> bool:
 def is_stream(visit: Visit) -> bool:
     path = visit.path
     of_job = path.startswith("/api/jobs/") and path.endswith("/events")
-    return visit.method == "GET" and (path == "/api/stream" or of_job)
+    return visit.reads and (path == "/api/stream" or of_job)
 
 
 def too_large(got: int, most: int) -> TooLarge:

@@ -14,7 +14,8 @@ from studio.api import pages
 from studio.api.access import Access
 from studio.api.errors import Gone, NotSignedIn, TooOften, headers_of
 from studio.api.limits import Rate, Strikes
-from studio.api.logins import DAY_S, Logins
+from studio.api.logins import DAY_S, Logins, Token
+from studio.api.sharing import no_longer_shared
 from studio.api.visit import OWNER, Visit, cookie, cookie_name, set_cookie, sign, signed
 from studio.core.errors import Refused, StudioError, Unsupported
 
@@ -69,18 +70,25 @@ class Doorman:
             raise NotSignedIn("Name or password is wrong.", "Try again.")
         return self._session(visit, self.logins.open_for_user(name))
 
-    def enter_by_token(self, visit: Visit, token: str) -> str:
-        """Set-Cookie of a new login. Raises `Gone` if the token is spent, `Refused` if it is none."""
+    def look_at_token(self, visit: Visit, token: str) -> None:
+        """Raises `Gone` if the token opens nothing any more, `Refused` if it is none, `Busy` after
+        too many of those. Spends nothing."""
         self._try(visit)
-        session = self.logins.open_by_token(token)
-        if session is None and self.logins.spent(token):
-            raise Gone(
-                "This link has been used.",
-                "It works once; start the studio again to get a new one.",
-            )
-        if session is None:
+        worth = self.logins.token(token)
+        if worth is Token.UNKNOWN:
             self.strikes.add(visit.address)
             raise Refused("This link is not valid.", "Take the one that the studio printed.")
+        if worth is Token.ENDED:
+            raise no_longer_shared()
+        if worth is Token.SPENT:
+            raise _used()
+
+    def enter_by_token(self, visit: Visit, token: str) -> str:
+        """Set-Cookie of a new login. Raises as `look_at_token`."""
+        self.look_at_token(visit, token)
+        session = self.logins.open_by_token(token)
+        if session is None:  # somebody else was quicker
+            raise _used()
         return self._session(visit, session)
 
     def leave(self, visit: Visit) -> str:
@@ -130,7 +138,7 @@ class Doorman:
 
 
 def login_router(access: Access, doorman: Doorman) -> APIRouter:
-    """GET and POST /login, POST /logout, GET /enter, GET /robots.txt."""
+    """GET and POST /login and /enter, POST /logout, GET /robots.txt."""
     router = APIRouter(include_in_schema=False)
 
     def form(next_path: str, error: StudioError | None = None, name: str = "") -> Response:
@@ -180,12 +188,25 @@ def login_router(access: Access, doorman: Doorman) -> APIRouter:
         return answer
 
     @router.get("/enter")
-    def enter(request: Request, token: str = "", next: str = "/") -> Response:  # noqa: A002
-        visit: Visit = request.scope[VISIT]
+    def ask_in(request: Request, token: str = "", next: str = "/") -> Response:  # noqa: A002
+        """Spends nothing: messengers and mail scanners open links before people do."""
         if not access.needs_login or request.scope[OWNER]:
             return _go(safe_next(next))
         try:
-            return _go(safe_next(next), doorman.enter_by_token(visit, token))
+            doorman.look_at_token(request.scope[VISIT], token)
+        except StudioError as error:
+            return pages.trouble(error)
+        return pages.come_in(token, safe_next(next))
+
+    @router.post("/enter")
+    async def enter(request: Request) -> Response:
+        fields = await _form(request)
+        next_path, visit = safe_next(fields.get("next", "/")), request.scope[VISIT]
+        if not access.needs_login or request.scope[OWNER]:
+            return _go(next_path)
+        token = fields.get("token", "")
+        try:
+            return _go(next_path, await run_in_threadpool(doorman.enter_by_token, visit, token))
         except StudioError as error:
             return pages.trouble(error)
 
@@ -219,6 +240,12 @@ def _go(path: str, made_cookie: str = "") -> RedirectResponse:
     if made_cookie:
         answer.headers["Set-Cookie"] = made_cookie
     return answer
+
+
+def _used() -> Gone:
+    return Gone(
+        "This link has been used.", "It works once; start the studio again to get a new one."
+    )
 
 
 def _equal(given: str, expected: str) -> bool:

@@ -10,13 +10,25 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from enum import Enum, auto
 
 from studio.api.access import Access
+from studio.service import GUEST
 
 log = logging.getLogger("studio.api")
 
 DAY_S = 86_400
 LINK = "link"
+
+
+class Token(Enum):
+    """What a one-time token is worth."""
+
+    OPENS = auto()
+    SPENT = auto()
+    ENDED = auto()
+    """It was a guest's, and sharing is over."""
+    UNKNOWN = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +39,8 @@ class Login:
     expires: float
     """Seconds since 1970."""
     proof: str
-    """Of the password it was opened with: another password ends the session."""
+    """Of the password it was opened with: another password ends the session. Of a guest, of the
+    link they came by."""
 
 
 class Logins:
@@ -52,20 +65,24 @@ class Logins:
         return self._open(f"user:{name}", self._proof(name))
 
     def open_by_token(self, token: str) -> str | None:
-        """Spends a one-time token and opens a session with it; None if there is no such token left."""
-        found = self._known(token)
+        """Spends a one-time token and opens a session with it; None if it does not open anything."""
         with self._lock:
-            if found is None or found in self._spent:
+            if self.token(token) is not Token.OPENS:
                 return None
-            self._spent.append(found)
+            self._spent.append(_hash(token))
             del self._spent[:-100]
-        guest = token in self._access.guest_tokens
-        return self._open(f"guest:{secrets.token_hex(16)}" if guest else "local", LINK)
+        if token in self._access.guest_tokens:
+            return self._open(f"{GUEST}{secrets.token_hex(16)}", _hash(token))
+        return self._open("local", LINK)
 
-    def spent(self, token: str) -> bool:
-        """True if this token has been one, and has been used."""
+    def token(self, token: str) -> Token:
+        """What this token is worth. Spends nothing."""
         found = self._known(token)
-        return found is not None and found in self._spent
+        if found is None:
+            return Token.UNKNOWN
+        if token in self._access.guest_tokens and self._access.sharing.over:
+            return Token.ENDED
+        return Token.SPENT if found in self._spent else Token.OPENS
 
     def owner(self, session: str) -> str | None:
         """Whose session this is; None if it ended, was closed, or never was."""
@@ -83,6 +100,8 @@ class Logins:
         session = secrets.token_hex(16)
         limits = self._access.limits
         expires = time.time() + limits.login_days * DAY_S
+        if owner.startswith(GUEST) and (link := self._access.sharing.link):
+            expires = min(expires, link.until)
         with self._lock:
             self._sessions[_hash(session)] = Login(owner, expires, proof)
             while len(self._sessions) > limits.logins:
@@ -102,6 +121,9 @@ class Logins:
     def _proof_of(self, login: Login) -> str:
         if login.proof == LINK:  # opened by a link: worth something while links are given out
             return LINK if self._access.one_time_tokens else ""
+        if login.owner.startswith(GUEST):
+            guests = () if self._access.sharing.over else self._access.guest_tokens
+            return login.proof if login.proof in map(_hash, guests) else ""
         return self._proof(login.owner.removeprefix("user:"))
 
     def _proof(self, name: str) -> str:

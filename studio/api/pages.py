@@ -70,6 +70,19 @@ def trouble(error: StudioError) -> HTMLResponse:
     return answer
 
 
+def come_in(token: str, next_path: str) -> HTMLResponse:
+    """Where a one-time link leads. Only the button spends it, and it needs no script."""
+    return page(
+        "Come in",
+        "<h1>Pochade</h1><p>An image studio opens its door to you. The link lets one browser in, "
+        "so come in with the one that you want to use.</p>"
+        "<form method=post action=/enter>"
+        f'<input type=hidden name=token value="{escape(token)}">'
+        f'<input type=hidden name=next value="{escape(next_path)}">'
+        "<button autofocus>Come in</button></form>",
+    )
+
+
 def login(
     *,
     next_path: str,

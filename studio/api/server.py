@@ -53,7 +53,7 @@ def build(studio: Studio, access: Access, mount: Mount | None = None) -> Guard:
     translate(app)
     app.include_router(login_router(access, doorman))
     for routes in open_drawer("studio.api.routes", Routes).values():
-        app.include_router(routes.build(Door(studio, closing)))
+        app.include_router(routes.build(Door(studio, closing, access.sharing)))
     app.include_router(docs.router(app))
     _end_of_api(app)
     return Guard(mount(app, studio) if mount else app, access, doorman, closing)

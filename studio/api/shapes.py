@@ -76,6 +76,17 @@ class Ref:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class LinkShape:
+    url: str
+    until: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SharingShape:
+    link: LinkShape | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class RecoveredShape:
     source: str
     prompt: str

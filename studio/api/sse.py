@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 from fastapi.concurrency import run_in_threadpool
@@ -42,9 +42,14 @@ def event(data: Any, *, name: str = "", number: int | None = None) -> str:
 
 
 async def snapshots(
-    studio: Studio, owner: str, closing: Closing, *, watch: bool
+    studio: Studio,
+    live: Callable[[str], dict[str, Any]],
+    owner: str,
+    closing: Closing,
+    *,
+    watch: bool,
 ) -> AsyncIterator[str]:
-    """`studio.live(owner)` at once and after every change. `watch` lets previews be made."""
+    """`live(owner)` at once and after every change. `watch` lets previews be made."""
     watched = studio.watch(owner) if watch else None
     if watched:
         watched.__enter__()
@@ -54,7 +59,7 @@ async def snapshots(
         spoke = time.monotonic()
         while not closing.now and time.monotonic() < until:
             if studio.version(owner) != seen:
-                snapshot = await run_in_threadpool(studio.live, owner)
+                snapshot = await run_in_threadpool(live, owner)
                 seen = snapshot["version"]
                 yield event(snapshot)
                 spoke = time.monotonic()

@@ -28,8 +28,9 @@ from studio.commands.exit_codes import OK
 from studio.core.errors import InvalidRequest, StorageFailed, StudioError
 from studio.core.hosts import is_loopback
 from studio.datadir import announce, claim, new_token
+from studio.service import Studio
 from studio.settings import Settings, has_screen, load, prepare_environment
-from studio.share import Tunnel, open_tunnel
+from studio.share import open_tunnel
 
 PORTS = 100
 """How many ports after the wanted one are tried."""
@@ -128,6 +129,7 @@ def _serve(settings: Settings, app: App, listener: socket.socket) -> None:
     web = build(app.studio, access, mount)
     addresses = Addresses.of(host, port)
     with ExitStack() as opened:
+        opened.callback(access.sharing.stop)
 
         def up() -> None:
             announce(settings.data_dir, addresses.here, keys.local)
@@ -136,7 +138,7 @@ def _serve(settings: Settings, app: App, listener: socket.socket) -> None:
             if settings.open_browser and has_screen():
                 webbrowser.open(keys.enter(addresses.here))
             if settings.share:
-                opened.callback(_share(port, access, keys).close)
+                _share(serving, settings, port, app.studio, access, keys)
 
         def ready() -> None:
             threading.Thread(target=up, name="up", daemon=True).start()
@@ -258,7 +260,14 @@ def _link(url: str, keys: Keys) -> Sequence[str]:
     )
 
 
-def _share(port: int, access: Access, keys: Keys) -> "_Shared":
+def _share(
+    server: uvicorn.Server,
+    settings: Settings,
+    port: int,
+    studio: Studio,
+    access: Access,
+    keys: Keys,
+) -> None:
     """Opens the tunnel and prints its link; without one the studio goes on."""
     try:
         tunnel = open_tunnel(port)
@@ -266,24 +275,19 @@ def _share(port: int, access: Access, keys: Keys) -> "_Shared":
         print(f"{error.message}\n{error.hint}", file=sys.stderr, flush=True)
         if keys.printed:
             print("\n".join(_link(f"http://127.0.0.1:{port}", keys)), flush=True)
-        return _Shared()
+        return
     access.hosts.add(tunnel.host, https=True)
 
-    def ended() -> None:
-        access.hosts.remove(tunnel.host)
-        print("Sharing has stopped; on this machine the studio goes on.", flush=True)
+    def end() -> None:
+        tunnel.close()
+        access.hosts.end(tunnel.host)
+        studio.dismiss_guests()
+        if not server.should_exit:
+            print("Sharing has stopped; on this machine the studio goes on.", flush=True)
 
-    tunnel.watch(ended)
+    access.sharing.begin(tunnel.url, settings.share_hours * 3600, end)
+    tunnel.watch(access.sharing.stop)
     print(f"On the internet: {tunnel.url}", flush=True)
     if keys.printed:
         print("\n".join(_link(tunnel.url, keys)), flush=True)
-    return _Shared(tunnel)
-
-
-@dataclass(frozen=True, slots=True)
-class _Shared:
-    tunnel: Tunnel | None = None
-
-    def close(self) -> None:
-        if self.tunnel:
-            self.tunnel.close()
+    print(f"It ends in {settings.share_hours} hours, or with Stop in the page's bar.", flush=True)

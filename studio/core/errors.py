@@ -61,6 +61,13 @@ class Busy(StudioError):
 
     status = 429
 
+    def __init__(
+        self, message: str, hint: str, *, field: str | None = None, wait_s: float = 1.0
+    ) -> None:
+        super().__init__(message, hint, field=field)
+        self.wait_s = wait_s
+        """Seconds until trying again may help."""
+
 
 class Unavailable(StudioError):
     """The engine or a weight is missing at the moment."""

@@ -1,9 +1,10 @@
 """Jobs and their feeds in SQLite. What is written here survives kill -9."""
 
 import json
+import math
 import sqlite3
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,7 @@ def m002_many_jobs(db: sqlite3.Connection) -> None:
 
 
 MIGRATIONS = (m001_jobs, m002_many_jobs)
+DAY_S = 86_400
 
 _ENDINGS: Mapping[type[Event], JobState] = {
     Finished: JobState.FINISHED,
@@ -76,9 +78,13 @@ _ENDINGS: Mapping[type[Event], JobState] = {
 class JobStore:
     """Every job ever asked for. Safe to call from any thread."""
 
-    def __init__(self, path: Path) -> None:
-        """Opens or makes the database; jobs left running by a dead server become interrupted."""
+    def __init__(self, path: Path, clock: Callable[[], float] = time.time) -> None:
+        """Opens or makes the database; jobs left running by a dead server become interrupted.
+
+        `clock` tells seconds since 1970.
+        """
         self._db = Database(path, MIGRATIONS)
+        self._clock = clock
         self._interrupt_running()
 
     def close(self) -> None:
@@ -92,10 +98,17 @@ class JobStore:
         *,
         notes: tuple[str, ...] = (),
         limit: int,
+        per_day: int | None = None,
     ) -> Job:
-        """Queues a job behind its owner's others. Raises `Busy` when `limit` of them wait already."""
+        """Queues a job behind its owner's others.
+
+        Raises `Busy` when `limit` of them wait already, or `per_day` were asked for in the last 24
+        hours, whatever has become of them.
+        """
         job_id = new_id()
         with self._db.write() as db:
+            if per_day is not None:
+                _require_day(db, owner, per_day, self._clock())
             waiting = db.execute(
                 "SELECT COUNT(*) FROM jobs WHERE state = 'queued' AND owner = ?", (owner,)
             ).fetchone()[0]
@@ -116,7 +129,7 @@ class JobStore:
                     json.dumps(notes),
                     JobState.QUEUED,
                     rank,
-                    time.time(),
+                    self._clock(),
                 ),
             )
             _append(db, job_id, Queued(notes=notes))
@@ -145,6 +158,11 @@ class JobStore:
         )
         jobs = self._placed(tuple(_job(row) for row in rows))
         return tuple(sorted(jobs, key=lambda job: job.position or 0))
+
+    def busy_owners(self) -> tuple[str, ...]:
+        """Everybody who has a job running or queued."""
+        rows = self._db.read("SELECT DISTINCT owner FROM jobs WHERE state IN ('queued', 'running')")
+        return tuple(row["owner"] for row in rows)
 
     def ended(self, owner: str, limit: int) -> tuple[Job, ...]:
         rows = self._db.read(
@@ -254,6 +272,33 @@ class JobStore:
                     hint="Run it again: the same settings give the same picture.",
                 ),
             )
+
+
+def _require_day(db: sqlite3.Connection, owner: str, most: int, now: float) -> None:
+    """Raises `Busy` if the owner asked for that many jobs in the last 24 hours."""
+    # the one whose day must be over before there is room again
+    blocking = db.execute(
+        "SELECT created FROM jobs WHERE owner = ? AND created > ? ORDER BY seq DESC LIMIT 1 OFFSET ?",
+        (owner, now - DAY_S, most - 1),
+    ).fetchone()
+    if blocking:
+        wait_s = blocking["created"] + DAY_S - now
+        raise Busy(
+            f"You may ask for {most} jobs a day, and you have.",
+            f"Come back in {_spoken(wait_s)}.",
+            wait_s=wait_s,
+        )
+
+
+def _spoken(seconds: float) -> str:
+    """Rounded up, as people say it: "40 minutes", "3 hours 20 minutes"."""
+    hours, minutes = divmod(max(1, math.ceil(seconds / 60)), 60)
+    parts = [
+        f"{count} {noun}{'' if count == 1 else 's'}"
+        for count, noun in ((hours, "hour"), (minutes, "minute"))
+        if count
+    ]
+    return " ".join(parts)
 
 
 def _append(db: sqlite3.Connection, job_id: str, event: Event) -> None:

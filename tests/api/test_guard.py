@@ -63,8 +63,8 @@ def test_hosts_know_their_names_and_bare_addresses_only_when_listening() -> None
     assert not listening.knows("evil.example") and not listening.knows("")
     listening.add("x.gradio.live", https=True)
     assert listening.knows("x.gradio.live") and listening.https("x.gradio.live")
-    listening.remove("x.gradio.live")
-    assert not listening.knows("x.gradio.live")
+    listening.end("x.gradio.live")
+    assert not listening.knows("x.gradio.live") and listening.ended("x.gradio.live")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,10 @@
 """Logging in and out, as a browser and as a script."""
 
 import json
+import re
 import time
 from collections.abc import Iterator
+from html import unescape
 from pathlib import Path
 from urllib.parse import quote
 
@@ -93,16 +95,20 @@ def test_a_one_time_link_opens_once(app: App, tmp_path: Path) -> None:
     with open_house(app, tmp_path, one_time_tokens=("first", "second")) as house:
         with house.client(headers=PAGE) as one:
             assert one.get("/").status_code == 303
-            assert one.head("/enter?token=first").status_code != 303  # a preview spends nothing
-            entered = one.get("/enter?token=first&next=//evil.example")
+            entered = one.post("/enter", data={"token": "first", "next": "//evil.example"})
             assert entered.status_code == 303 and entered.headers["location"] == "/"
             assert one.get("/api/live").status_code == 200
-            assert one.get("/enter?token=first").status_code == 303  # in already
+            again = one.get("/enter?token=second&next=/?a")  # in already
+            assert again.headers["location"] == "/?a"
+            assert one.post("/enter", data={"token": "second"}).headers["location"] == "/"
         with house.client(headers=PAGE) as two:
             gone = two.get("/enter?token=first")
             assert gone.status_code == 410 and "has been used" in gone.text
             assert two.get("/enter?token=third").status_code == 403
             assert two.get("/enter").status_code == 403
+            assert two.post("/enter", data={"token": "first"}).status_code == 410
+            assert two.post("/enter", data={"token": "third"}).status_code == 403
+            assert two.post("/enter", data={"next": "/"}).status_code == 403
             assert "one-time code" in two.get("/login").text
             pasted = two.post("/login", data={"token": "http://x/enter?token=second", "next": "/"})
             assert pasted.status_code == 303
@@ -110,6 +116,37 @@ def test_a_one_time_link_opens_once(app: App, tmp_path: Path) -> None:
             assert two.post("/login", data={"token": "second"}).status_code == 410
     with open_house(app, tmp_path, one_time_tokens=("first",)) as house, house.client() as three:
         assert three.get("/enter?token=first").status_code == 410
+
+
+def test_only_the_button_spends_a_link(app: App, tmp_path: Path) -> None:
+    token = 'first"><b>' + "x" * 20
+    with open_house(app, tmp_path, one_time_tokens=(token,)) as house:
+        with house.client(headers=PAGE) as messenger:
+            for look in (messenger.get, messenger.head):
+                for _ in range(2):
+                    seen = look("/enter", params={"token": token, "next": "/?tab=gallery"})
+                    assert seen.status_code == 200 and "set-cookie" not in seen.headers
+            complaint(messenger.get("/api/live"), 401)
+        with house.client(headers={**PAGE, "sec-fetch-site": "cross-site"}) as elsewhere:
+            assert elsewhere.post("/enter", data={"token": token}).status_code == 403
+        with house.client(headers=PAGE) as person:
+            page = person.get("/enter", params={"token": token, "next": "/?tab=gallery"}).text
+            assert "<script" not in page and "<b>" not in page and "<button" in page
+            assert "<form method=post action=/enter>" in page
+            fields = re.findall(r'<input type=hidden name=(\w+) value="([^"]*)">', page)
+            sent = {name: unescape(value) for name, value in fields}
+            entered = person.post("/enter", data=sent, headers={"origin": house.url})
+            assert entered.headers["location"] == "/?tab=gallery"
+            assert person.get("/api/live").status_code == 200
+
+
+def test_guessing_links_is_slow_by_whichever_way(app: App, tmp_path: Path) -> None:
+    with open_house(app, tmp_path, one_time_tokens=("first",)) as house, house.client() as client:
+        most = house.access.limits.wrong_logins_per_minute
+        for number in range(most):
+            assert client.get(f"/enter?token={number}").status_code == 403
+        assert client.get("/enter?token=first").status_code == 429
+        assert client.post("/enter", data={"token": "first"}).status_code == 429
 
 
 def test_logins_survive_a_restart_but_not_a_new_password(app: App, tmp_path: Path) -> None:
@@ -133,9 +170,9 @@ def test_cookies_are_secure_where_https_is_spoken(app: App, tmp_path: Path) -> N
             assert "; Secure" in client.post("/login", data=ADA).headers["set-cookie"]
         with house.client() as client:
             assert "; Secure" not in client.post("/login", data=ADA).headers["set-cookie"]
-        house.access.hosts.remove("x.gradio.live")
+        house.access.hosts.end("x.gradio.live")
         with house.client(headers={"host": "x.gradio.live"}) as client:
-            complaint(client.get("/login"), 400)
+            complaint(client.get("/login"), 410)
     with (
         open_house(app, tmp_path, users=USERS, secure_cookies=True) as house,
         house.client() as client,
@@ -219,5 +256,5 @@ def test_the_link_of_a_share_opens_a_space_of_ones_own(app: App, tmp_path: Path)
         record = house.picture("local")
         for token, status in (("mine" * 8, 200), ("theirs" * 6, 404)):
             with house.client() as client:
-                assert client.get(f"/enter?token={token}").status_code == 303
+                assert client.post("/enter", data={"token": token}).status_code == 303
                 assert client.get(f"/api/images/{record.id}").status_code == status

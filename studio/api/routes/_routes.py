@@ -1,16 +1,17 @@
 """The contract of the drawer, and what its entries share."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request
 
+from studio.api.sharing import Sharing
 from studio.api.sse import Closing
 from studio.api.visit import OWNER
 from studio.core.errors import InvalidRequest
-from studio.service import Studio
+from studio.service import LOCAL, Studio
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,16 @@ class Door:
 
     studio: Studio
     closing: Closing
+    sharing: Sharing
+
+    def live(self, owner: str) -> dict[str, Any]:
+        """Everything a page shows that moves; `sharing` only for the person at this machine."""
+        return {**self.studio.live(owner), "sharing": self.shared(owner)}
+
+    def shared(self, owner: str) -> dict[str, Any] | None:
+        """The open share link; None where there is none, and for everybody but `LOCAL`."""
+        link = self.sharing.link if owner == LOCAL else None
+        return asdict(link) if link else None
 
 
 @dataclass(frozen=True, slots=True)

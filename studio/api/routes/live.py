@@ -21,11 +21,11 @@ def build(door: Door) -> APIRouter:
     async def stream(owner: Owner, watch: bool = True) -> Response:
         """The snapshot of /api/live at once and after each change, at most four a second, as
         server-sent events. While it is open previews are made; `watch=0` leaves them out."""
-        return sse.stream(sse.snapshots(door.studio, owner, door.closing, watch=watch))
+        return sse.stream(sse.snapshots(door.studio, door.live, owner, door.closing, watch=watch))
 
     @router.get("/api/live", summary="Active and recent jobs with their progress")
     def live(owner: Owner) -> dict[str, Any]:
-        return door.studio.live(owner)
+        return door.live(owner)
 
     return router
 
