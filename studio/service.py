@@ -355,9 +355,10 @@ class Studio:
     def read_settings(self, data: bytes) -> "Recovered":
         """The settings inside a picture made here or by another program.
 
-        The checkpoint is among them if one of that name is here; if not, a note says so.
+        The checkpoint is among them if one of that name is here; if not, a note says so. So it is
+        with the upscaler of a second pass.
         """
-        found = self._recover(data)
+        found = self._with_upscaler(self._recover(data))
         name = found.checkpoint_name
         if not name:
             return found
@@ -367,6 +368,19 @@ class Studio:
                 return replace(found, fields={**found.fields, "checkpoint": checkpoint.id})
         missing = f"The checkpoint '{name}' is not here; the chosen one stays."
         return replace(found, notes=(*found.notes, missing))
+
+    def _with_upscaler(self, found: "Recovered") -> "Recovered":
+        hires = dict(found.fields.get("hires") or {})
+        name = hires.pop("upscaler", None)
+        if name is None:
+            return found
+        if upscaler := self._upscalers.named(name):
+            hires["upscaler"] = upscaler.id
+            return replace(found, fields={**found.fields, "hires": hires})
+        missing = f"The upscaler '{name}' is not here; the studio's own is used."
+        return replace(
+            found, fields={**found.fields, "hires": hires}, notes=(*found.notes, missing)
+        )
 
     # The page
 

@@ -93,6 +93,7 @@ class RecoveredShape:
     negative_prompt: str
     fields: dict[str, Any]
     notes: list[str]
+    over: dict[str, Any]
     checkpoint_name: str | None
     checkpoint_hash: str | None
     task: str | None

@@ -62,6 +62,9 @@ ClipSkip = Annotated[int, Ge(1), Le(12)]
 Count = Annotated[int, Ge(1), Le(32)]
 Name = Annotated[str, MaxLen(200), AfterValidator(_printable)]
 Strength = Annotated[float, Ge(0), Le(1)]
+Factor = Annotated[float, Ge(1), Le(4)]
+Feather = Annotated[int, Ge(0), Le(512)]
+Padding = Annotated[int, Ge(0), Le(2048)]
 REF_CHARS = 64
 """Length of an upload's ref: its SHA-256 as hex digits. The id of a picture is half as long."""
 ImageRef = Annotated[str, StringConstraints(pattern="^([0-9a-f]{64}|[0-9a-f]{32})$")]
@@ -167,7 +170,8 @@ def _place(schema: Mapping[str, Any], path: list[str]) -> tuple[str, dict[str, A
     the rules of its neighbours."""
     properties = cast(dict[str, Any], schema.get("properties", {}))
     names = path[:1] or ["request"]
-    group = _flat(properties.get(names[0], {})).get("$ref", "")
+    rule = _flat(properties.get(names[0], {}))
+    group = rule.get("$ref") or rule.get("items", {}).get("$ref", "")
     if group and len(path) > 1:
         inner = schema["$defs"][group.rpartition("/")[2]]
         # what lies between are names of types

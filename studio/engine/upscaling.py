@@ -238,7 +238,7 @@ class _Work:
         if any(more):
             pixels = np.pad(pixels, ((0, more[0]), (0, more[1]), (0, 0)), mode="edge")
         network = self.network
-        values = torch.from_numpy(np.ascontiguousarray(pixels)).to(self.device.name)
+        values = torch.from_numpy(np.array(pixels)).to(self.device.name)
         values = values.permute(2, 0, 1)[None].to(network.dtype) / 255
         with torch.inference_mode():
             made = network.descriptor(values)[0].float()

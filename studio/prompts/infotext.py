@@ -47,10 +47,12 @@ def write(task: str, request: Mapping[str, Any], picture: Picture) -> str:
     lines = [str(request.get("prompt", ""))]
     if negative:
         lines.append(f"{NEGATIVE} {negative}")
-    pairs = {**_sampling(request), **_picture(picture), **_checkpoint(picture.facts)}
+    pairs = {**_sampling(request), **_picture(request, picture), **_checkpoint(picture.facts)}
+    pairs |= _over(request)
     clip_skip = request.get("clip_skip") or 1
     pairs["Clip skip"] = clip_skip if clip_skip > 1 else None
     pairs["RNG"] = picture.facts.get("rng")
+    pairs |= _enlarging(task, request, picture.facts)
     settings = [f"{key}: {_quoted(value)}" for key, value in pairs.items() if value is not None]
     if short := _facts(picture.facts, "checkpoint").get("short"):
         # Civitai looks for this very form, unquoted and without nested braces
@@ -186,8 +188,55 @@ def _sampling(request: Mapping[str, Any]) -> dict[str, Any]:
     return pairs
 
 
-def _picture(picture: Picture) -> dict[str, Any]:
-    return {"Seed": picture.seed, "Size": f"{picture.width}x{picture.height}"}
+def _picture(request: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
+    """With a second pass the size is that of the first one; what drew nothing has no seed."""
+    width, height = picture.width, picture.height
+    if _hires(request):
+        width, height = request.get("width", width), request.get("height", height)
+    drawn = request.get("seed", picture.seed) is not None
+    return {"Seed": picture.seed if drawn else None, "Size": f"{width}x{height}"}
+
+
+def _hires(request: Mapping[str, Any]) -> Mapping[str, Any]:
+    return _facts(request, "hires")
+
+
+CONTENTS = {"fill": "fill", "noise": "latent noise", "nothing": "latent nothing"}
+"""Starts of a masked part as A1111 calls them; without a word it starts as it is."""
+NOT_MASKED, ONLY_MASKED = "Inpaint not masked", "Only masked"
+
+
+def _over(request: Mapping[str, Any]) -> dict[str, Any]:
+    """What was painted over, and how much of it; A1111 leaves out what it does without asking."""
+    strength = _hires(request).get("strength", request.get("strength") or None)
+    pairs: dict[str, Any] = {"Denoising strength": strength}
+    if "mask" not in request:
+        return pairs
+    masked = request.get("area") == "masked"
+    return pairs | {
+        "Mask mode": NOT_MASKED if request.get("invert") else None,
+        "Mask blur": request.get("feather_px"),
+        "Inpaint area": ONLY_MASKED if masked else None,
+        "Masked area padding": request.get("padding_px") if masked else None,
+        "Masked content": CONTENTS.get(str(request.get("content"))),
+    }
+
+
+def _enlarging(task: str, request: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """A second pass, or the enlarging of a picture that was there."""
+    upscaler = _facts(facts, "upscaler").get("label")
+    if hires := _hires(request):
+        return {
+            "Hires upscale": f"{hires.get('factor', 1):g}",
+            "Hires steps": hires.get("steps"),
+            "Hires upscaler": upscaler or hires.get("upscaler"),
+        }
+    if task == "upscale":
+        return {
+            "Postprocess upscale by": f"{request.get('scale', 1):g}",
+            "Postprocess upscaler": upscaler or request.get("upscaler"),
+        }
+    return {}
 
 
 def _checkpoint(facts: Mapping[str, Any]) -> dict[str, Any]:

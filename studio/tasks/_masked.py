@@ -10,12 +10,10 @@ from studio.core import masks
 from studio.core.errors import InvalidRequest
 from studio.core.geometry import Box, Size, whole
 from studio.core.masks import Mask
-from studio.core.requests import STRICT, ImageRef
+from studio.core.requests import STRICT, Feather, ImageRef, Padding
 from studio.tasks._task import Facts, Tools
 
 Grow = Annotated[int, Ge(-512), Le(512)]
-Feather = Annotated[int, Ge(0), Le(512)]
-Padding = Annotated[int, Ge(0), Le(2048)]
 
 
 # without slots: a class with slots cannot be mixed into another one that has them

@@ -14,7 +14,7 @@ from studio.core.geometry import Box, Size
 from studio.core.intake import MAX_PIXELS, MAX_SIDE_PX
 from studio.core.masks import Mask
 from studio.core.records import Picture
-from studio.core.requests import STRICT, ImageRef, Strength
+from studio.core.requests import STRICT, Feather, ImageRef, Strength
 from studio.families._family import Role
 from studio.tasks import _sampled
 from studio.tasks._over import repaint
@@ -23,7 +23,6 @@ from studio.tasks._task import Facts, Resolved, Task, Tools
 from studio.tasks._units import controls, maps, refs
 
 Side = Annotated[int, Ge(0), Le(4096)]
-Feather = Annotated[int, Ge(0), Le(512)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)

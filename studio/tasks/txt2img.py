@@ -3,23 +3,19 @@
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
-from typing import Annotated
 
-from annotated_types import Ge, Le
 from PIL import Image
 from pydantic.dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest
 from studio.core.geometry import Size
 from studio.core.records import Picture
-from studio.core.requests import STRICT, Name, Steps, Strength
+from studio.core.requests import STRICT, Factor, Name, Steps, Strength
 from studio.families._family import Role
 from studio.tasks import _sampled
 from studio.tasks._sampled import MOST_PX, Sampled, brush, checkpoint_for, require_work
 from studio.tasks._task import Brush, Canvas, Facts, Painter, Resolved, Span, Task, Tools
 from studio.tasks._units import controls, maps, refs
-
-Factor = Annotated[float, Ge(1), Le(4)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)

@@ -62,6 +62,15 @@ class Shelf:
             field="upscaler",
         )
 
+    def named(self, name: str) -> Upscaler | None:
+        """The usable upscaler of that id, label or other program's name, in any case."""
+        asked = name.strip().casefold()
+        for entry in self.all():
+            names = (entry.id, entry.label, *entry.aliases)
+            if not entry.problem and asked in map(str.casefold, names):
+                return entry
+        return None
+
     def _files(self) -> tuple[Upscaler, ...]:
         with self._lock:
             seen: dict[str, tuple[Found, Upscaler]] = {}

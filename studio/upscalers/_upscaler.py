@@ -52,6 +52,8 @@ class Upscaler:
 
     id: str
     label: str
+    aliases: tuple[str, ...] = ()
+    """What other programs call it."""
     about: str = ""
     """What it is good for, as a sentence."""
     place: int = 1000

@@ -6,6 +6,7 @@ from studio.upscalers._upscaler import Upscaler
 UPSCALER = Upscaler(
     id="real-esrgan-quick",
     label="Real-ESRGAN, quick",
+    aliases=("R-ESRGAN AnimeVideo", "realesr-animevideov3"),
     about="For drawings and anything else in a hurry: clean edges, little texture.",
     place=10,
     scale=4,

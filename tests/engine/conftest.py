@@ -66,7 +66,7 @@ def make_desk(device: Device) -> Callable[..., Desk]:
             catalog=Catalog((shelf,)),
             controls=Controls((shelf / "controlnet",)),
             manager=Manager(device, configs, Hashes(None)),
-            upscalers=Shelf((shelf / "upscalers",)),
+            upscalers=Shelf(),
             networks=Networks(device, Hashes(None)),
             control=control,
             send=lambda header, blob=b"": sent.append((dict(header), blob)),

@@ -122,7 +122,8 @@ def test_older_and_newer_spellings(old: str, new: str, fields: dict[str, Any]) -
 @pytest.mark.parametrize(
     ("extra", "words"),
     [
-        ("Denoising strength: 0.4, Hires upscale: 2, Hires upscaler: Latent", "Hires. fix"),
+        ("Hires upscaler: Latent, Hires steps: 4", "does not say how large"),
+        ("Postprocess upscale by: 4, Postprocess upscaler: 4x", "enlarged afterwards"),
         ("Denoising strength: 0.75", "img2img"),
         ("Denoising strength: 0.75, Mask blur: 4", "masked part"),
         ("VAE hash: 735e4c3a44, VAE: kl-f8.safetensors", "The VAE 'kl-f8.safetensors'"),
@@ -142,6 +143,50 @@ def test_what_a1111_did_beyond_is_said(extra: str, words: str) -> None:
     assert words in notes(found)
     assert len(found.notes) == 1
     assert dict(found.fields) == A1111_FIELDS
+
+
+@pytest.mark.parametrize(
+    ("extra", "hires"),
+    [
+        (
+            "Denoising strength: 0.4, Hires upscale: 1.5, Hires steps: 12, Hires upscaler: Latent",
+            {"factor": 1.5, "strength": 0.4, "steps": 12, "upscaler": "Latent"},
+        ),
+        ("Denoising strength: 0.4, Hires resize: 1024x1536", {"factor": 2.0, "strength": 0.4}),
+        ("Hires upscale: 2, Hires steps: 0", {"factor": 2.0}),
+    ],
+)
+def test_a_second_pass_is_read(extra: str, hires: dict[str, Any]) -> None:
+    found = fits(recover(png(parameters=A1111.replace("RNG: CPU", f"RNG: CPU, {extra}"))))
+    assert found.fields["hires"] == hires
+    assert found.notes == ()
+
+
+def test_a_second_pass_stays_within_its_bounds() -> None:
+    extra = "Denoising strength: 3, Hires upscale: 9, Hires sampler: Euler"
+    found = fits(recover(png(parameters=A1111.replace("RNG: CPU", f"RNG: CPU, {extra}"))))
+    assert found.fields["hires"] == {"factor": 4.0, "strength": 1.0}
+    assert "Hires factor 9 became 4" in notes(found)
+    assert "has those of the first" in notes(found)
+
+
+def test_how_a_picture_was_painted_over_is_read() -> None:
+    extra = (
+        "Denoising strength: 0.75, Mask mode: Inpaint not masked, Mask blur: 4, "
+        "Inpaint area: Only masked, Masked area padding: 48, Masked content: latent noise"
+    )
+    found = recover(png(parameters=A1111.replace("RNG: CPU", f"RNG: CPU, {extra}")))
+    assert dict(found.over) == {
+        "strength": 0.75,
+        "feather_px": 4,
+        "padding_px": 48,
+        "area": "masked",
+        "content": "noise",
+        "invert": True,
+    }
+    plain = A1111.replace("RNG: CPU", "RNG: CPU, Denoising strength: 0.3")
+    assert dict(recover(png(parameters=plain)).over) == {"strength": 0.3}
+    assert dict(recover(png(parameters=A1111)).over) == {}
 
 
 def test_harmless_keys_are_not_spoken_of() -> None:

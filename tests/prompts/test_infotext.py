@@ -93,6 +93,59 @@ def test_the_text_is_a1111s_to_the_letter() -> None:
     )
 
 
+UPSCALER = {"upscaler": {"id": "real-esrgan", "label": "Real-ESRGAN", "short": "0123456789"}}
+
+
+def test_a_second_pass_has_a1111s_keys() -> None:
+    hires = {"factor": 2.0, "upscaler": "real-esrgan", "strength": 0.4, "steps": 12}
+    facts = dict(picture().facts) | UPSCALER
+    text = write("txt2img", request(hires=hires), picture(width=1024, height=1536, facts=facts))
+    for reader in (found, a1111):
+        params = reader(text)[2]
+        # A1111's size is that of the first pass
+        assert (params["Size-1"], params["Size-2"]) == ("512", "768")
+        assert params["Hires upscale"] == "2"
+        assert params["Hires steps"] == "12"
+        assert params["Hires upscaler"] == "Real-ESRGAN"
+        assert params["Denoising strength"] == "0.4"
+
+
+def test_painting_over_has_a1111s_keys() -> None:
+    over = {"image": "0" * 64, "strength": 0.75}
+    params = found(write("img2img", request(**over), picture()))[2]
+    assert params["Denoising strength"] == "0.75"
+    assert not [key for key in params if key.startswith(("Mask", "Inpaint"))]
+    masked = over | {
+        "mask": "1" * 64,
+        "invert": True,
+        "feather_px": 4,
+        "area": "masked",
+        "padding_px": 48,
+        "content": "noise",
+    }
+    params = a1111(write("inpaint", request(**masked), picture()))[2]
+    assert params["Mask mode"] == "Inpaint not masked"
+    assert params["Mask blur"] == "4"
+    assert params["Inpaint area"] == "Only masked"
+    assert params["Masked area padding"] == "48"
+    assert params["Masked content"] == "latent noise"
+    plain = masked | {"invert": False, "area": "whole", "content": "original"}
+    params = a1111(write("inpaint", request(**plain), picture()))[2]
+    left_out = {"Mask mode", "Inpaint area", "Masked area padding", "Masked content"}
+    assert not left_out & params.keys()
+
+
+def test_enlarging_alone_has_no_seed_and_no_steps() -> None:
+    asked = {"image": "0" * 64, "upscaler": "real-esrgan", "scale": 4.0, "prompt": "a red fox"}
+    asked |= {"strength": 0.0, "seed": None, "steps": None, "sampler": None, "guidance": None}
+    text = write("upscale", asked, picture(seed=0, facts=UPSCALER))
+    assert text == (
+        "a red fox\nSize: 512x768, Postprocess upscale by: 4, Postprocess upscaler: Real-ESRGAN, "
+        "Version: Pochade"
+    )
+    assert write("upscale", asked | {"prompt": ""}, picture(facts={})).startswith("Size: 512x768")
+
+
 def test_defaults_and_unknown_facts_are_left_out() -> None:
     text = write("txt2img", request(guidance=None), picture(facts={}))
     assert text == (

@@ -24,6 +24,8 @@ _USED = frozenset(
         *("Steps", "Sampler", "Schedule type", "Scheduler", "CFG scale", "Seed", "RNG"),
         *("Size-1", "Size-2", "Clip skip", "CLiP-skip", "Model", "Model hash", "VAE"),
         *("Hashes", "Denoising strength", "Raw prompt", "Raw negative prompt", "Lora weights"),
+        *("Hires upscale", "Hires upscaler", "Hires steps", "Hires resize-1", "Hires resize-2"),
+        *("Hires strength", "Mask blur", "Mask mode", "Masked area padding", "Masked content"),
     }
 )
 _HARMLESS = frozenset(
@@ -38,13 +40,20 @@ _HARMLESS = frozenset(
 )
 """Keys that change nothing in the picture, or say what others say too."""
 
+_OWN_PASS = (
+    "The second pass (Hires. fix) had a prompt, sampler, guidance or checkpoint of its own; here it "
+    "has those of the first."
+)
+_NO_PASS = "The second pass (Hires. fix) does not say how large it was, and is left out."
+
 _LOST = (
-    (
-        "Hires ",
-        "The high-resolution pass (Hires. fix) is not done here; its first pass's size is used.",
+    *(
+        (f"Hires {what}", _OWN_PASS)
+        for what in ("sampler", "schedule type", "prompt", "negative prompt", "checkpoint", "CFG")
     ),
     ("Mask ", MASKED),
     ("Inpaint area", MASKED),
+    ("Postprocess ", "It was enlarged afterwards; the tab Upscale does that."),
     ("ControlNet ", CONTROLNET),
     ("ADetailer ", "Faces were painted over by ADetailer; that is not done here."),
     ("Face restoration", "Faces were restored afterwards; that is not done here."),
@@ -85,8 +94,52 @@ def read(held: Texts) -> Found | None:
         schedule="" if _labelled(params.get("Sampler", ""), scheduler) else scheduler,
         checkpoint_name=params.get("Model", ""),
         checkpoint_hash=params.get("Model hash", "") or _hash_of_hashes(params),
+        hires=_hires(params),
+        over=_over(params),
         notes=tuple(_notes(params, source)),
     )
+
+
+def _hires(params: Mapping[str, str]) -> Mapping[str, object] | None:
+    """A second pass, whose size is said as a factor or in pixels."""
+    factor: object = params.get("Hires upscale") or _ratio(params)
+    steps = params.get("Hires steps")
+    if factor is None:
+        return None
+    return {
+        "factor": factor,
+        "strength": params.get("Hires strength") or params.get("Denoising strength"),
+        "steps": None if steps == "0" else steps,
+        "upscaler": params.get("Hires upscaler"),
+    }
+
+
+def _ratio(params: Mapping[str, str]) -> float | None:
+    try:
+        return round(int(params["Hires resize-1"]) / int(params["Size-1"]), 3) or None
+    except (KeyError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+
+
+def _over(params: Mapping[str, str]) -> Mapping[str, object]:
+    """How a picture was painted over; A1111 leaves out what it does without asking."""
+    if "Denoising strength" not in params or _hires(params):
+        return {}
+    over: dict[str, object] = {"strength": params["Denoising strength"]}
+    if not any(key.startswith(_MASKED) for key in params):
+        return over
+    contents = {said: ours for ours, said in infotext.CONTENTS.items()}
+    return over | {
+        "feather_px": params.get("Mask blur"),
+        "padding_px": params.get("Masked area padding", "32"),
+        "area": "masked" if params.get("Inpaint area") == infotext.ONLY_MASKED else "whole",
+        "content": contents.get(params.get("Masked content", ""), "original"),
+        "invert": params.get("Mask mode") == infotext.NOT_MASKED,
+    }
+
+
+_MASKED = ("Mask ", "Masked ", "Inpaint area")
+"""How keys begin that only a masked picture has."""
 
 
 def _program(params: Mapping[str, str], held: Texts) -> str:
@@ -124,7 +177,9 @@ def _notes(params: Mapping[str, str], source: str) -> Iterator[str]:
     )
     yield from lost
     hires = any(key.startswith("Hires ") for key in params)
-    masked = any(key.startswith(("Mask ", "Inpaint area")) for key in params)
+    masked = any(key.startswith(_MASKED) for key in params)
+    if hires and _hires(params) is None:
+        yield _NO_PASS
     if "Denoising strength" in params and not hires and not masked:
         yield IMG2IMG
     used = params.get("VAE", "")

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, get_args
 
@@ -12,6 +12,7 @@ from annotated_types import Ge, Le
 from studio import samplers
 from studio.core import requests
 from studio.core.errors import InvalidRequest
+from studio.core.records import NOTHING
 from studio.prompts.grammar import without_networks
 
 MAX_NOTES = 24
@@ -37,6 +38,10 @@ class Found:
     checkpoint_name: str = ""
     checkpoint_hash: str = ""
     notes: tuple[str, ...] = ()
+    hires: Mapping[str, object] | None = None
+    """A second pass: `factor`, `strength`, `steps` and `upscaler`, by its name."""
+    over: Mapping[str, object] = field(default_factory=lambda: NOTHING)
+    """How a picture was painted over: fields of an img2img or inpainting request."""
     task: str | None = None
     request: Mapping[str, Any] | None = None
 
@@ -54,6 +59,10 @@ class Recovered:
     among them: match `checkpoint_hash` and `checkpoint_name` against the checkpoints there are."""
     notes: tuple[str, ...]
     """What could not be honoured, a sentence each. Holds names from the file: escape before HTML."""
+    over: Mapping[str, Any]
+    """Fields of a request that paints over a picture, within their bounds: `strength`, and for a
+    masked one `feather_px`, `padding_px`, `area`, `content` and `invert`. The picture itself is not
+    in the file."""
     checkpoint_name: str | None
     """Without folder and ending; for our own pictures the checkpoint's id."""
     checkpoint_hash: str | None
@@ -76,6 +85,8 @@ def recovered(found: Found) -> Recovered:
         notes += note
     fields["sampler"], more = _sampler(found.sampler, found.schedule)
     notes += more
+    fields["hires"], more = _hires(found.hires)
+    notes += more
     hexadecimal = found.checkpoint_hash.strip().lower()
     return Recovered(
         source=found.source,
@@ -84,6 +95,7 @@ def recovered(found: Found) -> Recovered:
         fields=MappingProxyType(
             {name: value for name, value in fields.items() if value is not None and value != ""}
         ),
+        over=MappingProxyType(_over(found.over)),
         notes=tuple(dict.fromkeys([*notes, *found.notes]))[:MAX_NOTES],
         checkpoint_name=_checkpoint_name(found) or None,
         checkpoint_hash=hexadecimal if _HASH.fullmatch(hexadecimal) else None,
@@ -175,6 +187,61 @@ def _bounded(
     if fitted == number:
         return fitted, []
     return fitted, [f"{label} {brief(value, 30)} became {fitted}."]
+
+
+_PASS: Mapping[str, tuple[Any, bool]] = MappingProxyType(
+    {
+        "factor": (requests.Factor, False),
+        "strength": (requests.Strength, False),
+        "steps": (requests.Steps, True),
+    }
+)
+"""Numbers of a second pass."""
+_OVER: Mapping[str, tuple[Any, bool]] = MappingProxyType(
+    {
+        "strength": (requests.Strength, False),
+        "feather_px": (requests.Feather, True),
+        "padding_px": (requests.Padding, True),
+    }
+)
+"""Numbers of a request that paints over a picture."""
+
+
+def _hires(hires: Mapping[str, object] | None) -> tuple[dict[str, Any] | None, list[str]]:
+    """A second pass within its bounds, its upscaler still by name; None without a factor."""
+    if hires is None:
+        return None, []
+    values, notes = _all_bounded(_PASS, hires, "hires ")
+    if values.get("factor") is None:
+        return None, notes
+    upscaler = hires.get("upscaler")
+    if isinstance(upscaler, str) and upscaler.strip():
+        values["upscaler"] = brief(upscaler, MAX_CHECKPOINT_CHARS)
+    return values, notes
+
+
+def _over(over: Mapping[str, object]) -> dict[str, Any]:
+    values, _ = _all_bounded(_OVER, over, "")
+    if over.get("area") in {"masked", "whole"}:
+        values["area"] = over["area"]
+    if over.get("content") in {"original", "fill", "noise", "nothing"}:
+        values["content"] = over["content"]
+    if isinstance(over.get("invert"), bool):
+        values["invert"] = over["invert"]
+    return values
+
+
+def _all_bounded(
+    rules: Mapping[str, tuple[Any, bool]], given: Mapping[str, object], label: str
+) -> tuple[dict[str, Any], list[str]]:
+    values: dict[str, Any] = {}
+    notes: list[str] = []
+    for name, (kind, whole) in rules.items():
+        value, more = _bounded(f"{label}{name}", given.get(name), kind, whole=whole)
+        notes += more
+        if value is not None:
+            values[name] = value
+    return values, notes
 
 
 def _number(value: object) -> int | float | None:

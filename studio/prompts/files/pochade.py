@@ -23,6 +23,8 @@ def read(held: Texts) -> Found | None:
         sampler=text_of(request.get("sampler")),
         checkpoint_name=text_of(request.get("checkpoint")),
         checkpoint_hash=text_of(checkpoint.get("sha256") or checkpoint.get("short")),
+        hires=mapping(request.get("hires")),
+        over=request,
         task=text_of(story.get("task")) or None,
         request=request,
     )
