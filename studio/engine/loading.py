@@ -188,8 +188,14 @@ def _renamed(state: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+STEPS_OF_SD2_BASE = 875_000
+"""Stable Diffusion 2's model for 512 px predicts noise, all later ones velocities."""
+
+
 def _prediction(state: Mapping[str, Any]) -> dict[str, Any]:
     """What marker tensors say about how a checkpoint was trained (NoobAI and its descendants)."""
+    if "global_step" in state and int(state["global_step"]) == STEPS_OF_SD2_BASE:
+        return {"prediction_type": "epsilon"}
     if "v_pred" not in state:
         return {}
     zero = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}

@@ -20,18 +20,19 @@ from studio.paths import CONFIGS
 from studio.tasks._task import Task
 from studio.upscalers._shelf import Shelf
 from tests.engine.desk import Desk
-from tests.engine.tiny import save_tiny_control, save_tiny_sd, save_tiny_sdxl
+from tests.engine.tiny import save_tiny_control, save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
 
 
 @pytest.fixture(scope="session")
 def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Checkpoints `sd`, `sd2` (other weights), `v` (as the built-in one) and `xl`, and the
-    inpainting ones `sd9` and `xl9`."""
+    """Checkpoints `sd`, `sd2` (other weights), `v` (as the built-in one), `two` (2.x) and `xl`,
+    and the inpainting ones `sd9` and `xl9`."""
     quieten()
     folder = tmp_path_factory.mktemp("shelf")
     save_tiny_sd(folder / "sd")
     save_tiny_sd(folder / "sd2", seed=1)
     save_tiny_sd(folder / "v", tiny_vae=True, prediction="v_prediction")
+    save_tiny_sd2(folder / "two")
     save_tiny_sdxl(folder / "xl")
     save_tiny_control(folder / "controlnet" / "tiny-canny", folder / "sd")
     save_tiny_control(folder / "controlnet" / "tiny-depth", folder / "sd", seed=1)

@@ -59,17 +59,23 @@ def save_original(networks: Mapping[str, Any], file: Path) -> Path:
 
 
 def original(networks: Mapping[str, Any]) -> dict[str, Any]:
-    """All tensors by original key; with `text_encoder_2` as SDXL, else as SD 1.x."""
+    """All tensors by original key; with `text_encoder_2` as SDXL, else as SD 1.x, or as 2.x where
+    the text is not read with CLIP's quick activation."""
     paired = "text_encoder_2" in networks
+    second = not paired and networks["text_encoder"].config.hidden_act == "gelu"
     clip = "conditioner.embedders.0.transformer" if paired else "cond_stage_model.transformer"
     tensors = {
         **_under("model.diffusion_model", unet(networks["unet"])),
         **_under("first_stage_model", vae(networks["vae"])),
-        **_under(clip, clip_text(networks["text_encoder"])),
+        **(
+            _under("cond_stage_model.model", open_clip_text(networks["text_encoder"]))
+            if second
+            else _under(clip, clip_text(networks["text_encoder"]))
+        ),
     }
     if paired:
-        second = open_clip_text(networks["text_encoder_2"])
-        tensors |= _under("conditioner.embedders.1.model", second)
+        projected = open_clip_text(networks["text_encoder_2"])
+        tensors |= _under("conditioner.embedders.1.model", projected)
     return tensors
 
 
@@ -140,10 +146,14 @@ def clip_text(network: Any) -> dict[str, Any]:
 
 
 def open_clip_text(network: Any) -> dict[str, Any]:
-    """A CLIPTextModelWithProjection's tensors, whose attention has one matrix for three."""
+    """An OpenCLIP text encoder's tensors, whose attention has one matrix for three."""
     import torch
 
-    state = network.state_dict()
+    # transformers names the tensors of a bare encoder without this first level
+    state = {
+        key if key.startswith("text_") else f"text_model.{key}": tensor
+        for key, tensor in network.state_dict().items()
+    }
     found: dict[str, Any] = {}
     for key, tensor in state.items():
         if key == "text_projection.weight":

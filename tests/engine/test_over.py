@@ -15,7 +15,7 @@ from studio.core import masks
 from studio.paths import BUILTIN_CHECKPOINT
 from tests.engine.desk import Desk
 
-FOUR = ("sd", "v", "xl")
+FOUR = ("sd", "v", "two", "xl")
 """Checkpoints whose denoiser sees latents alone."""
 NINE = ("sd9", "xl9")
 """Those that are told what is around the mask."""

@@ -11,6 +11,7 @@ import torch
 from studio.checkpoints.catalog import Catalog, families
 from studio.engine.device import Device
 from studio.engine.loading import load
+from studio.families._family import Family
 from studio.paths import CONFIGS
 from tests.engine.desk import Desk
 from tests.engine.original import original, save_original
@@ -18,9 +19,9 @@ from tests.engine.original import original, save_original
 
 @pytest.fixture(scope="module")
 def singles(shelf: Path, device: Device, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`sd` and `xl` of the shelf, once as the folder and once as `<name>-file`."""
+    """`sd`, `two` and `xl` of the shelf, once as the folder and once as `<name>-file`."""
     folder = tmp_path_factory.mktemp("singles")
-    for name in ("sd", "xl"):
+    for name in ("sd", "two", "xl"):
         shutil.copytree(shelf / name, folder / name)
         save_original(networks(shelf, name, device), folder / f"{name}-file.safetensors")
     return folder
@@ -30,7 +31,7 @@ def singles(shelf: Path, device: Device, tmp_path_factory: pytest.TempPathFactor
 def configs(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What assets/configs is for checkpoints of full size, for these small ones."""
     folder = tmp_path_factory.mktemp("configs")
-    for name, family in (("sd", "sd15"), ("xl", "sdxl")):
+    for name, family in (("sd", "sd15"), ("two", "sd2"), ("xl", "sdxl")):
         only = shutil.ignore_patterns("*.safetensors", "tokenizer.json")
         shutil.copytree(shelf / name, folder / family, ignore=only)
         for config in (folder / family).glob("tokenizer*/tokenizer_config.json"):
@@ -61,7 +62,7 @@ def networks(shelf: Path, name: str, device: Device) -> dict[str, torch.nn.Modul
     return {k: m for k, m in loaded.components.items() if isinstance(m, torch.nn.Module)}
 
 
-@pytest.mark.parametrize("name", ["sd", "xl"])
+@pytest.mark.parametrize("name", ["sd", "two", "xl"])
 def test_file_and_folder_give_the_same_pixels(
     name: str,
     singles: Path,
@@ -138,13 +139,13 @@ def test_the_shipped_tokenizer_is_clips() -> None:
 
 
 @pytest.mark.parametrize("family", families().values(), ids=lambda family: family.id)
-def test_shipped_configs_fit_the_published_files(family: object) -> None:
+def test_shipped_configs_fit_the_published_files(family: Family) -> None:
     """Networks built from the shipped configs have exactly the tensors of headers/*-file.json."""
     from tests.families.make_headers import HEADERS, networks
 
-    stored = json.loads((HEADERS / f"{family.id}-file.json").read_text())  # type: ignore[attr-defined]
+    stored = json.loads((HEADERS / f"{family.id}-file.json").read_text())
     built = {
         key: list(tensor.shape)
-        for key, tensor in original(networks(family.configs)).items()  # type: ignore[attr-defined]
+        for key, tensor in original(networks(family.configs, **family.overrides)).items()
     }
     assert built == stored

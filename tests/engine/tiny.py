@@ -61,6 +61,44 @@ def save_tiny_sd(
     return folder
 
 
+def save_tiny_sd2(folder: Path) -> Path:
+    """Writes a Stable Diffusion 2.x checkpoint: 1024 wide text, an activation of its own, velocity."""
+    import diffusers
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        pipeline = diffusers.StableDiffusionPipeline(
+            vae=_vae(tiny=False),
+            text_encoder=_text_encoder(1024, projected=False, activation="gelu"),
+            tokenizer=_tokenizer(folder / "tokenizer", pad="!"),
+            unet=diffusers.UNet2DConditionModel(
+                sample_size=8,
+                layers_per_block=1,
+                block_out_channels=(16, 32),
+                down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+                up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+                attention_head_dim=(2, 4),
+                norm_num_groups=8,
+                use_linear_projection=True,
+                cross_attention_dim=1024,
+            ),
+            scheduler=diffusers.DDIMScheduler(
+                beta_start=0.00085,
+                beta_end=0.012,
+                beta_schedule="scaled_linear",
+                set_alpha_to_one=False,
+                steps_offset=1,
+                prediction_type="v_prediction",
+            ),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )
+        _save(pipeline, folder)
+    return folder
+
+
 def save_tiny_sdxl(folder: Path, *, seed: int = 0, channels: int = 4) -> Path:
     """Writes an SDXL checkpoint in diffusers' folder layout and returns `folder`; 64 px native."""
     import diffusers
@@ -112,7 +150,9 @@ def save_tiny_control(folder: Path, checkpoint: Path, *, seed: int = 0) -> Path:
     unet = diffusers.UNet2DConditionModel.from_pretrained(checkpoint / "unet")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = diffusers.ControlNetModel.from_unet(unet, conditioning_embedding_out_channels=(4, 8, 8, 16))
+        net = diffusers.ControlNetModel.from_unet(
+            unet, conditioning_embedding_out_channels=(4, 8, 8, 16)
+        )
         for name, tensor in net.named_parameters():
             if "controlnet_" in name:
                 torch.nn.init.normal_(tensor, std=0.2)
@@ -149,7 +189,7 @@ def _vae(*, tiny: bool) -> Any:
     )
 
 
-def _text_encoder(width: int, *, projected: bool) -> Any:
+def _text_encoder(width: int, *, projected: bool, activation: str = "") -> Any:
     import transformers
 
     config = transformers.CLIPTextConfig(
@@ -160,7 +200,7 @@ def _text_encoder(width: int, *, projected: bool) -> Any:
         num_attention_heads=4,
         max_position_embeddings=77,
         projection_dim=width,
-        hidden_act="gelu" if projected else "quick_gelu",
+        hidden_act=activation or ("gelu" if projected else "quick_gelu"),
         bos_token_id=512,
         eos_token_id=513,
         pad_token_id=0 if projected else 513,

@@ -6,6 +6,7 @@ A file is named after the family it belongs to, or `none` where the studio knows
 """
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,15 +27,16 @@ def main() -> None:
         wide = networks(family, unet={"in_channels": 9})
         write(f"{family}_inpaint-folder", folder(wide))
         write(f"{family}_inpaint-file", original(wide))
-    second = {"cross_attention_dim": 1024, "attention_head_dim": [5, 10, 20, 20]}
-    write("none-sd2-folder", folder(networks("sd15", unet=second)))
+    sd2 = networks("sd2")
+    write("sd2-folder", folder(sd2))
+    write("sd2-file", original(sd2))
     write("none-vae-file", {k: v for k, v in original(sd15).items() if k.startswith("first_stage")})
     write("none-unet-folder", {k: v for k, v in folder(sd15).items() if k.startswith("unet.")})
     lora = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn1_to_q.lora_down.weight"
     HEADERS.joinpath("none-lora-file.json").write_text(json.dumps({lora: [8, 320]}) + "\n")
 
 
-def networks(family: str, **changes: dict[str, Any]) -> dict[str, Any]:
+def networks(family: str, **changes: Mapping[str, Any]) -> dict[str, Any]:
     """The family's networks at full size on the meta device, which holds shapes and no numbers."""
     import diffusers
     import torch
