@@ -9,6 +9,12 @@ import { complain, copy, toast } from "./toasts.js";
 
 /** @typedef {Record<string, any>} ImageJson a record as /api/images gives it */
 
+/** What is told in a place of its own, or in the row of another name. */
+const TOLD = ["prompt", "negative_prompt", "checkpoint", "width", "height", "steps", "guidance", "sampler", "seed", "count", "clip_skip", "image", "mask"];
+
+/** Of a picture's id in the gallery; the ref of an upload is twice as long. */
+const ID_CHARS = 32;
+
 /** @type {ReturnType<typeof make>|null} */
 let dialog = null;
 
@@ -30,6 +36,8 @@ function make() {
   let more;
   /** @type {ImageJson|null} */
   let record = null;
+  /** Where somebody came from who looks at what a picture was made from. @type {{ids: string[], place: number, more?: () => Promise<string[]>}[]} */
+  let trail = [];
   /** @type {Record<string, any>|null} what ids are called: /api/choices */
   let names = null;
   /** @param {string} kind @param {string} id */
@@ -40,6 +48,10 @@ function make() {
   const on = button("Next picture", "right", () => go(1), { quiet: true, class: "po-tool po-side po-on" });
   const count = h("span", { class: "po-count" });
   const close = button("Close", "close", () => root.close(), { quiet: true });
+  const returning = button("Back", "left", () => {
+    const from = trail.pop();
+    if (from) walk(from);
+  }, { class: "po-link po-return" });
   const facts = h("div", { class: "po-facts" });
   const star = button("Star", "star", flip, { "aria-pressed": "false", class: "po-button po-star" });
   const download = h("a", { class: "po-button", download: "" }, icon("down-to"), h("span", {}, "Download"));
@@ -60,7 +72,7 @@ function make() {
       "dialog",
       { class: "po-viewer", "aria-label": "Picture" },
       h("div", { class: "po-frame" }, image, back, on),
-      h("aside", { class: "po-aside", "aria-label": "How it was made" }, h("div", { class: "po-aside-head" }, count, close), facts, tools),
+      h("aside", { class: "po-aside", "aria-label": "How it was made" }, h("div", { class: "po-aside-head" }, returning, count, close), facts, tools),
     )
   );
   document.body.append(root);
@@ -91,7 +103,20 @@ function make() {
     if (more && place > ids.length - 6) more().then((longer) => ((ids = longer), marks()), () => {});
   }
 
+  /** @param {{ids: string[], place: number, more?: () => Promise<string[]>}} way */
+  function walk(way) {
+    ({ ids, place, more } = way);
+    show();
+  }
+
+  /** @param {string} id of a picture that this one was made from */
+  function descend(id) {
+    trail.push({ ids, place, more });
+    walk({ ids: [id], place: 0 });
+  }
+
   function marks() {
+    returning.hidden = !trail.length;
     say(count, `${place + 1} of ${ids.length}`);
     back.toggleAttribute("disabled", place === 0);
     on.toggleAttribute("disabled", place >= ids.length - 1);
@@ -123,7 +148,9 @@ function make() {
     say(/** @type {HTMLElement} */ (star.querySelector("span")), found.starred ? "Starred" : "Star");
     say(/** @type {HTMLElement} */ (remove.querySelector("span")), found.trashed ? "Restore" : "Delete");
     const weights = found.facts?.checkpoint ?? {};
+    const own = Object.entries(asked).filter(([name]) => !TOLD.includes(name)).map(([name, value]) => row(name, value));
     const rows = /** @type {[string, any, (() => void)?][]} */ ([
+      ["Kind", called("tasks", found.task)],
       ["Size", size(found)],
       ["Steps", asked.steps],
       ["Guidance", asked.guidance],
@@ -131,12 +158,14 @@ function make() {
       ["Seed", found.seed, () => copy(String(found.seed), "Seed")],
       ["Clip skip", asked.clip_skip > 1 ? asked.clip_skip : null],
       ["Checkpoint", [called("checkpoints", found.checkpoint), weights.short && `(${weights.short})`].filter(Boolean).join(" ")],
+      ...own,
       ["Made", moment(found.created)],
       ["Took", found.facts?.seconds ? `${duration(found.facts.seconds)} on ${found.facts.device ?? "?"}` : null],
     ]);
     facts.replaceChildren(
-      h("div", { class: "po-said" }, h("p", {}, found.prompt), button("Copy prompt", "copy", () => copy(found.prompt, "Prompt"), { quiet: true })),
+      found.prompt ? h("div", { class: "po-said" }, h("p", {}, found.prompt), button("Copy prompt", "copy", () => copy(found.prompt, "Prompt"), { quiet: true })) : "",
       found.negative_prompt ? h("p", { class: "po-soft po-away" }, `Away from: ${found.negative_prompt}`) : "",
+      found.parents?.length ? madeFrom(found, descend) : "",
       h(
         "dl",
         {},
@@ -189,12 +218,41 @@ function make() {
       ids = list;
       place = Math.max(0, list.indexOf(id));
       more = further;
+      trail = [];
       record = null;
       facts.replaceChildren();
       if (!root.open) root.showModal();
       show();
     },
   };
+}
+
+/**
+ * @param {string} name of a setting that only some kinds have
+ * @param {any} value
+ * @returns {[string, any]}
+ */
+function row(name, value) {
+  const words = name.replace(/_px$/, "").replaceAll("_", " ");
+  const told = typeof value === "string" || (typeof value === "number" && (value !== 0 || name === "strength"));
+  return [words.charAt(0).toUpperCase() + words.slice(1), told ? `${value}${name.endsWith("_px") ? " px" : ""}` : null];
+}
+
+/**
+ * The pictures that one was made from: a click opens those of the gallery.
+ * @param {ImageJson} found @param {(id: string) => void} descend
+ */
+function madeFrom(found, descend) {
+  return h("section", { class: "po-parents", "aria-label": "Made from" }, h("h3", {}, "Made from"), h("ul", {}, ...found.parents.map((/** @type {string} */ ref) => parent(ref, found.request.mask === ref ? "Mask" : "Picture", descend))));
+}
+
+/** @param {string} ref @param {string} what @param {(id: string) => void} descend */
+function parent(ref, what, descend) {
+  const ours = ref.length === ID_CHARS;
+  const image = h("img", { src: ours ? url.thumb(ref) : url.picture(ref), alt: ours ? "" : `${what} it was made from`, loading: "lazy", draggable: "false" });
+  const item = h("li", {}, ours ? h("button", { type: "button", "aria-label": `Open the ${what.toLowerCase()} it was made from`, onclick: () => descend(ref) }, image) : image, what === "Mask" && h("span", { class: "po-soft" }, what));
+  image.addEventListener("error", () => item.replaceChildren(h("span", { class: "po-soft po-gone" }, `${what === "Mask" ? "The mask" : "This picture"} is gone.`)));
+  return item;
 }
 
 /** Into the trash, with a way back. @param {string[]} ids */

@@ -68,7 +68,7 @@ class Piece:
     dress: Callable[[Values, Now], Updates] = _as_it_is
     """Everything about the components that follows from the values of the whole form: what is
     hidden, which choices there are, what a readout says. Values of widgets are not its business."""
-    dressed: tuple[Component, ...] = ()
+    dressed: tuple[Block, ...] = ()
     """Components beside the widgets that `dress` changes."""
     steering: Mapping[str, Component] | None = None
     """Controls that only change others, such as a preset: a `Follow` reads them by name."""
@@ -79,7 +79,7 @@ class Piece:
 class Form:
     """The widgets of one tab."""
 
-    generate: Component
+    generate: gr.Button
     """The button that asks for the pictures."""
     pieces: tuple[Piece, ...]
 
@@ -92,11 +92,11 @@ class Form:
         return {name: one for piece in self.pieces for name, one in (piece.steering or {}).items()}
 
     @property
-    def inputs(self) -> set[Component]:
+    def inputs(self) -> set[Block]:
         return set(self.widgets.values())
 
     @property
-    def outputs(self) -> set[Component]:
+    def outputs(self) -> set[Block]:
         return {*self.widgets.values(), *(one for piece in self.pieces for one in piece.dressed)}
 
     def defaults(self, choices: Choices) -> dict[str, Any]:

@@ -139,7 +139,7 @@ def _wire(page: gr.Blocks, studio: Studio, tab: Tab, form: Form) -> None:
         show_progress="hidden",
         api_visibility="private",
     )
-    page.load(restore, None, form.outputs, api_name=f"restore_{tab.id}", **_QUIET).then(
+    page.load(restore, None, list(form.outputs), api_name=f"restore_{tab.id}", **_QUIET).then(
         None, None, None, js=_RESTORED.replace("TAB", tab.id)
     )
     gr.on(
@@ -188,7 +188,7 @@ def _bridge(
     button.click(
         receive,
         message,
-        {bar, *(block for form in forms.values() for block in form.outputs)},
+        [bar, *(block for form in forms.values() for block in form.outputs)],
         api_name="bridge",
         **_QUIET,
     )

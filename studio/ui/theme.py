@@ -1,12 +1,12 @@
 """The look that Gradio's own controls take on; assets/ui/studio.css has the colours and the rest."""
 
-import gradio as gr
+from gradio.themes import Base
 
 SANS = ("ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif")
 MONO = ("ui-monospace", "SF Mono", "Menlo", "Consolas", "monospace")
 
 
-def theme() -> gr.themes.Base:
+def theme() -> Base:
     """Every colour is a custom property of studio.css, so that light and dark live in one place."""
     colours = {
         "body_background_fill": "var(--po-paper)",
@@ -68,7 +68,7 @@ def theme() -> gr.themes.Base:
         "error_text_color": "var(--po-ink)",
         "error_icon_color": "var(--po-accent)",
     }
-    base = gr.themes.Base(font=SANS, font_mono=MONO)
+    base = Base(font=SANS, font_mono=MONO)
     known = set(base.set.__code__.co_varnames)
     both = {
         **colours,

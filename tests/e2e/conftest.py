@@ -5,6 +5,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -27,6 +28,9 @@ QUIET = (
 KNOWN = re.compile(r"404 \(Not Found\)|net::ERR_|favicon|Failed to load resource")
 """What a browser writes into its console though nothing is wrong with the page: answers that a test
 asks for, and connections that end because a page or a server is closed."""
+
+SLOW = 60_000
+"""ms; a page that is opened while others are being tested."""
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 expect.set_options(timeout=10_000)
@@ -57,14 +61,23 @@ DRAFT = {"checkpoint": "tiny", "width": 64, "height": 64, "steps": 2, "guidance"
 """The form as every test finds it: the quickest checkpoint, at its native size."""
 
 
+def leave_drafts(server: Server, **options: Any) -> None:
+    """The forms as every test finds them. `options` are those of `httpx.put`."""
+    for tab in ("txt2img", "img2img"):
+        address = f"{server.url}/api/drafts/{tab}"
+        httpx.put(address, json=DRAFT, **options).raise_for_status()
+
+
 @pytest.fixture
 def new_page(browser: Browser, server: Server) -> Iterator[NewPage]:
     """Opens the studio in a browser of its own; at the end its console must hold no error."""
-    httpx.put(f"{server.url}/api/drafts/txt2img", json=DRAFT).raise_for_status()
+    leave_drafts(server)
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
-    def open_page(url: str | None = None, **options: object) -> Page:
+    def open_page(
+        url: str | None = None, arrive: Callable[[Page], None] = ready, **options: object
+    ) -> Page:
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
         contexts.append(context)
         page = context.new_page()
@@ -79,7 +92,7 @@ def new_page(browser: Browser, server: Server) -> Iterator[NewPage]:
             ),
         )
         page.goto(url or server.url)
-        ready(page)
+        arrive(page)
         return page
 
     yield open_page
@@ -95,4 +108,4 @@ def page(new_page: NewPage) -> Page:
 
 def ready(page: Page) -> None:
     """Waits until the form is as it was left and the live parts have drawn themselves."""
-    page.wait_for_selector("body[data-restored-txt2img][data-pochade=ready]")
+    page.wait_for_selector("body[data-restored-txt2img][data-pochade=ready]", timeout=SLOW)

@@ -1,49 +1,59 @@
 """What a person does on the page, in their words."""
 
+from io import BytesIO
 from pathlib import Path
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Locator, Page, expect
 
-PROMPT = "#txt2img-prompt textarea"
+PAINT = "txt2img"
+"""The tab that a page opens with."""
+PROMPT = f"#{PAINT}-prompt textarea"
 SLOW = 60_000
 """ms; the first picture waits for the engine."""
 
 
-def describe(page: Page, prompt: str, *, steps: int = 2, count: int = 1) -> None:
-    page.fill(PROMPT, prompt)
-    number(page, "#txt2img-steps input[type=number]", steps)
-    number(page, "#txt2img-count input", count)
+def at(page: Page, tab: str, label: str) -> None:
+    """Opens a tab once its form is as it was left."""
+    page.wait_for_selector(f"body[data-restored-{tab}]")
+    page.get_by_role("tab", name=label, exact=True).click()
 
 
-def number(page: Page, selector: str, value: int) -> None:
+def describe(page: Page, prompt: str, *, steps: int = 2, count: int = 1, tab: str = PAINT) -> None:
+    page.fill(f"#{tab}-prompt textarea", prompt)
+    number(page, f"#{tab}-steps input[type=number]", steps)
+    number(page, f"#{tab}-count input", count)
+
+
+def number(page: Page, selector: str, value: float) -> None:
     page.fill(selector, str(value))
     page.keyboard.press("Tab")
 
 
-def paint(page: Page, prompt: str, *, steps: int = 2, count: int = 1) -> None:
-    describe(page, prompt, steps=steps, count=count)
-    page.click("#txt2img-generate")
+def paint(page: Page, prompt: str, *, steps: int = 2, count: int = 1, tab: str = PAINT) -> None:
+    describe(page, prompt, steps=steps, count=count, tab=tab)
+    page.click(f"#{tab}-generate")
 
 
-def done(page: Page) -> Locator:
-    return page.locator("#txt2img-panel .po-tile[data-state=done]")
+def done(page: Page, tab: str = PAINT) -> Locator:
+    return page.locator(f"#{tab}-panel .po-tile[data-state=done]")
 
 
-def painted(page: Page, prompt: str, *, steps: int = 2, count: int = 1) -> None:
+def painted(page: Page, prompt: str, *, steps: int = 2, count: int = 1, tab: str = PAINT) -> None:
     """Paints and waits for the whole job."""
-    before = newest(page)
-    paint(page, prompt, steps=steps, count=count)
+    before = newest(page, tab)
+    paint(page, prompt, steps=steps, count=count, tab=tab)
     page.wait_for_function(
-        "before => document.querySelector('#txt2img-panel').dataset.job !== before", arg=before
+        "([panel, before]) => document.querySelector(panel).dataset.job !== before",
+        arg=[f"#{tab}-panel", before],
     )
-    expect(page.locator("#txt2img-panel[data-state=finished]")).to_be_visible(timeout=SLOW)
-    expect(done(page)).to_have_count(count, timeout=SLOW)
+    expect(page.locator(f"#{tab}-panel[data-state=finished]")).to_be_visible(timeout=SLOW)
+    expect(done(page, tab)).to_have_count(count, timeout=SLOW)
 
 
-def newest(page: Page) -> str:
-    return page.locator("#txt2img-panel").get_attribute("data-job") or ""
+def newest(page: Page, tab: str = PAINT) -> str:
+    return page.locator(f"#{tab}-panel").get_attribute("data-job") or ""
 
 
 def gallery(page: Page) -> Locator:
@@ -58,3 +68,26 @@ def foreign_png(folder: Path, parameters: str) -> Path:
     file = folder / "foreign.png"
     Image.new("RGB", (64, 64), "teal").save(file, pnginfo=text)
     return file
+
+
+def png(colour: str, size: tuple[int, int] = (64, 64)) -> bytes:
+    file = BytesIO()
+    Image.new("RGB", size, colour).save(file, "PNG")
+    return file.getvalue()
+
+
+def give(page: Page, selector: str, files: dict[str, bytes], *, by: str) -> None:
+    """Drops files onto an element, or pastes them there."""
+    page.evaluate(
+        """([selector, files, by]) => {
+            const data = new DataTransfer();
+            for (const [name, bytes] of Object.entries(files))
+                data.items.add(new File([new Uint8Array(bytes)], name, {type: "image/png"}));
+            const target = document.querySelector(selector);
+            const told = {bubbles: true, cancelable: true};
+            if (by === "paste") target.dispatchEvent(new ClipboardEvent("paste", {clipboardData: data, ...told}));
+            else for (const type of ["dragenter", "dragover", "drop"])
+                target.dispatchEvent(new DragEvent(type, {dataTransfer: data, ...told}));
+        }""",
+        [selector, {name: list(data) for name, data in files.items()}, by],
+    )

@@ -3,10 +3,11 @@
 import re
 from pathlib import Path
 
+import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import PROMPT, foreign_png, gallery, painted
+from tests.e2e.steps import PROMPT, foreign_png, gallery, give, painted
 
 
 def test_search_star_trash_and_undo(page: Page) -> None:
@@ -93,20 +94,12 @@ def test_a_foreign_picture_brings_its_settings_and_says_what_is_lost(
     assert page.evaluate("window.__xss") is None
 
 
-def test_a_picture_can_be_dropped_onto_the_prompt(page: Page, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["drop", "paste"])
+def test_a_picture_can_be_given_to_the_prompt(page: Page, tmp_path: Path, way: str) -> None:
     file = foreign_png(
         tmp_path, "a dropped barn\nSteps: 12, Sampler: Euler a, Seed: 3, Size: 64x64"
     )
-    page.evaluate(
-        """async bytes => {
-            const data = new DataTransfer();
-            data.items.add(new File([new Uint8Array(bytes)], "barn.png", {type: "image/png"}));
-            const target = document.querySelector("#txt2img-prompt textarea");
-            for (const type of ["dragenter", "dragover", "drop"])
-                target.dispatchEvent(new DragEvent(type, {dataTransfer: data, bubbles: true, cancelable: true}));
-        }""",
-        list(file.read_bytes()),
-    )
+    give(page, PROMPT, {"barn.png": file.read_bytes()}, by=way)
     expect(page.locator(PROMPT)).to_have_value("a dropped barn")
     expect(page.locator("#txt2img-steps input[type=number]")).to_have_value("12")
 

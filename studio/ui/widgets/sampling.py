@@ -3,7 +3,7 @@
 import html
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 from studio.core.errors import InvalidRequest
 from studio.core.requests import MAX_PROMPT_CHARS, MAX_SEED
@@ -195,5 +195,5 @@ def problems_text(choices: Choices) -> str:
     )
 
 
-def _is_number(value: object) -> bool:
+def _is_number(value: object) -> TypeGuard[int | float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -43,7 +43,8 @@ def held(tab: str, name: str, label: str) -> Piece:
         defaults=defaults,
         dress=dress,
         dressed=(readout,),
-        follows=(Follow(event=box.input, change=unchanged, name=name),),
+        # a hidden text box does not reliably tell of `input`
+        follows=(Follow(event=box.change, change=unchanged, name=name),),
     )
 
 
