@@ -8,10 +8,10 @@ from typing import Any
 from studio.checkpoints.catalog import Catalog, Checkpoint, families
 from studio.checkpoints.controls import Controls
 from studio.core.records import ImageRecord, Picture
-from studio.core.requests import REF_CHARS, parse
+from studio.core.requests import REF_CHARS, parse, uploads_in
 from studio.core.sqlite import DatabaseDamaged, set_aside
 from studio.discovery import open_drawer
-from studio.gallery.inputs import Inputs
+from studio.gallery.inputs import Inputs, Uses
 from studio.gallery.store import Gallery
 from studio.jobs.link import EngineProcess
 from studio.jobs.store import JobStore
@@ -86,7 +86,11 @@ def compose(settings: Settings) -> App:
     gallery = Gallery(
         settings.data_dir, owner_of=jobs.owner_of, min_free_bytes=settings.min_free_bytes
     )
-    inputs = Inputs(settings.data_dir, quota_bytes=settings.input_quota_bytes)
+    inputs = Inputs(
+        settings.data_dir,
+        quota_bytes=settings.input_quota_bytes,
+        uses=lambda owner: _uses(jobs, gallery, owner),
+    )
     catalog = Catalog(settings.all_checkpoint_dirs, builtin=BUILTIN_CHECKPOINT)
     controls = Controls(settings.all_control_dirs)
     watchers = Watchers()
@@ -135,6 +139,15 @@ def _configuration(settings: Settings) -> Mapping[str, Any]:
         "dtype": settings.dtype,
         "cache": str(settings.data_dir / "cache"),
     }
+
+
+def _uses(jobs: JobStore, gallery: Gallery, owner: str) -> Uses:
+    """What of an owner's needs uploads."""
+    return Uses(
+        pictures=gallery.parents(owner),
+        jobs=uploads_in([dict(job.request) for job in jobs.active(owner)]),
+        drafts=uploads_in(gallery.drafts(owner)),
+    )
 
 
 def _jobs(path: Path) -> JobStore:

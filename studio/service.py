@@ -348,6 +348,10 @@ class Studio:
         """Stores an upload by its content; the ref is its SHA-256."""
         return self._inputs.add(owner, data, content_type)
 
+    def remove_input(self, owner: str, ref: str) -> None:
+        """Raises `NotFound`, and `InUse` while a picture or a waiting job was made from it."""
+        self._inputs.remove(owner, ref)
+
     def picture_file(self, owner: str, ref: str) -> Path:
         """Of an upload, as it came in, or of a picture in the gallery. Raises `NotFound`."""
         return self._file_of(owner, ref)

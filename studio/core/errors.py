@@ -44,6 +44,12 @@ class Refused(StudioError):
     status = 403
 
 
+class InUse(StudioError):
+    """Something else still needs it. Nothing was changed."""
+
+    status = 409
+
+
 class TooLarge(StudioError):
     """More bytes or pixels than the studio takes. Nothing was stored."""
 

@@ -4,6 +4,7 @@ A request is a pydantic dataclass made with `STRICT`: unknown keys, wrong types,
 of bounds are refused, and the docstring under a field becomes its tooltip and its API text.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -69,6 +70,7 @@ REF_CHARS = 64
 """Length of an upload's ref: its SHA-256 as hex digits. The id of a picture is half as long."""
 ImageRef = Annotated[str, StringConstraints(pattern="^([0-9a-f]{64}|[0-9a-f]{32})$")]
 """SHA-256 (64 hex digits) of stored bytes, or the id (32 hex digits) of a picture in the gallery."""
+_UPLOAD = re.compile("[0-9a-f]{64}")
 
 R = TypeVar("R")
 
@@ -109,6 +111,11 @@ def parse(kind: type[R], data: Mapping[str, Any]) -> R:
 def dump(request: object) -> dict[str, Any]:
     """The request as plain JSON data; `parse(type(request), dump(request)) == request`."""
     return cast(dict[str, Any], _adapter(type(request)).dump_python(request, mode="json"))
+
+
+def uploads_in(data: object) -> frozenset[str]:
+    """Refs of uploads anywhere in plain JSON data: in a request, a form, whatever else names them."""
+    return frozenset(_UPLOAD.findall(json.dumps(data)))
 
 
 def _sentence(kind: type, error: ErrorDetails) -> InvalidRequest:

@@ -5,11 +5,12 @@ import json
 import re
 import threading
 import time
+from collections.abc import Callable, Set
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from studio.core.errors import NotFound, StorageFailed, StudioError, Unsupported
+from studio.core.errors import InUse, NotFound, StorageFailed, StudioError, Unsupported
 from studio.core.intake import MAX_BYTES, Intake, inspect
 from studio.core.sqlite import Database, DatabaseDamaged, set_aside
 from studio.gallery import files
@@ -17,6 +18,8 @@ from studio.gallery.migrations import INPUTS
 from studio.gallery.store import NOBODY
 
 QUOTA_BYTES = 2_000_000_000
+KEPT_S = 86_400
+"""An upload that nothing needs is safe for this long: somebody may still be at work with it."""
 
 _REF = re.compile("[0-9a-f]{64}")
 _TYPES = {
@@ -25,16 +28,41 @@ _TYPES = {
 }  # fmt: skip
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Uses:
+    """The refs that things of one owner's name; an upload among them is needed."""
+
+    pictures: Set[str] = frozenset()
+    """What pictures were made from, those in the trash too."""
+    jobs: Set[str] = frozenset()
+    """What running and waiting jobs start from."""
+    drafts: Set[str] = frozenset()
+    """What forms hold."""
+
+    def __contains__(self, ref: str) -> bool:
+        return ref in self.pictures or ref in self.jobs or ref in self.drafts
+
+
 class Inputs:
     """Everything below `data_dir`/inputs. Safe to call from any thread."""
 
-    def __init__(self, data_dir: Path, *, quota_bytes: int = QUOTA_BYTES) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        quota_bytes: int = QUOTA_BYTES,
+        uses: Callable[[str], Uses] = lambda owner: Uses(),
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """Opens or makes the store. If its database is damaged, the files go to `NOBODY`.
 
-        Raises `StorageFailed` if the folder cannot be written.
+        `uses` tells what of an owner's needs uploads; it is only asked before one is removed.
+        `clock` tells seconds since 1970. Raises `StorageFailed` if the folder cannot be written.
         """
         self._folder = data_dir / "inputs"
         self._quota_bytes = quota_bytes
+        self._uses = uses
+        self._clock = clock
         self._turn = threading.Lock()
         """One upload is decoded at a time, so memory stays that of one."""
         files.make_folder(self._folder)
@@ -56,27 +84,36 @@ class Inputs:
     def add(self, owner: str, data: bytes, content_type: str | None = None) -> str:
         """Stores a picture and returns its ref; the same bytes again cost nothing.
 
-        Judged by content; `content_type` can only refuse. Raises as `intake.inspect` does, and
-        `StorageFailed` when the owner's space or the disk is full; nothing was stored then.
+        Where the owner's space is full, the oldest uploads that nothing needs make room. Judged by
+        content; `content_type` can only refuse. Raises as `intake.inspect` does, and
+        `StorageFailed` when the owner's space or the disk is full; nothing was stored or removed
+        then.
         """
         _require_picture_type(content_type)
         ref = hashlib.sha256(data).hexdigest()
         with self._turn:
             if self._has(owner, ref) and self._path(ref).is_file():
+                self._touch(owner, ref)
                 return ref
             intake = inspect(data)
-            self._require_room(owner, len(data))
+            in_the_way = self._in_the_way(owner, len(data))
             path = self._path(ref)
             try:
                 self._write(path, data, ref)
                 with self._db.write() as db:
+                    db.executemany(
+                        "DELETE FROM inputs WHERE owner = ? AND ref = ?",
+                        [(owner, old) for old in in_the_way],
+                    )
                     db.execute(
                         "INSERT OR REPLACE INTO inputs VALUES (?, ?, ?, ?, ?)",
-                        (owner, ref, len(data), json.dumps(asdict(intake)), time.time()),
+                        (owner, ref, len(data), json.dumps(asdict(intake)), self._clock()),
                     )
             except BaseException:
                 self._drop_unowned(ref)
                 raise
+            for old in in_the_way:
+                self._drop_unowned(old)
         return ref
 
     def file(self, owner: str, ref: str) -> Path:
@@ -103,10 +140,14 @@ class Inputs:
         return rows[0]["total"] or 0
 
     def remove(self, owner: str, ref: str) -> None:
-        """Forgets an upload; the file goes when it was its last owner's. Raises `NotFound`."""
+        """Forgets an upload; the file goes when it was its last owner's.
+
+        Raises `NotFound`, and `InUse` while a picture or a waiting job was made from it.
+        """
         with self._turn:
             if not self._has(owner, ref):
                 raise _unknown_input()
+            _require_unused(ref, self._uses(owner))
             with self._db.write() as db:
                 db.execute("DELETE FROM inputs WHERE owner = ? AND ref = ?", (owner, ref))
             self._drop_unowned(ref)
@@ -120,13 +161,40 @@ class Inputs:
     def _path(self, ref: str) -> Path:
         return self._folder / ref[:2] / ref
 
-    def _require_room(self, owner: str, size: int) -> None:
-        used = self.used_bytes(owner)
-        if used + size > self._quota_bytes:
-            raise StorageFailed(
-                f"Your space is full ({used / 1e9:.1f} GB of {self._quota_bytes / 1e9:.1f} GB).",
-                "Remove uploads that you no longer need.",
+    def _touch(self, owner: str, ref: str) -> None:
+        """Somebody works with it again. Where that cannot be written, it only looks older."""
+        with suppress(StorageFailed), self._db.write() as db:
+            db.execute(
+                "UPDATE inputs SET created = ? WHERE owner = ? AND ref = ?",
+                (self._clock(), owner, ref),
             )
+
+    def _in_the_way(self, owner: str, size: int) -> list[str]:
+        """What must go so that `size` bytes more have room: the oldest that nothing needs.
+
+        Raises `StorageFailed` if even all of those were not enough.
+        """
+        used = self.used_bytes(owner)
+        missing = used + size - self._quota_bytes
+        chosen: list[str] = []
+        if missing <= 0:
+            return chosen
+        uses = self._uses(owner)
+        old = self._db.read(
+            "SELECT ref, bytes FROM inputs WHERE owner = ? AND created < ? ORDER BY created",
+            (owner, self._clock() - KEPT_S),
+        )
+        for row in old:
+            if row["ref"] not in uses:
+                chosen.append(row["ref"])
+                missing -= row["bytes"]
+                if missing <= 0:
+                    return chosen
+        raise StorageFailed(
+            f"Your space is full ({used / 1e9:.1f} GB of {self._quota_bytes / 1e9:.1f} GB).",
+            "Delete pictures that were made from uploads and empty the trash; an upload that nothing"
+            " needs makes room after a day.",
+        )
 
     def _write(self, path: Path, data: bytes, ref: str) -> None:
         with suppress(OSError):
@@ -156,7 +224,7 @@ class Inputs:
         with self._db.write() as db:
             db.execute(
                 "INSERT OR REPLACE INTO inputs VALUES (?, ?, ?, ?, ?)",
-                (NOBODY, ref, len(data), intake, time.time()),
+                (NOBODY, ref, len(data), intake, self._clock()),
             )
 
 
@@ -164,6 +232,18 @@ def _require_picture_type(content_type: str | None) -> None:
     declared = (content_type or "").partition(";")[0].strip().lower()
     if declared not in _TYPES:
         raise Unsupported("Files of this type cannot be uploaded.", "Use a PNG, JPEG or WebP file.")
+
+
+def _require_unused(ref: str, uses: Uses) -> None:
+    if ref in uses.jobs:
+        raise InUse(
+            "A job in the queue starts from this upload.", "Cancel it, or wait until it is done."
+        )
+    if ref in uses.pictures:
+        raise InUse(
+            "A picture in the gallery or the trash was made from this upload.",
+            "Delete the picture and empty the trash first.",
+        )
 
 
 def _unknown_input() -> NotFound:

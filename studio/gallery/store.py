@@ -273,7 +273,21 @@ class Gallery:
         record = self.record(owner, image_id)
         return self._thumbnails.of(record.id, self._root / record.file)
 
+    def parents(self, owner: str) -> frozenset[str]:
+        """Refs of all that the owner's pictures were made from, those in the trash too."""
+        rows = self._db.read(
+            "SELECT DISTINCT value FROM pictures, json_each(pictures.parents)"
+            " WHERE owner = ? AND missing = 0 AND parents != '[]'",
+            (owner,),
+        )
+        return frozenset(str(row["value"]) for row in rows)
+
     # Forms
+
+    def drafts(self, owner: str) -> tuple[dict[str, Any], ...]:
+        """All forms as this owner left them."""
+        rows = self._db.read("SELECT data FROM drafts WHERE owner = ?", (owner,))
+        return tuple(_object(row["data"]) for row in rows)
 
     def draft(self, owner: str, tab: str) -> dict[str, Any]:
         """The form of a tab as this owner left it; empty if never touched."""

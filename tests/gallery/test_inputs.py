@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from studio.core.errors import NotFound, StorageFailed, StudioError, Unsupported
-from studio.gallery.inputs import Inputs
+from studio.core.errors import InUse, NotFound, StorageFailed, StudioError, Unsupported
+from studio.gallery.inputs import KEPT_S, Inputs, Uses
 from tests.gallery.faults import Faults, injected, watched_databases
 
 
@@ -93,6 +93,119 @@ def test_full_space_is_said_and_room_made_by_removing(tmp_path: Path) -> None:
     inputs.remove("user:a", ref)
     inputs.add("user:a", second)
     inputs.close()
+
+
+class Shelf:
+    """A store for three uploads, a clock and what needs them."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.now = 1000.0
+        self.uses = Uses()
+        self.asked: list[str] = []
+        room = 3 * max(len(upload(colour)) for colour in ("red", "blue", "teal", "tan", "pink"))
+        self.inputs = Inputs(data_dir, quota_bytes=room, uses=self._uses, clock=lambda: self.now)
+
+    def _uses(self, owner: str) -> Uses:
+        self.asked.append(owner)
+        return self.uses
+
+    def add(self, colour: str, owner: str = "user:a") -> str:
+        self.now += 1
+        return self.inputs.add(owner, upload(colour))
+
+    def has(self, ref: str, owner: str = "user:a") -> bool:
+        try:
+            return self.inputs.file(owner, ref).is_file()
+        except NotFound:
+            return False
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Iterator[Shelf]:
+    opened = Shelf(tmp_path)
+    yield opened
+    opened.inputs.close()
+
+
+def test_the_oldest_upload_that_nothing_needs_makes_room(shelf: Shelf, tmp_path: Path) -> None:
+    red, blue, teal = shelf.add("red"), shelf.add("blue"), shelf.add("teal")
+    others = shelf.add("red", "user:b")
+    assert shelf.asked == []
+    shelf.now += KEPT_S
+    tan = shelf.add("tan")
+    assert not shelf.has(red)
+    assert all(map(shelf.has, (blue, teal, tan))) and shelf.has(others, "user:b")
+    pink = shelf.add("pink")
+    assert stored(tmp_path) == {red, teal, tan, pink}  # red is still the other's
+    assert set(shelf.asked) == {"user:a"}
+
+
+@pytest.mark.parametrize("needed", ["pictures", "jobs", "drafts"])
+def test_what_is_needed_stays_however_old(shelf: Shelf, needed: str) -> None:
+    red, blue, teal = shelf.add("red"), shelf.add("blue"), shelf.add("teal")
+    shelf.uses = Uses(**{needed: frozenset({red})})
+    shelf.now += 1000 * KEPT_S
+    shelf.add("tan")
+    assert shelf.has(red) and not shelf.has(blue) and shelf.has(teal)
+
+
+def test_a_day_is_kept_and_nothing_goes_in_vain(shelf: Shelf) -> None:
+    red, blue, teal = shelf.add("red"), shelf.add("blue"), shelf.add("teal")
+    with pytest.raises(StorageFailed, match=r"Your space is full .* makes room after a day\."):
+        shelf.add("tan")
+    shelf.now = 1000 + KEPT_S
+    with pytest.raises(StorageFailed):  # red is a day old now, and not a second more
+        shelf.add("tan")
+    shelf.now += KEPT_S
+    with pytest.raises(StorageFailed):  # all of them together were not enough
+        shelf.inputs.add("user:a", upload("tan", side=4000))
+    assert all(map(shelf.has, (red, blue, teal)))
+
+
+def test_an_upload_that_came_again_is_as_good_as_new(shelf: Shelf) -> None:
+    red, blue = shelf.add("red"), shelf.add("blue")
+    shelf.add("teal")
+    shelf.now += KEPT_S
+    assert shelf.add("red") == red
+    shelf.add("tan")
+    assert shelf.has(red) and not shelf.has(blue)
+
+
+def test_an_upload_in_use_is_not_removed_but_one_in_a_form_is(shelf: Shelf) -> None:
+    red = shelf.add("red")
+    for uses, words in (
+        (Uses(pictures=frozenset({red})), "A picture in the gallery or the trash"),
+        (Uses(jobs=frozenset({red})), "A job in the queue"),
+    ):
+        shelf.uses = uses
+        with pytest.raises(InUse, match=words):
+            shelf.inputs.remove("user:a", red)
+        assert shelf.has(red)
+    shelf.uses = Uses(drafts=frozenset({red}))
+    shelf.inputs.remove("user:a", red)
+    assert not shelf.has(red)
+
+
+def test_whatever_fails_while_room_is_made_nothing_is_lost_twice(tmp_path: Path) -> None:
+    for at in range(1, 40):
+        with watched_databases():
+            shelf = Shelf(tmp_path / str(at))
+        old = [shelf.add(colour) for colour in ("red", "blue", "teal")]
+        shelf.now += KEPT_S
+        faults = Faults(at=at)
+        new = None
+        with injected(faults):
+            try:
+                new = shelf.add("tan")
+            except StudioError as error:
+                assert isinstance(error, StorageFailed)
+        expected = {*old[1:], new} if new else set(old)
+        found = {ref for ref in (*old, new) if ref and shelf.has(ref)}
+        assert found == expected, faults.names
+        shelf.inputs.close()
+        if not faults.fired:
+            return
+    pytest.fail("making room touches the disk endlessly")
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.concurrency import run_in_threadpool
+from starlette.responses import Response
 
 from studio.api.bodies import file_bytes
 from studio.api.routes._routes import A_PICTURE, Door, Owner, Routes
@@ -30,6 +31,13 @@ def build(door: Door) -> APIRouter:
         """
         data, kind = await file_bytes(request)
         return {"ref": await run_in_threadpool(studio.add_input, owner, data, kind)}
+
+    @router.delete("/api/inputs/{ref}", status_code=204, summary="Remove an upload")
+    def remove(ref: str, owner: Owner) -> Response:
+        """Refused with 409 while a picture, also one in the trash, or a waiting job was made from
+        it. Uploads that nothing needs also make room by themselves, the oldest first."""
+        studio.remove_input(owner, ref)
+        return Response(status_code=204)
 
     @router.post(
         "/api/settings-from-picture",
