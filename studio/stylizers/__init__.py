@@ -1,0 +1,1 @@
+"""Ways to carry the look of one picture over to another, a file each. Torch-free."""

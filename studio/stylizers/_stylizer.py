@@ -1,0 +1,39 @@
+"""The contract of a stylizer."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from PIL.Image import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """A picture whose look is wanted."""
+
+    image: Image
+    """RGB, any size."""
+    weight: float
+    """Share of the look that it gives, above 0.0; those of all styles sum to 1.0."""
+
+
+Run = Callable[[Image, tuple[Style, ...], float, Any], Image]
+"""`run(image, styles, strength, params)`: RGB in the size of `image`, which is RGB.
+
+There is at least one style. A strength of 0.0 gives `image` back to the byte, 1.0 the whole look.
+`params` is of the stylizer's own class. The same again gives the same bytes.
+"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stylizer:
+    """An entry of the drawer `stylizers/`."""
+
+    id: str
+    label: str
+    about: str
+    """A sentence for people: what of the look it carries over."""
+    params: type
+    """A frozen pydantic dataclass (`core.requests.STRICT`); every field has bounds, a default and a
+    docstring."""
+    run: Run

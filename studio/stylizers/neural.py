@@ -1,0 +1,127 @@
+"""Neural stylisation: any picture painted in the look of any other (Ghiasi et al., 2017).
+
+A first network puts a style into 100 numbers, a second one paints with them. Both look at any size,
+so the strokes stay as fine as the picture; one too large for that is painted smaller, and what the
+painting does to light and colour is carried over to every pixel.
+"""
+
+from functools import cache
+from typing import Annotated, Any
+
+import numpy as np
+from annotated_types import Ge, Le
+from numpy.typing import NDArray
+from PIL import Image as Images
+from PIL.Image import Image
+from pydantic.dataclasses import dataclass
+
+from studio.core.geometry import Size
+from studio.core.requests import STRICT
+from studio.paths import WEIGHTS
+from studio.stylizers._colours import faded
+from studio.stylizers._stylizer import Style, Stylizer
+
+STYLE_PX = 256
+"""Shorter side of what the first network is shown; it was trained on no more."""
+LEAST_PX = 512
+"""A smaller picture is enlarged for painting: strokes have a fixed width, and would drown it."""
+THINNEST_PX = 16
+UNIT_PX = 4
+"""Sides that the second network keeps are multiples of it."""
+PLAIN = 0.25
+"""Below this strength the painting is also faded into the picture: even in a picture's own style
+the network paints it anew."""
+
+Pixels = NDArray[np.float32]
+"""[height, width, 3], 0.0 … 1.0."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Neural:
+    detail_px: Annotated[int, Ge(256), Le(2048)] = 1024
+    """Pixels of the longer side that is painted: less makes strokes larger, more makes them finer
+    and takes longer."""
+
+
+def run(image: Image, styles: tuple[Style, ...], strength: float, params: Neural) -> Image:
+    if strength <= 0:
+        return image
+    wanted = sum(style.weight * numbers(style.image) for style in styles)
+    look = strength * wanted + (1 - strength) * numbers(image)
+    size = _working(image.size, params.detail_px)
+    small = _pixels(image.resize(size, Images.Resampling.LANCZOS))
+    made = painted(small, look)
+    return faded(image, _enlarged(made, small, image), strength / PLAIN)
+
+
+def numbers(style: Image) -> NDArray[np.float32]:
+    """[1, 1, 1, 100]: the look of a picture."""
+    share = STYLE_PX / min(style.size)
+    size = tuple(min(4 * STYLE_PX, max(STYLE_PX, round(side * share))) for side in style.size)
+    shown = np.asarray(style.resize((size[0], size[1]), Images.Resampling.LANCZOS), np.float32)
+    return _network("style").run(None, {"picture": shown[None] / 255})[0]
+
+
+def painted(pixels: Pixels, look: NDArray[np.float32]) -> Pixels:
+    """The pixels in that look; both sides are multiples of `UNIT_PX`."""
+    given = {"picture": pixels[None], "style": look.astype(np.float32)}
+    return np.clip(_network("transform").run(None, given)[0][0], 0, 1)
+
+
+def _working(size: Size, detail_px: int) -> Size:
+    longest = max(size)
+    share = min(max(longest, min(LEAST_PX, detail_px)), detail_px) / longest
+    width, height = (max(THINNEST_PX, round(side * share / UNIT_PX) * UNIT_PX) for side in size)
+    return width, height
+
+
+def _enlarged(made: Pixels, small: Pixels, image: Image) -> Image:
+    """What was painted at the size of `small` in the size of `image`, with its fine detail."""
+    import cv2
+
+    if image.width <= small.shape[1] and image.height <= small.shape[0]:
+        whole = Images.fromarray(_bytes(made))
+        return whole if whole.size == image.size else whole.resize(image.size)
+    size = image.size
+    grown: Any = cv2.resize(made, size, interpolation=cv2.INTER_CUBIC)
+    light: Any = _light(_pixels(image))
+    coarse: Any = _light(small)
+    coarse = cv2.resize(coarse, size, interpolation=cv2.INTER_CUBIC)
+    lost = light - coarse  # what of the picture the small one could not show
+    return Images.fromarray(_bytes(grown + lost[..., None]))
+
+
+def _light(pixels: Any) -> Any:
+    return pixels @ np.array([0.299, 0.587, 0.114], np.float32)
+
+
+def _pixels(image: Image) -> Pixels:
+    return np.asarray(image, np.float32) / np.float32(255)
+
+
+def _bytes(pixels: Any) -> NDArray[np.uint8]:
+    return np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)
+
+
+@cache
+def _network(name: str) -> Any:
+    """An onnxruntime session. Kept: the two are 3 MB."""
+    import onnxruntime
+
+    options: Any = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    # pictures differ in size, and memory kept for one would not fit the next
+    options.enable_cpu_mem_arena = False
+    options.enable_mem_pattern = False
+    return onnxruntime.InferenceSession(
+        str(WEIGHTS / "magenta" / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
+    )
+
+
+STYLIZER = Stylizer(
+    id="neural",
+    label="Neural",
+    about="Paints the picture anew with the strokes, texture and colours of the style.",
+    params=Neural,
+    run=run,
+)
