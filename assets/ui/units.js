@@ -109,6 +109,7 @@ function card(tab, first, choices, change, drop) {
   const about = h("p", { class: "po-soft po-unit-about" });
   const net = choose("ControlNet", {}, (controlnet) => change({ controlnet: controlnet || null }));
   const params = h("div", { class: "po-unit-params" });
+  const tune = h("details", { class: "po-unit-more" }, h("summary", {}, "How the map is made"), params);
   const source = /** @type {HTMLImageElement} */ (h("img", { alt: "The picture", draggable: "false" }));
   const drawn = /** @type {HTMLImageElement} */ (h("img", { alt: "The map made of it", draggable: "false" }));
   const words = h("p", { class: "po-unit-words", role: "status" });
@@ -127,7 +128,7 @@ function card(tab, first, choices, change, drop) {
   const balance = choose("Balance", BALANCES, (balance) => change({ balance }));
   const resize = choose("If the shapes differ", RESIZES, (resize) => change({ resize }));
   const more = h("details", { class: "po-unit-more" }, h("summary", {}, "How far it is followed"), start.node, end.node, balance.node, resize.node);
-  const node = h("li", { class: "po-unit" }, h("div", { class: "po-unit-head" }, title, remove), zone, h("div", { class: "po-unit-row" }, kind.node, way.node), about, params, h("div", { class: "po-unit-row" }, net.node, weight.node), more);
+  const node = h("li", { class: "po-unit" }, h("div", { class: "po-unit-head" }, title, remove), zone, h("div", { class: "po-unit-row" }, kind.node, way.node), about, tune, h("div", { class: "po-unit-row" }, net.node, weight.node), more);
 
   const form = settings(params, (params) => change({ params }));
 
@@ -218,6 +219,7 @@ function card(tab, first, choices, change, drop) {
       net.options({ "": nets.length ? "Chosen for the checkpoint" : "None for this kind", ...Object.fromEntries(nets.map((/** @type {any} */ row) => [row.id, row.label])) });
       net.set(unit.controlnet ?? "");
       form.show(own ? null : current()?.schema, unit.params ?? {});
+      tune.hidden = !params.childElementCount;
       weight.set(unit.weight ?? 1);
       start.set(unit.start ?? 0);
       end.set(unit.end ?? 1);
