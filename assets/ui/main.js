@@ -9,6 +9,7 @@ import { tell, hear } from "./bus.js";
 import { canvas } from "./canvas.js";
 import { sides } from "./canvas-sides.js";
 import { drop } from "./drop.js";
+import { examples } from "./examples.js";
 import { keepPage } from "./files.js";
 import { gallery } from "./gallery.js";
 import { keys } from "./keys.js";
@@ -37,6 +38,7 @@ const makers = {
   canvas,
   sides,
   units,
+  examples,
   "prompt-tools": (root) => (drop(root), tokens(root)),
 };
 

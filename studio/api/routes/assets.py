@@ -1,4 +1,4 @@
-"""The studio's own scripts, styles and icons."""
+"""The studio's own scripts, style sheets, icons and example pictures."""
 
 from pathlib import PurePosixPath
 
@@ -23,19 +23,21 @@ KINDS = {
 
 def build(door: Door) -> APIRouter:
     router = APIRouter(include_in_schema=False)
-    files = StaticFiles(directory=ASSETS / "ui", check_dir=False)
+    rooms = {
+        name: StaticFiles(directory=ASSETS / name, check_dir=False) for name in ("ui", "styles")
+    }
 
-    @router.get("/assets/ui/{path:path}")
-    async def asset(path: str, request: Request, v: str = "") -> Response:
+    @router.get("/assets/{room}/{path:path}")
+    async def asset(room: str, path: str, request: Request, v: str = "") -> Response:
         """`v` names a version of the file, so that browsers may keep it."""
         parts = PurePosixPath(path).parts
         kind = KINDS.get(PurePosixPath(path).suffix)
         plain = all(
             part[0] not in "./" and "\\" not in part and part.isprintable() for part in parts
         )
-        if not parts or kind is None or not plain:
+        if room not in rooms or not parts or kind is None or not plain:
             raise NotFound("There is no such file.", "Reload the page.")
-        found = await files.get_response("/".join(parts), request.scope)
+        found = await rooms[room].get_response("/".join(parts), request.scope)
         found.headers["Cache-Control"] = KEEP["Cache-Control"] if v else "private, no-cache"
         if found.status_code == 200:
             found.headers["Content-Type"] = kind
