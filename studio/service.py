@@ -20,9 +20,11 @@ from studio.core.events import JobState
 from studio.core.geometry import Size
 from studio.core.records import ImageRecord, Job
 from studio.core.requests import dump, parse, schema
+from studio.tasks._maps import preprocessors
 from studio.tasks._masked import Masked, View
 from studio.tasks._masked import view as masked_view
 from studio.tasks._task import Task
+from studio.tasks.style import stylizers
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -414,6 +416,21 @@ class Studio:
                     "fits": [c.id for c in usable if c.encoder == control.encoder],
                 }
                 for control in self._controls.all()
+            ],
+            "stylizers": [
+                {"id": entry.id, "label": entry.label, "about": entry.about}
+                for entry in stylizers().values()
+            ],
+            "preprocessors": [
+                {
+                    "id": entry.id,
+                    "label": entry.label,
+                    "about": entry.about,
+                    "kind": entry.kind.value,
+                    "ready": entry.run is not None,
+                    "schema": schema(entry.params),
+                }
+                for entry in preprocessors().values()
             ],
             "samplers": [{"id": row.id, "label": row.label} for row in samplers.ROWS],
             "upscalers": [_upscaler_json(upscaler) for upscaler in upscalers],
