@@ -16,7 +16,7 @@ from studio.preprocessors._preprocessor import Detail, Kind, Map, Preprocessor
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class Segments(Detail):
-    likeness: Annotated[float, Ge(1), Le(60)] = 10.0
+    likeness: Annotated[float, Ge(1), Le(60)] = 4.0
     """Colour distance up to which neighbours belong together; more makes fewer areas."""
     least: Annotated[float, Ge(0), Le(0.1)] = 0.002
     """Share of the picture below which an area joins its neighbour."""

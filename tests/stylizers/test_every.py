@@ -1,0 +1,159 @@
+"""What every stylizer promises, and what the neural one does to a picture."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from studio.core.errors import InvalidRequest
+from studio.core.requests import parse, schema
+from studio.discovery import open_drawer
+from studio.paths import STYLES
+from studio.stylizers import neural
+from studio.stylizers._colours import lab, recoloured
+from studio.stylizers._stylizer import Style, Stylizer
+from tests.pictures import photograph
+
+ENTRIES = open_drawer("studio.stylizers", Stylizer)
+EVERY = pytest.mark.parametrize("entry", ENTRIES.values(), ids=lambda entry: entry.id)
+NAMES = ("night", "glass", "pencil", "mosaic")
+
+
+@cache
+def example(name: str) -> Image.Image:
+    with Image.open(STYLES / f"{name}.webp") as image:
+        return image.convert("RGB")
+
+
+@cache
+def content() -> Image.Image:
+    return photograph("astronaut").resize((384, 384))
+
+
+def run(entry: Stylizer, image: Image.Image, *names: str, strength: float = 1.0) -> Image.Image:
+    styles = tuple(Style(example(name), 1 / len(names)) for name in names)
+    return entry.run(image, styles, strength, entry.params())
+
+
+@EVERY
+class TestEvery:
+    @pytest.mark.parametrize("size", [(1, 1), (3, 2000), (2000, 3), (97, 61)])
+    def test_the_result_is_rgb_of_the_same_size(self, entry: Stylizer, size) -> None:
+        made = run(entry, photograph("coffee").resize(size), "night")
+        assert (made.mode, made.size) == ("RGB", size)
+
+    def test_the_same_again_gives_the_same_bytes(self, entry: Stylizer) -> None:
+        first = run(entry, content(), "glass")
+        assert first.tobytes() == run(entry, content(), "glass").tobytes()
+        assert first.tobytes() != content().tobytes()
+
+    def test_no_strength_keeps_the_picture_and_more_takes_it_further(self, entry) -> None:
+        kept = run(entry, content(), "night", strength=0.0)
+        assert kept.tobytes() == content().tobytes()
+        off = [
+            np.abs(
+                pixels(run(entry, content(), "night", strength=share)) - pixels(content())
+            ).mean()
+            for share in (0.1, 0.5, 1.0)
+        ]
+        assert off[0] < off[1] < off[2]
+
+    def test_weights_decide_between_styles(self, entry: Stylizer) -> None:
+        def mixed(share: float) -> np.ndarray:
+            styles = (Style(example("night"), share), Style(example("glass"), 1 - share))
+            return pixels(entry.run(content(), styles, 1.0, entry.params()))
+
+        alone = pixels(run(entry, content(), "night"))
+        assert np.abs(mixed(0.9) - alone).mean() < np.abs(mixed(0.1) - alone).mean()
+
+    def test_a_grey_picture_and_a_flat_style_do_no_harm(self, entry: Stylizer) -> None:
+        grey = content().convert("L").convert("RGB")
+        flat = Style(Image.new("RGB", (40, 30), (20, 120, 90)), 1.0)
+        made = entry.run(grey, (flat,), 1.0, entry.params())
+        assert made.size == grey.size
+
+    def test_params_are_told_and_bounded(self, entry: Stylizer) -> None:
+        for name, rule in schema(entry.params).get("properties", {}).items():
+            assert rule["description"]
+            with pytest.raises(InvalidRequest):
+                parse(entry.params, {name: rule["maximum"] + 1})
+            with pytest.raises(InvalidRequest):
+                parse(entry.params, {name: rule["minimum"] - 1})
+
+
+def pixels(image: Image.Image) -> np.ndarray:
+    return np.asarray(image, float)
+
+
+def texture(image: Image.Image) -> np.ndarray:
+    """Means and correlations of colours and of how they change at three scales: a Gram matrix of
+    plain filters."""
+    import cv2
+
+    colours = lab(image.resize((256, 256))) / 100
+    layers = [colours]
+    for sigma in (1.0, 2.0, 4.0):
+        soft = cv2.GaussianBlur(colours, (0, 0), sigma)
+        layers += [np.abs(np.gradient(soft, axis=axis)) * 8 for axis in (0, 1)]
+    flat = np.concatenate(layers, axis=-1).reshape(256 * 256, -1)
+    return np.concatenate([flat.mean(axis=0), (flat.T @ flat / len(flat)).ravel()])
+
+
+def edges(image: Image.Image) -> np.ndarray:
+    import cv2
+
+    grey = cv2.GaussianBlur(np.asarray(image.convert("L"), np.float32), (0, 0), 2)
+    return np.hypot(*np.gradient(grey)).ravel()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_painting_moves_towards_the_style_and_keeps_the_content(name: str) -> None:
+    made = run(ENTRIES["neural"], content(), name)
+    wanted = texture(example(name))
+    before = np.abs(texture(content()) - wanted).mean()
+    assert np.abs(texture(made) - wanted).mean() < 0.8 * before
+    assert np.corrcoef(edges(made), edges(content()))[0, 1] > 0.4
+    assert np.corrcoef(edges(made), edges(example(name).resize(made.size)))[0, 1] < 0.2
+
+
+def test_a_large_picture_keeps_its_fine_detail() -> None:
+    """Painted at half the size, it is not as soft as if that were simply enlarged."""
+    large = photograph("astronaut").resize((768, 768), Image.Resampling.LANCZOS)
+    styles = (Style(example("night"), 1.0),)
+    made = neural.run(large, styles, 1.0, neural.Neural(detail_px=384))
+    half = large.resize((384, 384), Image.Resampling.LANCZOS)
+    plain = neural.run(half, styles, 1.0, neural.Neural(detail_px=384)).resize(large.size)
+
+    def fine(image: Image.Image) -> np.ndarray:
+        grey = pixels(image.convert("L"))
+        return grey - pixels(image.convert("L").resize((256, 256)).resize(image.size))
+
+    def kept(image: Image.Image) -> float:
+        return float(np.corrcoef(fine(image).ravel(), fine(large).ravel())[0, 1])
+
+    assert kept(made) > kept(plain) + 0.1
+
+
+def test_colours_take_mean_and_spread() -> None:
+    made = lab(run(ENTRIES["colours"], content(), "night")).reshape(-1, 3)
+    wanted = lab(example("night")).reshape(-1, 3)
+    before = lab(content()).reshape(-1, 3)
+    for of in (np.mean, np.std):
+        assert (
+            np.abs(of(made, axis=0) - of(wanted, axis=0)).sum()
+            < 0.35 * np.abs(of(before, axis=0) - of(wanted, axis=0)).sum()
+        )
+
+
+def test_a_poster_has_as_many_colours_as_asked() -> None:
+    entry = ENTRIES["poster"]
+    made = entry.run(content(), (Style(example("mosaic"), 1.0),), 1.0, entry.params(colours=5))
+    assert 2 <= len(np.unique(pixels(made).reshape(-1, 3), axis=0)) <= 5
+
+
+def test_kept_colours_are_those_of_the_picture() -> None:
+    made = run(ENTRIES["neural"], content(), "night")
+    kept = lab(recoloured(made, content()))
+    assert np.median(np.abs(kept[..., 1:] - lab(content())[..., 1:])) < 2
+    assert np.median(np.abs(kept[..., 0] - lab(made)[..., 0])) < 2
