@@ -39,7 +39,8 @@ SEES = {
     "app": EVERYTHING,
     "commands": EVERYTHING,
     "cli": WORDS | {"commands"},
-    "training": WORDS,
+    # ControlNets learn from maps as the studio draws them
+    "training": WORDS | {"preprocessors"},
 }
 
 HEAVY = {

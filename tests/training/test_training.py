@@ -40,7 +40,7 @@ def test_pictures_and_captions_follow_the_seed() -> None:
 
 @pytest.mark.parametrize("scene", scenes.SCENES, ids=lambda s: f"{s.place.name}-{s.hour.name}")
 def test_every_scene_fills_the_picture(scene: scenes.Scene) -> None:
-    assert scenes.paint(scene, np.random.default_rng(0)).shape == (128, 128, 3)
+    assert scenes.paint(scene, np.random.default_rng(0)).pixels.shape == (128, 128, 3)
 
 
 @pytest.mark.parametrize("style", filters.FILTERS)
