@@ -260,8 +260,13 @@ function sentence(job, snapshot) {
     const left = now.seconds_left === null ? "" : ` · ${duration(now.seconds_left)} left`;
     return `${which}Step ${now.step} of ${now.steps}${left}`;
   }
-  const took = job.started && job.ended ? ` · ${duration(job.ended - job.started)}` : "";
-  const made = job.images.length ? `${plural(job.images.length, "picture")} · ` : "";
-  const seed = job.request.seed === undefined ? "" : ` · seed ${job.request.seed}`;
-  return `${made}${size(job.request)}${seed}${took}${job.state === "finished" ? "" : ` · ${job.state}`}`;
+  const { request } = job;
+  return [
+    job.images.length ? plural(job.images.length, "picture") : "",
+    // a second pass makes them larger than was asked for
+    request.hires ? "" : size(request),
+    request.seed === undefined || request.seed === null ? "" : `seed ${request.seed}`,
+    job.started && job.ended ? duration(job.ended - job.started) : "",
+    job.state === "finished" ? "" : job.state,
+  ].filter(Boolean).join(" · ");
 }

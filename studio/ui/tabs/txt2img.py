@@ -1,8 +1,11 @@
 """Paint from words."""
 
-from studio.ui.form import Form
+from collections.abc import Mapping
+from typing import Any
+
+from studio.ui.form import Form, Values
 from studio.ui.tabs._tab import Context, Tab
-from studio.ui.widgets import painting, sampling
+from studio.ui.widgets import painting, sampling, upscaling
 
 ID = "txt2img"
 
@@ -14,9 +17,22 @@ def build(context: Context) -> Form:
             words, generate = painting.words(ID, choices)
         with painting.column("settings"):
             settings = painting.settings(ID, choices)
+            second = upscaling.hires(ID, choices)
         with painting.column("stage"):
             painting.stage(ID)
-    return painting.finished(context, ID, generate, words, *settings)
+    return painting.finished(context, ID, generate, words, *settings, second)
+
+
+def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
+    return ({**sampling.to_fields(values), **upscaling.hires_fields(values)},)
+
+
+def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    return {**sampling.from_record(record), **upscaling.hires_values(record["request"])}
+
+
+def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {**sampling.from_settings(fields), **upscaling.hires_values(fields)}
 
 
 TAB = Tab(
@@ -25,7 +41,7 @@ TAB = Tab(
     place=10,
     build=build,
     task="txt2img",
-    to_requests=lambda values: (sampling.to_fields(values),),
-    from_record=sampling.from_record,
-    from_settings=sampling.from_settings,
+    to_requests=to_requests,
+    from_record=from_record,
+    from_settings=from_settings,
 )

@@ -110,6 +110,13 @@ def settings(
     """
     start = sampling.native(choices, None)
     sizes = _sizes(tab, start, decided, tuple((with_own or {}).values()))
+    return sizes, *sampled(tab, choices, tuple(sizes.widgets[side] for side in ("width", "height")))
+
+
+def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tuple[Piece, ...]:
+    """Steps, guidance, sampler, seed, checkpoint, and what folds away: among it `sides`, made with
+    `render=False`."""
+    start = sampling.native(choices, None)
     with gr.Row():
         steps = gr.Slider(
             1, 150, value=start["steps"], step=1, label="Steps", buttons=[], **named(tab, "steps")
@@ -137,9 +144,9 @@ def settings(
         **named(tab, "checkpoint"),
     )
     with gr.Accordion("More settings", open=False, **named(tab, "more")):
-        with gr.Row():
-            for side in ("width", "height"):
-                sizes.widgets[side].render()
+        with gr.Row(visible=bool(sides)):
+            for side in sides:
+                side.render()
         clip_skip = gr.Slider(
             1,
             12,
@@ -168,7 +175,7 @@ def settings(
             problems: gr.update(value=sampling.problems_text(now.choices)),
         }
 
-    sampled = Piece(
+    piece = Piece(
         widgets=widgets,
         defaults=lambda choices: {
             **{name: sampling.native(choices, None).get(name) for name in widgets},
@@ -178,7 +185,7 @@ def settings(
         dressed=(problems,),
         follows=(Follow(event=checkpoint.input, change=_picked, name="picked"),),
     )
-    return sizes, sampled, seeds
+    return piece, seeds
 
 
 def _sizes(
