@@ -93,6 +93,7 @@ export const api = {
   trash: (ids) => ask("POST", "/api/images/trash", { ids }),
   /** @param {string[]} ids */
   restore: (ids) => ask("POST", "/api/images/restore", { ids }),
+  stopSharing: () => ask("POST", "/api/sharing/stop"),
   emptyTrash: () => ask("DELETE", "/api/trash"),
 };
 

@@ -1,14 +1,16 @@
 /** The top of the page: the name, how the studio is, light or dark. */
 
 import { h, icon, say } from "./dom.js";
+import { shared } from "./shared.js";
 import { themeButton } from "./theme.js";
 
 /** @param {HTMLElement} root */
 export function bar(root) {
   const words = h("span", { class: "po-status-words" });
   const status = h("span", { class: "po-status", role: "status", "data-state": "ready" }, h("i", { "aria-hidden": "true" }), words);
+  const sharing = shared();
   root.append(
-    h("header", { class: "po-bar" }, h("h1", { class: "po-name" }, icon("mark"), h("span", {}, "Pochade")), status, themeButton()),
+    h("header", { class: "po-bar" }, h("h1", { class: "po-name" }, icon("mark"), h("span", {}, "Pochade")), sharing.chip, status, themeButton()),
   );
 
   /** @param {string} state @param {string} text @param {string} [title] */
@@ -22,6 +24,7 @@ export function bar(root) {
     /** @param {import("./live.js").Snapshot} snapshot */
     show(snapshot) {
       const { engine } = snapshot;
+      sharing.show(snapshot.sharing);
       if (snapshot.warm) set("ready", "Ready", engine.device ? `Painting on ${engine.device}` : "");
       else if (engine.state === "down") set("down", "Engine stopped", engine.reason);
       else set("warming", "Warming up", "Jobs may be queued already");

@@ -19,6 +19,13 @@ export function size(request) {
   return request.width && request.height ? `${request.width} × ${request.height}` : "";
 }
 
+/** The time of a day, with the day if it is not today. @param {number} seconds since 1970 */
+export function clock(seconds) {
+  const then = new Date(seconds * 1000);
+  const today = then.toDateString() === new Date().toDateString();
+  return then.toLocaleString([], { weekday: today ? undefined : "short", hour: "numeric", minute: "2-digit" });
+}
+
 /** @param {number} seconds since 1970 */
 export function moment(seconds) {
   return new Date(seconds * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });

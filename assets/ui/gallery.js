@@ -1,6 +1,7 @@
 /** Everything ever made: found by words and marks, walked by keys, a page at a time. */
 
 import { api, url } from "./api.js";
+import { sure } from "./ask.js";
 import { hear, tell } from "./bus.js";
 import { button, h, icon, keyed, say } from "./dom.js";
 import { plural } from "./format.js";
@@ -304,25 +305,4 @@ function midnight(day, days = 0) {
 /** @param {string} label @param {string} all */
 function select(label, all) {
   return /** @type {HTMLSelectElement} */ (h("select", { class: "po-select", "aria-label": label }, h("option", { value: "" }, all)));
-}
-
-/** @param {string} question @param {string} words @param {string} yes @returns {Promise<boolean>} */
-function sure(question, words, yes) {
-  return new Promise((answer) => {
-    const dialog = /** @type {HTMLDialogElement} */ (
-      h(
-        "dialog",
-        { class: "po-ask", "aria-label": question },
-        h("h2", {}, question),
-        h("p", {}, words),
-        h("div", { class: "po-ask-row" }, button("Cancel", null, () => dialog.close("no"), { autofocus: true }), button(yes, null, () => dialog.close("yes"), { class: "po-button po-danger" })),
-      )
-    );
-    dialog.addEventListener("close", () => {
-      answer(dialog.returnValue === "yes");
-      dialog.remove();
-    });
-    document.body.append(dialog);
-    dialog.showModal();
-  });
 }

@@ -12,7 +12,7 @@ import { api } from "./api.js";
  *   progress?: {picture: number, pictures: number, step: number, steps: number, seconds_left: number|null}|null,
  *   loading?: string|null, preview?: number}} Job
  * @typedef {{version: number, warm: boolean, engine: {state: string, device: string|null, reason?: string},
- *   jobs: Job[], ahead: number, recent: Job[]}} Snapshot
+ *   jobs: Job[], ahead: number, recent: Job[], sharing: {url: string, until: number}|null}} Snapshot
  */
 
 const IDLE_MS = 4000;
