@@ -17,7 +17,7 @@ from tests.pictures import photograph
 
 ENTRIES = open_drawer("studio.stylizers", Stylizer)
 EVERY = pytest.mark.parametrize("entry", ENTRIES.values(), ids=lambda entry: entry.id)
-NAMES = ("night", "glass", "pencil", "mosaic")
+NAMES = ("night", "glass", "pencil", "mosaic", "autumn", "dots")
 
 
 @cache
@@ -88,7 +88,7 @@ def pixels(image: Image.Image) -> np.ndarray:
 
 def texture(image: Image.Image) -> np.ndarray:
     """Means and correlations of colours and of how they change at three scales: a Gram matrix of
-    plain filters."""
+    plain filters, in logarithms, since they differ by orders of magnitude."""
     import cv2
 
     colours = lab(image.resize((256, 256))) / 100
@@ -97,7 +97,8 @@ def texture(image: Image.Image) -> np.ndarray:
         soft = cv2.GaussianBlur(colours, (0, 0), sigma)
         layers += [np.abs(np.gradient(soft, axis=axis)) * 8 for axis in (0, 1)]
     flat = np.concatenate(layers, axis=-1).reshape(256 * 256, -1)
-    return np.concatenate([flat.mean(axis=0), (flat.T @ flat / len(flat)).ravel()])
+    found = np.concatenate([flat.mean(axis=0), (flat.T @ flat / len(flat)).ravel()])
+    return np.log(np.abs(found) + 1e-3)
 
 
 def edges(image: Image.Image) -> np.ndarray:
@@ -107,14 +108,17 @@ def edges(image: Image.Image) -> np.ndarray:
     return np.hypot(*np.gradient(grey)).ravel()
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_painting_moves_towards_the_style_and_keeps_the_content(name: str) -> None:
-    made = run(ENTRIES["neural"], content(), name)
-    wanted = texture(example(name))
-    before = np.abs(texture(content()) - wanted).mean()
-    assert np.abs(texture(made) - wanted).mean() < 0.8 * before
-    assert np.corrcoef(edges(made), edges(content()))[0, 1] > 0.4
-    assert np.corrcoef(edges(made), edges(example(name).resize(made.size)))[0, 1] < 0.2
+def test_painting_moves_towards_the_style_and_keeps_the_content() -> None:
+    ratios: dict[str, float] = {}
+    for name in NAMES:
+        made = run(ENTRIES["neural"], content(), name)
+        wanted, before = texture(example(name)), texture(content())
+        ratios[name] = np.abs(texture(made) - wanted).mean() / np.abs(before - wanted).mean()
+        assert ratios[name] < 1, ratios
+        assert np.corrcoef(edges(made), edges(content()))[0, 1] > 0.5, name
+        theirs = edges(example(name).resize(made.size))
+        assert abs(np.corrcoef(edges(made), theirs)[0, 1]) < 0.15, name
+    assert np.mean(list(ratios.values())) < 0.6, ratios
 
 
 def test_a_large_picture_keeps_its_fine_detail() -> None:
@@ -142,7 +146,7 @@ def test_colours_take_mean_and_spread() -> None:
     for of in (np.mean, np.std):
         assert (
             np.abs(of(made, axis=0) - of(wanted, axis=0)).sum()
-            < 0.35 * np.abs(of(before, axis=0) - of(wanted, axis=0)).sum()
+            < 0.45 * np.abs(of(before, axis=0) - of(wanted, axis=0)).sum()
         )
 
 
