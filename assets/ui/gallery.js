@@ -116,10 +116,12 @@ export function gallery(root) {
 
   /** @param {HTMLElement} node @param {ImageJson} row */
   function refreshed(node, row) {
-    node.classList.toggle("po-is-starred", row.starred);
     const on = chosen.has(row.id);
-    node.classList.toggle("po-is-chosen", on);
-    node.querySelector(".po-choose")?.setAttribute("aria-pressed", String(on));
+    if (node.classList.contains("po-is-starred") !== row.starred) node.classList.toggle("po-is-starred");
+    if (node.classList.contains("po-is-chosen") !== on) {
+      node.classList.toggle("po-is-chosen");
+      node.querySelector(".po-choose")?.setAttribute("aria-pressed", String(on));
+    }
     return node;
   }
 
@@ -142,16 +144,15 @@ export function gallery(root) {
     redraw();
   }
 
+  /** Each tile shows its marks again; only those that differ are touched, since there may be thousands. */
   function redraw() {
-    for (const node of list.children) {
-      const row = rows.find((one) => one.id === /** @type {HTMLElement} */ (node).dataset.key);
-      if (row) refreshed(/** @type {HTMLElement} */ (node), row);
-    }
+    [...list.children].forEach((node, place) => refreshed(/** @type {HTMLElement} */ (node), rows[place]));
     bar();
   }
 
   function bar() {
     picked.hidden = !chosen.size;
+    list.toggleAttribute("data-choosing", chosen.size > 0);
     if (!chosen.size) return picked.replaceChildren();
     const all = [...chosen];
     picked.replaceChildren(
