@@ -10,8 +10,10 @@ STAGES = (
     "autoencoder",
     "text",
     "unet",
+    "control",
     "decoder",
     "samples",
+    "judges",
     "evaluate",
     "export",
 )
@@ -25,15 +27,21 @@ def run(
     target: Path,
     *,
     first: bool,
+    truth: bool,
+    people: float | None,
+    kind: str,
     compiled: bool,
+    limit: int | None = None,
+    compared: tuple[Path, Path] | None = None,
 ) -> None:
     """Run one stage; each goes on from what lies in `folder`."""
     if stage == "data":
-        from studio.training import concepts, shards, sources
+        from studio.training import compose, concepts, shards, sources
 
         if not (folder / "concepts.json").exists():
             sources.build(folder, only=concepts.FIRST if first else ())
-        shards.build(folder, shard_count)
+        share = compose.PEOPLE_SHARE if people is None else people
+        shards.build(folder, shard_count, truth=truth, people=share)
         return
     import torch
 
@@ -58,14 +66,25 @@ def run(
         from studio.training import unet
 
         unet.train(folder, minutes, compiled=compiled)
+    elif stage == "control":
+        from studio.training import control
+
+        control.train(folder, kind, minutes)
     elif stage == "samples":
         from studio.training import samples
 
         samples.sheet(folder, folder / "samples.png")
+    elif stage == "judges":
+        from studio.training import judges
+
+        judges.train(folder, target, minutes)
     elif stage == "evaluate":
         from studio.training import evaluate
 
-        evaluate.contact_sheet(target, folder / "contact.png")
+        if compared:
+            evaluate.compare(*compared, folder, limit)
+        else:
+            evaluate.evaluate(target, folder, limit)
     elif stage == "export":
         from studio.training import export
 
@@ -88,7 +107,20 @@ def main() -> None:
     parser.add_argument(
         "--first", action="store_true", help="data: only the things that are learnt first"
     )
+    parser.add_argument(
+        "--truth", action="store_true", help="data: also depth and poses, which `control` needs"
+    )
+    parser.add_argument("--people", type=float, help="data: share of pictures that show people")
+    parser.add_argument(
+        "--kind", choices=("edges", "depth", "pose"), default="edges", help="control: of which maps"
+    )
     parser.add_argument("--compile", action="store_true", help="unet: compile the net first")
+    parser.add_argument(
+        "--limit", type=int, help="evaluate: about so many prompts, for a quick look"
+    )
+    parser.add_argument(
+        "--compare", type=Path, nargs=2, metavar="EXPORT", help="evaluate: two exports side by side"
+    )
     chosen = parser.parse_args()
     chosen.data.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
@@ -99,7 +131,12 @@ def main() -> None:
         chosen.shards,
         chosen.target,
         first=chosen.first,
+        truth=chosen.truth,
+        people=chosen.people,
+        kind=chosen.kind,
         compiled=chosen.compile,
+        limit=chosen.limit,
+        compared=chosen.compare,
     )
 
 

@@ -156,8 +156,7 @@ def keep(
                                     "step": step, "minutes": minutes})  # fmt: skip
     pixels = np.array(shards.pixels(folder, 0)[:24])
     again = reconstruct(net, pixels)
-    error = np.square(pixels.astype(np.float32) - again).mean()
-    log.info("autoencoder at %.1f minutes: %.2f dB", minutes, 10 * np.log10(255**2 / error))
+    log.info("autoencoder at %.1f minutes: %.2f dB", minutes, decibels(net, pixels))
     rows = [
         np.concatenate(list(row), 1)
         for k in (0, 12)
@@ -171,6 +170,15 @@ def reconstruct(net: Any, pixels: np.ndarray) -> np.ndarray:
     """Encode and decode [n, h, w, 3] uint8."""
     found = net.decode(net.encode(to_tensor(pixels)).latents).sample
     return ((found.clamp(-1, 1) + 1) * 127.5).round().byte().permute(0, 2, 3, 1).numpy()
+
+
+def decibels(net: Any, pixels: np.ndarray) -> float:
+    """Peak signal to noise of what comes back of [n, h, w, 3] uint8."""
+    again = np.concatenate(
+        [reconstruct(net, pixels[k : k + BATCH]) for k in range(0, len(pixels), BATCH)]
+    )
+    error = np.square(pixels.astype(np.float32) - again).mean()
+    return float(10 * np.log10(255**2 / error))
 
 
 def trained(folder: Path) -> Any:

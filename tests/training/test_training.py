@@ -10,24 +10,11 @@ pytest.importorskip("diffusers")
 
 from studio.training import captions, colours, compose, export, filters, samples, scenes, text, unet  # noqa: E402
 from studio.training.concepts import choose  # noqa: E402
-
-
-def toy_library() -> compose.Library:
-    """A red disc in each of the drawn styles."""
-    y, x = np.mgrid[:128, :128]
-    disc = np.zeros((128, 128, 4), np.uint8)
-    disc[(x - 64) ** 2 + (y - 64) ** 2 < 60**2] = (220, 30, 30, 255)
-    count = len(compose.DRAWN_STYLES)
-    hue = colours.main_hue(disc)
-    return compose.Library(
-        pixels=np.stack([disc] * count), concept=(0,) * count, style=compose.DRAWN_STYLES,
-        hue=(hue,) * count, colour=("red",) * count, names=("apple",), words=(("fruit",),),
-        kinds=("food-fruit",),
-    )  # fmt: skip
+from tests.training import toys  # noqa: E402
 
 
 def test_pictures_and_captions_follow_the_seed() -> None:
-    library = toy_library()
+    library = toys.library()
     first, said = compose.pictures(3, 12, library)
     again, said_again = compose.pictures(3, 12, library)
     _, others = compose.pictures(4, 12, library)
@@ -54,7 +41,7 @@ def test_filters_leave_white_nearly_white(style: str) -> None:
 
 @pytest.mark.parametrize("colour", colours.COLOURS, ids=lambda c: c.name)
 def test_recolouring_is_seen(colour: colours.Colour) -> None:
-    library = toy_library()
+    library = toys.library()
     turned = colours.recolour(library.pixels[0], library.hue[0] or 0.0, colour)
     middle = turned[64, 64, :3].astype(int)
     distance = {c.name: np.abs(middle - c.rgb).sum() for c in colours.COLOURS}
