@@ -1,12 +1,17 @@
 """The composition root: the only place that builds long-lived objects and knows every room."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from studio.checkpoints.catalog import Catalog, Checkpoint, families
+from studio.checkpoints.catalog import Catalog, Checkpoint, denoiser_file, families
 from studio.checkpoints.controls import Controls
+from studio.checkpoints.hashes import Hashes
+from studio.checkpoints.header import BadFile
+from studio.checkpoints.meant import Meant, meant
 from studio.core.records import ImageRecord, Picture
 from studio.core.requests import REF_CHARS, parse, uploads_in
 from studio.core.sqlite import DatabaseDamaged, set_aside
@@ -17,7 +22,7 @@ from studio.jobs.link import EngineProcess
 from studio.jobs.store import JobStore
 from studio.jobs.worker import Worker
 from studio.paths import BUILTIN_CHECKPOINT, CONFIGS
-from studio.preprocessors._weights import usual
+from studio.preprocessors._weights import is_ready, usual
 from studio.prompts import foreign, infotext, tokens
 from studio.service import Quota, Studio, Watchers
 from studio.settings import Settings
@@ -92,6 +97,7 @@ def compose(settings: Settings) -> App:
         uses=lambda owner: _uses(jobs, gallery, owner),
     )
     catalog = Catalog(settings.all_checkpoint_dirs, builtin=BUILTIN_CHECKPOINT)
+    hashes = Hashes(settings.data_dir / "cache")
     controls = Controls(settings.all_control_dirs)
     watchers = Watchers()
     tasks = open_drawer("studio.tasks", Task)
@@ -110,6 +116,7 @@ def compose(settings: Settings) -> App:
         catalog=catalog,
         controls=controls,
         upscalers=Shelf(settings.all_upscaler_dirs),
+        has_weights=partial(is_ready, places=usual(settings.data_dir)),
         jobs=jobs,
         worker=worker,
         gallery=gallery,
@@ -117,6 +124,7 @@ def compose(settings: Settings) -> App:
         watchers=watchers,
         file_of=album.file,
         recover=foreign.recover,
+        meant=lambda name, digest: _meant(catalog, hashes, name, digest),
         count_tokens=_count_tokens,
         max_waiting=settings.max_waiting,
         max_waiting_local=settings.max_waiting_local,
@@ -139,6 +147,19 @@ def _configuration(settings: Settings) -> Mapping[str, Any]:
         "dtype": settings.dtype,
         "cache": str(settings.data_dir / "cache"),
     }
+
+
+def _meant(catalog: Catalog, hashes: Hashes, name: str, digest: str) -> Meant:
+    """By name, and by the hashes that the engine has found out: those of what was painted with."""
+    checkpoints = catalog.all()
+    files: dict[str, Path] = {}
+    for checkpoint in checkpoints:
+        if not checkpoint.problem:
+            with suppress(BadFile, OSError):  # it went away since
+                files[checkpoint.id] = denoiser_file(checkpoint)
+    known = hashes.remembered(files.values())
+    hashed = {checkpoint_id: known[file] for checkpoint_id, file in files.items() if file in known}
+    return meant(checkpoints, hashed, name, digest)
 
 
 def _uses(jobs: JobStore, gallery: Gallery, owner: str) -> Uses:

@@ -31,10 +31,12 @@ if TYPE_CHECKING:
 
     from studio.checkpoints.catalog import Catalog, Checkpoint
     from studio.checkpoints.controls import ControlNet, Controls
+    from studio.checkpoints.meant import Meant
     from studio.gallery.inputs import Inputs
     from studio.gallery.store import Gallery, Page, Query
     from studio.jobs.store import JobStore
     from studio.jobs.worker import Worker
+    from studio.preprocessors._preprocessor import Preprocessor
     from studio.prompts.foreign import Recovered
     from studio.upscalers._shelf import Shelf
     from studio.upscalers._upscaler import Upscaler
@@ -151,6 +153,7 @@ class Studio:
         catalog: "Catalog",
         controls: "Controls",
         upscalers: "Shelf",
+        has_weights: "Callable[[Preprocessor], bool]",
         jobs: "JobStore",
         worker: "Worker",
         gallery: "Gallery",
@@ -158,6 +161,7 @@ class Studio:
         watchers: Watchers,
         file_of: Callable[[str, str], Path],
         recover: "Callable[[bytes], Recovered]",
+        meant: "Callable[[str, str], Meant]",
         count_tokens: "Callable[[Checkpoint, str], dict[str, int]]",
         max_waiting: int,
         max_waiting_local: int,
@@ -167,6 +171,7 @@ class Studio:
         self._catalog = catalog
         self._controls = controls
         self._upscalers = upscalers
+        self._has_weights = has_weights
         self._jobs = jobs
         self._worker = worker
         self._gallery = gallery
@@ -174,6 +179,7 @@ class Studio:
         self._watchers = watchers
         self._file_of = file_of
         self._recover = recover
+        self._meant = meant
         self._count_tokens = count_tokens
         self._max_waiting = max_waiting
         self._max_waiting_local = max_waiting_local
@@ -361,19 +367,16 @@ class Studio:
     def read_settings(self, data: bytes) -> "Recovered":
         """The settings inside a picture made here or by another program.
 
-        The checkpoint is among them if one of that name is here; if not, a note says so. So it is
-        with the upscaler of a second pass.
+        The checkpoint is among them if the one of that hash or name is here; if not, or if it is
+        another one of that name, a note says so. The upscaler of a second pass goes by its name.
         """
         found = self._with_upscaler(self._recover(data))
-        name = found.checkpoint_name
-        if not name:
+        if not found.checkpoint_name and not found.checkpoint_hash:
             return found
-        for checkpoint in self._catalog.all():
-            names = (checkpoint.id, checkpoint.id.rpartition("/")[2], checkpoint.label)
-            if not checkpoint.problem and name.casefold() in map(str.casefold, names):
-                return replace(found, fields={**found.fields, "checkpoint": checkpoint.id})
-        missing = f"The checkpoint '{name}' is not here; the chosen one stays."
-        return replace(found, notes=(*found.notes, missing))
+        meant = self._meant(found.checkpoint_name or "", found.checkpoint_hash or "")
+        fields = {"checkpoint": meant.checkpoint_id} if meant.checkpoint_id else {}
+        notes = (meant.note,) if meant.note else ()
+        return replace(found, fields={**found.fields, **fields}, notes=(*found.notes, *notes))
 
     def _with_upscaler(self, found: "Recovered") -> "Recovered":
         hires = dict(found.fields.get("hires") or {})
@@ -427,7 +430,8 @@ class Studio:
                     "label": entry.label,
                     "about": entry.about,
                     "kind": entry.kind.value,
-                    "ready": entry.run is not None,
+                    "ready": self._has_weights(entry),
+                    "needs": asdict(entry.needs) if entry.needs else None,
                     "schema": schema(entry.params),
                 }
                 for entry in preprocessors().values()

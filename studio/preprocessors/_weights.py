@@ -36,6 +36,11 @@ def find(weights: Weights, places: Places) -> Path | None:
     return None
 
 
+def is_ready(entry: Preprocessor, places: Places) -> bool:
+    """Whether it can make maps as things are."""
+    return entry.needs is None or find(entry.needs, places) is not None
+
+
 def _folders(weights: Weights, places: Places) -> Iterator[Path]:
     owner, _, name = weights.repo.partition("/")
     for folder in places.folders:

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from studio.app import compose
 from studio.core.errors import InvalidRequest, Unavailable
 from studio.discovery import open_drawer
 from studio.preprocessors._preprocessor import Kind, Preprocessor, Weights
 from studio.preprocessors._weights import Places, find, opened
+from studio.settings import Settings
 
 ENTRIES = open_drawer("studio.preprocessors", Preprocessor)
 WEIGHTED = [entry for entry in ENTRIES.values() if entry.needs]
@@ -208,3 +210,19 @@ def test_a_stranger_s_config_is_not_taken_for_it(tmp_path: Path) -> None:
     for file in wanted.files:
         (tmp_path / file).touch()
     assert find(wanted, Places(folders=(tmp_path,))) is None
+
+
+def test_the_studio_says_which_are_ready(tmp_path: Path) -> None:
+    app = compose(Settings(data_dir=tmp_path))
+    try:
+        told = {row["id"]: row for row in app.studio.choices()["preprocessors"]}
+        assert told["canny"]["ready"] and told["canny"]["needs"] is None
+        assert not told["mlsd"]["ready"]
+        assert told["mlsd"]["needs"]["instead"] == "canny"
+        file = tmp_path / "annotators" / weights(ENTRIES["mlsd"]).files[0]
+        file.parent.mkdir()
+        file.touch()
+        told = {row["id"]: row for row in app.studio.choices()["preprocessors"]}
+        assert told["mlsd"]["ready"]
+    finally:
+        app.close()
