@@ -200,6 +200,9 @@ export function view(hand) {
       if (refit) fit();
       else moved();
     },
+    get grabbing() {
+      return space;
+    },
     /** Space is held: the next drag moves the picture. @param {boolean} held */
     grab(held) {
       space = held;

@@ -27,7 +27,9 @@ const TICK_MS = 60;
 /** What a request says of its mask, beside picture and mask. */
 const FIELDS = ["invert", "grow_px", "feather_px", "area", "padding_px"];
 /** The mask as it was drawn, not as it is used. */
-const AS_DRAWN = { invert: false, grow_px: 0, feather_px: 0, area: "whole" };
+const AS_DRAWN = { grow_px: 0, feather_px: 0, area: "whole" };
+/** How long the brush is shown after its size was set elsewhere. */
+const SAMPLE_MS = 1200;
 const UNTOUCHED = "Nothing is masked yet. Paint over what you want to change.";
 
 /** @param {HTMLElement} root `data-tab` names the form it belongs to */
@@ -57,13 +59,15 @@ export function canvas(root) {
   let timer = 0;
   /** @type {Promise<void>|null} */
   let sending = null;
+  /** Masks from elsewhere that are on their way; nothing is painted until they are there. */
+  let awaited = 0;
   /** The shape under the hand. @type {number[]} */
   let shape = [];
   let takesAway = false;
 
   const look = view({
     down(point, event) {
-      if (!drawn || ask.open) return false;
+      if (!free()) return false;
       begin(point, event);
       return true;
     },
@@ -73,7 +77,7 @@ export function canvas(root) {
     hover: (point, event) => ring(point && event),
   });
   const { stage } = look;
-  stage.setAttribute("aria-label", "Mask. Drag to paint over what is to be repainted.");
+  stage.setAttribute("aria-label", "Mask. Drag to paint over what is to be repainted; or move with the arrows, and press Enter to set the brush down and to lift it.");
   const lines = guides(look);
   const brush = h("div", { class: "po-c-ring", hidden: true });
   const empty = nothing("Choose a picture to paint into.");
@@ -86,9 +90,9 @@ export function canvas(root) {
     redo: () => act(() => drawn?.redo()),
     invert: () => form.toggle("invert"),
     clear: () => act(() => drawn?.add({ kind: "image", pixels: null })),
-    transparency: () => fromTransparency().catch(tell),
-    upload: (file) => upload(file).catch(tell),
-    download: () => download().catch(tell),
+    transparency: () => awaiting(fromTransparency),
+    upload: (file) => awaiting(() => upload(file)),
+    download: () => awaiting(download),
     held: sample,
   });
   const stages = views(root, "Mask");
@@ -132,9 +136,13 @@ export function canvas(root) {
     return (box.held.size * share) / 2;
   }
 
+  function free() {
+    return drawn !== null && !ask.open && !awaited;
+  }
+
   /** @param {() => Rect|undefined} work */
   function act(work) {
-    if (!drawn || ask.open) return;
+    if (!free()) return;
     edit(work());
     changed();
   }
@@ -168,7 +176,9 @@ export function canvas(root) {
 
   /** The brush, as large as it is, under the pointer. @param {PointerEvent|null} event */
   function ring(event) {
-    const shown = event && drawn && !ask.open && !isShape(box.held.tool) && event.target === stage;
+    const shown = event && free() && !isShape(box.held.tool) && event.target === stage;
+    clearTimeout(sampled);
+    sampled = 0;
     stage.classList.toggle("po-c-bare", Boolean(shown));
     brush.hidden = !shown;
     if (!shown) return;
@@ -178,12 +188,15 @@ export function canvas(root) {
 
   /** While the size is set elsewhere, the brush is shown where it was or in the middle. */
   function sample() {
-    if (brush.hidden && drawn && root.contains(document.activeElement) && !isShape(box.held.tool)) {
-      brush.hidden = false;
-      putRing(stage.clientWidth / 2, stage.clientHeight / 2);
-    } else if (!brush.hidden) putRing(ringAt[0], ringAt[1]);
+    if (isShape(box.held.tool) || !drawn) return void (brush.hidden = true);
+    if (!brush.hidden && !sampled) return putRing(ringAt[0], ringAt[1]);
+    clearTimeout(sampled);
+    sampled = window.setTimeout(() => ((sampled = 0), (brush.hidden = true)), SAMPLE_MS);
+    brush.hidden = false;
+    putRing(stage.clientWidth / 2, stage.clientHeight / 2);
   }
 
+  let sampled = 0;
   let ringAt = [0, 0];
   function putRing(/** @type {number} */ x, /** @type {number} */ y) {
     const across = Math.max(2, box.held.size * look.place.scale);
@@ -201,10 +214,10 @@ export function canvas(root) {
   peek.addEventListener("keydown", (event) => (event.key === " " || event.key === "Enter") && hide(true));
 
   function settle() {
-    const state = ask.open ? "asking" : opening ? "opening" : !drawn ? "empty" : timer || sending ? "pending" : "settled";
+    const state = ask.open ? "asking" : opening ? "opening" : !drawn ? "empty" : timer || sending || awaited ? "pending" : "settled";
     root.dataset.state = state;
     empty.hidden = picture !== null || opening !== "";
-    box.state({ canUndo: drawn?.canUndo ?? false, canRedo: drawn?.canRedo ?? false, inverted: Boolean(form.read().invert), enabled: drawn !== null && !ask.open });
+    box.state({ canUndo: drawn?.canUndo ?? false, canRedo: drawn?.canRedo ?? false, inverted: Boolean(form.read().invert), enabled: free() });
   }
 
   // --- to the server and back -------------------------------------------------------------
@@ -387,23 +400,36 @@ export function canvas(root) {
     sent = ref;
     version += 1;
     const [onto, now] = [drawn, version];
-    try {
-      const pixels = ref ? await fetched(ref) : null;
+    await awaiting(async () => {
+      /** @type {unknown} */
+      let problem = null;
+      const pixels = ref ? await fetched(ref).catch((error) => ((problem = error), null)) : null;
+      // a mask without anything in it means something where it is inverted
+      const empty = problem !== null && asSaid().invert && (await fetched(ref, true).then(() => true, () => false));
       if (now !== version) return;
       onto?.load(pixels);
       strokes += 1;
       sentStrokes = strokes;
-    } catch (error) {
-      put("");
-      tell(error);
-      return settle();
-    }
-    await send();
+      if (!pixels && !empty) put("");
+      await send();
+      if (problem && !empty) tell(problem);
+    });
   }
 
-  /** A mask of the picture's size as it was drawn. Throws the server's sentence for any other. @param {string} ref */
-  async function fetched(ref) {
-    const { file } = await api.mask({ image: picture?.ref, mask: ref, ...AS_DRAWN });
+  /** Nothing is painted meanwhile. @param {() => Promise<(() => Rect|undefined)|void>} work gives what is to be done then */
+  async function awaiting(work) {
+    const onto = drawn;
+    awaited += 1;
+    settle();
+    const then = await work().catch(tell);
+    awaited -= 1;
+    if (then && onto === drawn) act(then);
+    settle();
+  }
+
+  /** A mask of the picture's size as it was drawn. Throws the server's sentence for any other, and for an empty one. @param {string} ref @param {boolean} [invert] */
+  async function fetched(ref, invert = false) {
+    const { file } = await api.mask({ image: picture?.ref, mask: ref, ...AS_DRAWN, invert });
     return (await readLastChannel(file)).pixels;
   }
 
@@ -419,15 +445,15 @@ export function canvas(root) {
   async function upload(file) {
     const { ref } = await api.upload(file);
     const pixels = await fetched(ref);
-    act(() => drawn?.add({ kind: "image", pixels }));
+    return () => drawn?.add({ kind: "image", pixels });
   }
 
   async function fromTransparency() {
     if (!picture) return;
     const { channels, pixels } = await readLastChannel(await api.picture(picture.ref));
     for (let i = 0; i < pixels.length; i++) pixels[i] = 255 - pixels[i];
-    if (channels !== 4 || blank(pixels)) return status.tell("Nothing in this picture is transparent.", "bad");
-    act(() => drawn?.add({ kind: "image", pixels }));
+    if (channels === 4 && !blank(pixels)) return () => drawn?.add({ kind: "image", pixels });
+    status.tell("Nothing in this picture is transparent.", "bad");
   }
 
   async function download() {
@@ -455,17 +481,57 @@ export function canvas(root) {
     " ": () => look.grab(true),
   });
 
+  /** The brush is moved with the arrows, and set down and lifted with Enter. @type {{x: number, y: number, down: boolean}|null} */
+  let steered = null;
+  const ways = /** @type {Record<string, [number, number]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] });
+
+  /** @param {KeyboardEvent} event @returns {boolean} whether it was one of these keys */
+  function steer(event) {
+    if (document.activeElement !== stage || !picture) return false;
+    const pen = (steered ??= { x: picture.width / 2, y: picture.height / 2, down: false });
+    // a key has no buttons and no pressure: as a mouse
+    const hand = /** @type {PointerEvent} */ (/** @type {unknown} */ (event));
+    const way = ways[event.key];
+    if (way) {
+      const step = event.shiftKey ? 1 : Math.max(1, Math.round(box.held.size / 4));
+      pen.x = Math.max(0, Math.min(picture.width, pen.x + way[0] * step));
+      pen.y = Math.max(0, Math.min(picture.height, pen.y + way[1] * step));
+      if (pen.down) goOn(pen, hand);
+    } else if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) {
+      pen.down = !pen.down;
+      if (pen.down) begin(pen, hand);
+      else finish();
+    } else return false;
+    brush.hidden = false;
+    putRing(look.place.x + pen.x * look.place.scale, look.place.y + pen.y * look.place.scale);
+    return true;
+  }
+  stage.addEventListener("blur", () => {
+    if (steered?.down) finish();
+    steered = null;
+    brush.hidden = true;
+  });
+
+  /** Whether the pointer came to the canvas after the focus went to where it is: then Space is not for a button. */
+  let pointed = false;
+  stage.addEventListener("pointermove", () => (pointed = true));
+  document.addEventListener("focusin", () => (pointed = false));
+
   document.addEventListener("keydown", (event) => {
-    if (!drawn || ask.open || !listens(root, stage)) return;
+    if (!free() || !listens(root, stage)) return;
     const key = event.key.toLowerCase();
-    const [control, pressesButton] = [event.ctrlKey || event.metaKey, key === " " && document.activeElement?.closest("button, summary")];
+    const control = event.ctrlKey || event.metaKey;
+    const pressesButton = key === " " && !pointed && document.activeElement?.closest("button, summary");
     if (control && (key === "z" || key === "y")) act(() => (key === "y" || event.shiftKey ? drawn?.redo() : drawn?.undo()));
     else if (!control && !event.altKey && !pressesButton && key in keys) keys[key]();
-    else return;
+    else if (!steer(event)) return;
     event.preventDefault();
   });
   document.addEventListener("keyup", (event) => {
-    if (event.key === " ") look.grab(false);
+    if (event.key === " " && look.grabbing) {
+      event.preventDefault();
+      look.grab(false);
+    }
     if (event.key.toLowerCase() === "h") hide(false);
   });
   window.addEventListener("blur", () => {
@@ -475,15 +541,17 @@ export function canvas(root) {
 
   takesPictures(stage, use);
 
-  // a mask that is still on its way is waited for
+  const underway = () => Boolean(timer || sending) || (drawn !== null && strokes !== sentStrokes);
+
+  // a mask that is still on its way is waited for; one that cannot be sent is not painted with
   document.addEventListener(
     "click",
     async (event) => {
-      if (!(timer || sending) || !form.generate()?.contains(/** @type {Node} */ (event.target))) return;
+      if (!underway() || !form.generate()?.contains(/** @type {Node} */ (event.target))) return;
       event.preventDefault();
       event.stopImmediatePropagation();
       await send();
-      setTimeout(() => form.generate()?.click(), TICK_MS);
+      if (!underway()) setTimeout(() => form.generate()?.click(), TICK_MS);
     },
     true,
   );
