@@ -1,6 +1,7 @@
 """The one door: what it decides before anything is queued."""
 
 import io
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from studio.app import App, compose
+from studio.checkpoints.hashes import Hashes
 from studio.core.errors import Busy, InvalidRequest, NotFound
 from studio.service import Studio
 from studio.settings import Settings
@@ -31,9 +33,11 @@ def studio(app: App) -> Studio:
     return app.studio
 
 
-def made_by_a1111(model: str) -> bytes:
+def made_by_a1111(model: str, digest: str = "") -> bytes:
     info = PngImagePlugin.PngInfo()
-    info.add_text("parameters", f"a fox\nSteps: 9, Sampler: Euler a, Seed: 5, Model: {model}")
+    named = [f"Model hash: {digest}"] if digest else []
+    named += [f"Model: {model}"] if model else []
+    info.add_text("parameters", ", ".join(["a fox\nSteps: 9, Sampler: Euler a, Seed: 5", *named]))
     out = io.BytesIO()
     Image.new("RGB", (64, 64)).save(out, "PNG", pnginfo=info)
     return out.getvalue()
@@ -141,6 +145,35 @@ def test_a_dropped_pictures_checkpoint_is_found_by_its_name(studio: Studio) -> N
     missing = studio.read_settings(made_by_a1111("dreamy"))
     assert "checkpoint" not in missing.fields
     assert "The checkpoint 'dreamy' is not here; the chosen one stays." in missing.notes
+
+
+def test_a_dropped_pictures_checkpoint_is_found_by_a_hash_that_the_engine_knows(
+    app: App, checkpoints: Path, tmp_path: Path
+) -> None:
+    studio, cache = app.studio, Hashes(tmp_path / "cache")
+    unet = next((checkpoints / "tiny" / "unet").glob("*.safetensors"))
+    full = cache.sha256(unet)
+    theirs = app.gallery._root / "cache" / "hashes.json"
+    unknown = studio.read_settings(made_by_a1111("renamed", full[:10]))
+    assert "checkpoint" not in unknown.fields  # nothing was hashed to answer this
+    assert not theirs.exists()
+    theirs.parent.mkdir(exist_ok=True)
+    shutil.copy(tmp_path / "cache" / "hashes.json", theirs)  # as the engine writes it meanwhile
+    try:
+        for name in ("renamed", "builtin", ""):
+            found = studio.read_settings(made_by_a1111(name, full[:10]))
+            assert found.fields["checkpoint"] == "tiny"
+            assert not any("checkpoint" in note or "same file" in note for note in found.notes)
+        other = studio.read_settings(made_by_a1111("tiny", "0123456789"))
+        assert other.fields["checkpoint"] == "tiny"
+        assert any(note.startswith("'tiny' is not the same file here") for note in other.notes)
+        lost = studio.read_settings(made_by_a1111("", "0123456789"))
+        assert (
+            "The checkpoint with the hash 0123456789 is not here; the chosen one stays."
+            in lost.notes
+        )
+    finally:
+        theirs.unlink()
 
 
 def test_tokens_are_counted_by_the_checkpoints_own_words(studio: Studio) -> None:

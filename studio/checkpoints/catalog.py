@@ -209,6 +209,14 @@ def _folder(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
     return _known(blank, family, noted, native, max(8, scale))
 
 
+def denoiser_file(checkpoint: Checkpoint) -> Path:
+    """The file that tells checkpoints apart: the single one, or the first one of the denoiser."""
+    if checkpoint.layout == "file":
+        return checkpoint.path
+    parts = {part.name: part for part in read_parts(checkpoint.path)}
+    return parts["unet" if "unet" in parts else "transformer"].weights[0]
+
+
 def _unknown(blank: Checkpoint) -> Checkpoint:
     """Healthy, and nothing that the studio paints with: a LoRA, a ControlNet, another family."""
     known = " and ".join(family.label for family in families().values())

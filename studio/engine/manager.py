@@ -13,9 +13,8 @@ from typing import Any
 
 import torch
 
-from studio.checkpoints.catalog import Checkpoint, families
+from studio.checkpoints.catalog import Checkpoint, denoiser_file, families
 from studio.checkpoints.controls import ControlNet
-from studio.checkpoints.folder import read_parts
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.scan import Stamp, file_stamp, folder_stamp
 from studio.core.errors import InvalidRequest, Unavailable
@@ -228,14 +227,6 @@ class Manager:
             file = denoiser_file(checkpoint)
             self._digests[key] = self._hashing.submit(self._hashes.sha256, file)
         return self._digests[key]
-
-
-def denoiser_file(checkpoint: Checkpoint) -> Path:
-    """The file that tells checkpoints apart: the single one, or the first one of the denoiser."""
-    if checkpoint.layout == "file":
-        return checkpoint.path
-    parts = {part.name: part for part in read_parts(checkpoint.path)}
-    return parts["unet" if "unet" in parts else "transformer"].weights[0]
 
 
 def release_memory() -> None:

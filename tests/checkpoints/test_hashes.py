@@ -27,6 +27,19 @@ def test_a_changed_file_is_read_again(tmp_path: Path) -> None:
     assert hashes.sha256(file) == hashlib.sha256(b"other weights").hexdigest()
 
 
+def test_what_another_process_found_out_is_known_until_the_file_changes(tmp_path: Path) -> None:
+    file, never = tmp_path / "a", tmp_path / "b"
+    file.write_bytes(b"weights")
+    never.write_bytes(b"more weights")
+    asking, computing = Hashes(tmp_path / "cache"), Hashes(tmp_path / "cache")
+    assert asking.remembered([file]) == {}
+    right = computing.sha256(file)
+    assert asking.remembered([file, never, tmp_path / "missing"]) == {file: right}
+    assert not (tmp_path / "cache" / "hashes.json").read_text().count(str(never))
+    file.write_bytes(b"other weights")
+    assert asking.remembered([file]) == {}
+
+
 def test_a_broken_cache_costs_only_time(tmp_path: Path) -> None:
     file = tmp_path / "a"
     file.write_bytes(b"weights")
