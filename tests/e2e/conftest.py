@@ -11,6 +11,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from tests.engine.tiny import save_tiny_control
 from tests.serving import Server
 
 CHROMIUM = next(
@@ -50,6 +51,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, checkpoints: Path) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("studio")
+    save_tiny_control(folder / "data" / "controlnet" / "tiny-canny", checkpoints / "tiny")
     flags = ("--checkpoints", str(checkpoints), "--device", "cpu")
     with Server(folder / "data", flags=flags) as running:
         yield running
@@ -63,7 +65,7 @@ DRAFT = {"checkpoint": "tiny", "width": 64, "height": 64, "steps": 2, "guidance"
 
 def leave_drafts(server: Server, **options: Any) -> None:
     """The forms as every test finds them. `options` are those of `httpx.put`."""
-    for tab in ("txt2img", "img2img"):
+    for tab in ("txt2img", "img2img", "control"):
         address = f"{server.url}/api/drafts/{tab}"
         httpx.put(address, json=DRAFT, **options).raise_for_status()
 
