@@ -86,9 +86,10 @@ def run(
         else:
             evaluate.evaluate(target, folder, limit)
     elif stage == "export":
-        from studio.training import export
+        from studio.training import control, export
 
         export.export(folder, target)
+        control.export(folder, target.with_name(f"{target.name}-control"))
 
 
 def main() -> None:

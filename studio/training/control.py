@@ -1,0 +1,314 @@
+"""Train ControlNets on edges, depth and poses of composed pictures; the UNet stays as it is."""
+
+import copy
+import json
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from studio.training import compose, maps, runs, samples, shards, unet
+
+log = logging.getLogger(__name__)
+
+BATCH = 16
+
+EMPTY_SHARE = 0.3
+"""Share of captions left empty, so that the map alone must tell what is there."""
+
+EMA = 0.998
+
+COPIED_RATE, FRESH_RATE = 4e-4, 2e-3
+"""Peaks of the learning rate: of layers copied from the UNet, and of those that start from nothing."""
+
+HINT_CHANNELS = (16, 32, 64, 96)
+"""Of the layers that bring a map down to the size of latents, an eighth of its own."""
+
+SAMPLE_SEED = 80_000
+"""Of the pictures whose maps are watched and measured; no shard has it."""
+
+
+def checkpoint(kind: str) -> str:
+    return f"control-{kind}.pt"
+
+
+def create(net: Any) -> Any:
+    """A fresh ControlNet for a UNet: a copy of its first half that changes nothing yet."""
+    from diffusers import ControlNetModel
+
+    return ControlNetModel.from_unet(net, conditioning_embedding_out_channels=HINT_CHANNELS)
+
+
+@dataclass(frozen=True, slots=True)
+class Steered:
+    """A UNet under control, to be called as the UNet itself is."""
+
+    net: Any
+    control: Any
+    hint: Tensor
+    """[n, 3, 128, 128], 0.0–1.0."""
+
+    def __call__(self, noisy: Tensor, steps: Tensor, context: Tensor, *, return_dict: bool) -> Any:
+        down, middle = self.control(
+            noisy, steps, context, controlnet_cond=self.hint, return_dict=False
+        )
+        return self.net(
+            noisy, steps, context, down_block_additional_residuals=down,
+            mid_block_additional_residual=middle, return_dict=return_dict,
+        )  # fmt: skip
+
+
+def to_hint(drawn: list[np.ndarray]) -> Tensor:
+    """Maps [128, 128, 3] uint8 as [n, 3, 128, 128] in 0.0–1.0."""
+    return torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).float().div_(255)
+
+
+def batches(folder: Path, kind: str, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Endless batches: latents of unit variance, contexts, hints. Raises `FileNotFoundError`."""
+    rng = np.random.default_rng(seed)
+    empty = torch.from_numpy(np.load(folder / "empty.npy")).float()
+    factor, names = unet.scaling(folder), shards.with_truth(folder)
+    if not names:
+        message = "Build the data with --truth first: ControlNets learn from depth and poses."
+        raise FileNotFoundError(message)
+    while True:
+        for number in rng.permutation(names).tolist():
+            pixels, near = shards.pixels(folder, number), shards.depth(folder, number)
+            people = shards.people(folder, number)
+            latents, contexts = (
+                np.load(folder / "latents" / f"{number:04d}.{part}.npy", mmap_mode="r")
+                for part in "zc"
+            )
+            fit = [k for k in range(len(pixels)) if kind != "pose" or people[k]]
+            order = rng.permutation(fit)
+            for start in range(0, len(order) - BATCH + 1, BATCH):
+                rows = np.sort(order[start : start + BATCH])
+                context = torch.from_numpy(contexts[rows]).float()
+                context[torch.from_numpy(rng.random(BATCH) < EMPTY_SHARE)] = empty
+                drawn = [
+                    maps.VARIED[kind](rng, np.array(pixels[k]), near[k], people[k]) for k in rows
+                ]
+                yield torch.from_numpy(latents[rows]).float() * factor, context, to_hint(drawn)
+
+
+def optimizer_of(control: Any) -> Any:
+    """For the copied layers and for those that start from nothing, each at its own rate."""
+    named = list(control.named_parameters())
+    copied = [p for name, p in named if not name.startswith("controlnet_")]
+    fresh = [p for name, p in named if name.startswith("controlnet_")]
+    return torch.optim.AdamW(
+        [{"params": copied}, {"params": fresh}], betas=(0.9, 0.98), weight_decay=0.01, fused=True
+    )
+
+
+def learn(
+    net: Any, control: Any, optimizer: Any, batch: tuple[Tensor, Tensor, Tensor], alphas: Tensor
+) -> float:
+    """One step of the ControlNet; gives the loss."""
+    z, context, hint = batch
+    steered = Steered(net, control, hint.to(memory_format=torch.channels_last))
+    loss = unet.loss_of(steered, z, context, alphas)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(control.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return loss.item()
+
+
+def train(folder: Path, kind: str, minutes: float, sheet_every: float = 15.0) -> None:
+    """Train for `minutes` in all, going on from the checkpoint, with a sheet of samples now and then."""
+    from diffusers.models.attention_processor import AttnProcessor
+
+    unet.encode_shards(folder)
+    net = unet.trained(folder)[0].to(memory_format=torch.channels_last).requires_grad_(False)
+    control = create(net).to(memory_format=torch.channels_last).train()
+    for part in (net, control):
+        part.set_attn_processor(AttnProcessor())
+    average = copy.deepcopy(control).requires_grad_(False)
+    optimizer = optimizer_of(control)
+    step, spent, seen, mean = 0, 0.0, 0, None
+    if saved := runs.restore(folder / checkpoint(kind)):
+        control.load_state_dict(saved["net"])
+        average.load_state_dict(saved["average"])
+        optimizer.load_state_dict(saved["optimizer"])
+        step, spent, seen = saved["step"], saved["minutes"], saved["pictures"]
+    alphas, stream = unet.signal(), batches(folder, kind, step)
+    now = kept = shown = spent
+    for tick in runs.ticks(minutes, step, spent):
+        for group, peak in zip(optimizer.param_groups, (COPIED_RATE, FRESH_RATE), strict=True):
+            group["lr"] = runs.rate(tick, peak, warmup=20)
+        mean = runs.running(mean, learn(net, control, optimizer, next(stream), alphas))
+        unet.follow(average, control, min(EMA, tick.step / (tick.step + 20)))
+        step, now, seen = tick.step, tick.progress * minutes, seen + BATCH
+        counts = {"step": step, "minutes": now, "pictures": seen}
+        if step % 20 == 0:
+            log.info("control %s step %d, %.1f minutes, loss %.4f", kind, step, now, mean)
+        if now - kept > 2:
+            keep(folder, kind, control, average, optimizer, counts)
+            kept = now
+        if now - shown > sheet_every:
+            sheet(folder, kind, average, folder / f"control-{kind}-{round(now):03d}.png")
+            shown = now
+    counts = {"step": step, "minutes": max(minutes, spent), "pictures": seen}
+    keep(folder, kind, control, average, optimizer, counts)
+    sheet(folder, kind, average, folder / f"control-{kind}.png")
+
+
+def keep(
+    folder: Path, kind: str, control: Any, average: Any, optimizer: Any, counts: dict[str, float]
+) -> None:
+    """Write the checkpoint; `counts` are the steps, minutes and pictures so far."""
+    state = {
+        "net": control.state_dict(),
+        "average": average.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
+    runs.save(folder / checkpoint(kind), {**state, **counts})
+
+
+def trained(folder: Path, kind: str, net: Any) -> tuple[Any, dict[str, float]] | None:
+    """The averaged ControlNet, and the steps, minutes and pictures of its training, if there is one."""
+    saved = runs.restore(folder / checkpoint(kind))
+    if saved is None:
+        return None
+    control = create(net)
+    control.load_state_dict(saved["average"])
+    return control.eval(), {name: saved[name] for name in ("step", "minutes", "pictures")}
+
+
+def pipeline(folder: Path, control: Any) -> Any:
+    """The stock pipeline of the model as trained so far, with a ControlNet."""
+    return under_control(samples.pipeline(folder, unet.trained(folder)[0]), control)
+
+
+def under_control(pipe: Any, control: Any) -> Any:
+    """The stock pipeline of another one's parts, with a ControlNet."""
+    from diffusers import StableDiffusionControlNetPipeline
+
+    steered = StableDiffusionControlNetPipeline(
+        **pipe.components, controlnet=control, requires_safety_checker=False
+    )
+    steered.set_progress_bar_config(disable=True)
+    return steered
+
+
+@torch.no_grad()
+def draw(
+    pipe: Any, prompts: list[str], drawn: list[np.ndarray], *, scale: float, seed: int = 7
+) -> list[Image.Image]:
+    """A picture for each prompt and map; the seeds do not depend on `scale`, 0.0 is no control."""
+    found: list[Image.Image] = []
+    for start in range(0, len(prompts), BATCH):
+        part = slice(start, start + BATCH)
+        count = len(prompts[part])
+        generators = [torch.Generator().manual_seed(seed + start + k) for k in range(count)]
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            found += pipe(
+                prompts[part], image=[Image.fromarray(m) for m in drawn[part]], height=128, width=128,
+                num_inference_steps=samples.STEPS, guidance_scale=samples.GUIDANCE, generator=generators,
+                controlnet_conditioning_scale=scale,
+            ).images  # fmt: skip
+    return found
+
+
+def sheet(folder: Path, kind: str, control: Any, target: Path, count: int = 8) -> None:
+    """Rows of map, picture under control, the same seed without it, and the picture of the map."""
+    share = 1.0 if kind == "pose" else compose.PEOPLE_SHARE
+    made = compose.draw(SAMPLE_SEED, count, compose.load(folder), share)
+    drawn = exact_maps(kind, made)
+    pipe = pipeline(folder, control)
+    columns = [draw(pipe, list(made.captions), drawn, scale=scale) for scale in (1.0, 0.0)]
+    rows = zip(
+        map(Image.fromarray, drawn), *columns, map(Image.fromarray, made.pixels), strict=True
+    )
+    samples.tile([picture for row in rows for picture in row], 8).save(target)
+
+
+def exact_maps(kind: str, made: compose.Pictures) -> list[np.ndarray]:
+    return [
+        maps.exact(kind, *row) for row in zip(made.pixels, made.depth, made.people, strict=True)
+    ]
+
+
+# --- Export -----------------------------------------------------------------------------------
+
+LABELS = {"edges": "Pochade edges", "depth": "Pochade depth", "pose": "Pochade pose"}
+
+HISTORY = "training.json"
+
+CARD = """---
+license: mit
+library_name: diffusers
+pipeline_tag: text-to-image
+---
+
+# ControlNets of Pochade's built-in model
+
+They make the model in `../builtin` follow a map of 128 x 128 pixels:
+
+| folder | map | steps | minutes | pictures |
+|---|---|---|---|---|
+{rows}
+
+Each is a `ControlNetModel` of plain diffusers in half precision, {size:.0f} MB all together, and fits that UNet only:
+
+    control = ControlNetModel.from_pretrained("assets/builtin-control/edges")
+    pipe = StableDiffusionControlNetPipeline.from_pretrained("assets/builtin", controlnet=control)
+
+## How they were trained
+
+By `python -m studio.training control --kind edges` (or depth, pose), on pictures composed by rule, whose depth and
+whose people's joints are known exactly. Maps are drawn as the studio's preprocessors draw them and varied: several
+ways to find edges, blurred and estimated depth, missing joints. {empty:.0%} empty captions; the UNet stayed as it was.
+
+## What they cannot do
+
+They know the model's own world: illustrated things, simple scenes, people of one drawn kind. Maps of photographs
+are followed in their large shapes at best. A part of a map that is finer than eight pixels is seen only roughly.
+
+The pictures are made of the sets that `../builtin/README.md` lists with their licences; people, scenes, depth and
+poses are drawn by code of this repository.
+"""
+
+SEEN = {
+    "edges": "edges, white on black (Canny, line art, soft edges, scribble)",
+    "depth": "depth, near is bright",
+    "pose": "people as OpenPose's 18 points draws them",
+}
+
+
+def export(folder: Path, target: Path) -> tuple[str, ...]:
+    """Write below `target` each ControlNet that there is a checkpoint of; gives their kinds."""
+    net, _ = unet.trained(folder)
+    rows: list[str] = []
+    done: dict[str, dict[str, float]] = {}
+    for kind in maps.KINDS:
+        found = trained(folder, kind, net)
+        if found is None:
+            continue
+        control, done[kind] = found
+        write(control, kind, target / kind)
+        counts = done[kind]
+        rows.append(
+            f"| `{kind}` | {SEEN[kind]} | {counts['step']:.0f} | {counts['minutes']:.0f} | {counts['pictures']:,.0f} |"
+        )
+    if done:
+        size = sum(path.stat().st_size for path in target.rglob("*.safetensors")) / 1e6
+        (target / HISTORY).write_text(json.dumps(done, indent=2) + "\n")
+        (target / "README.md").write_text(
+            CARD.format(rows="\n".join(rows), size=size, empty=EMPTY_SHARE)
+        )
+    return tuple(done)
+
+
+def write(control: Any, kind: str, target: Path) -> None:
+    """Save a ControlNet in half precision, as the studio and plain diffusers read it."""
+    copy.deepcopy(control).to(torch.float16).save_pretrained(target, safe_serialization=True)
+    noted = {"kind": kind, "label": LABELS[kind]}
+    (target / "pochade.json").write_text(json.dumps(noted, indent=2) + "\n")
