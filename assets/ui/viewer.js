@@ -155,7 +155,7 @@ function make() {
       ["Steps", asked.steps],
       ["Guidance", asked.guidance],
       ["Sampler", called("samplers", asked.sampler)],
-      ["Seed", found.seed, () => copy(String(found.seed), "Seed")],
+      ["Seed", asked.seed === null ? null : found.seed, () => copy(String(found.seed), "Seed")],
       ["Clip skip", asked.clip_skip > 1 ? asked.clip_skip : null],
       ["Checkpoint", [called("checkpoints", found.checkpoint), weights.short && `(${weights.short})`].filter(Boolean).join(" ")],
       ...own,

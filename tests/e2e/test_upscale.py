@@ -44,7 +44,7 @@ def test_an_upload_is_enlarged_and_compared(page: Page, drawing: Path) -> None:
     made = record(page, finished(page))
     assert (made["task"], made["width"], made["height"]) == ("upscale", 192, 128)
     assert made["facts"]["upscaler"]["id"] == "real-esrgan-quick"
-    expect(page.get_by_text("Before", exact=True)).to_be_visible()
+    expect(page.locator("#upscale-panel").get_by_text("Before", exact=True)).to_be_visible()
     words = page.locator("#upscale-panel")
     expect(words).to_contain_text("1 picture")
     expect(words).not_to_contain_text("null")
@@ -54,7 +54,10 @@ def test_a_picture_of_the_gallery_keeps_its_words(page: Page) -> None:
     painted(page, "a lighthouse for enlarging")
     gallery(page).first.locator("button").first.click()
     dialog = page.locator("dialog.po-viewer")
-    dialog.get_by_role("button", name="Upscale").click()
+    dialog.get_by_label("Send to").select_option("upscale")
+    # the rest of the form stays as it was left
+    page.fill("#upscale-scale input[type=number]", "2")
+    page.keyboard.press("Tab")
     expect(page.locator("#upscale-pixels")).to_contain_text("128 × 128 px")
     page.click("#upscale-generate")
     made = record(page, finished(page))
