@@ -258,6 +258,8 @@ def _network(name: str) -> Any:
 
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # threads that spin while they wait take the turns of whatever else this machine does
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     return onnxruntime.InferenceSession(
         str(WEIGHTS / "blazepose" / f"{name}.onnx"), options, providers=["CPUExecutionProvider"]
     )

@@ -110,6 +110,8 @@ def _network(name: str) -> Any:
 
     options: Any = onnxruntime.SessionOptions()
     options.log_severity_level = 3
+    # threads that spin while they wait take the turns of whatever else this machine does
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     # pictures differ in size, and memory kept for one would not fit the next
     options.enable_cpu_mem_arena = False
     options.enable_mem_pattern = False
