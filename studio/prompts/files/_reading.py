@@ -58,6 +58,12 @@ def items(value: object) -> list[Any]:
     return cast("list[Any]", value) if isinstance(value, list) else []
 
 
+def numbers(data: Mapping[str, Any], **called: str) -> dict[str, Any]:
+    """The numbers of a `Found`, each under its own name in `data` or under the one it is `called`."""
+    fields = ("steps", "guidance", "seed", "width", "height")
+    return {field: data.get(called.get(field, field)) for field in fields}
+
+
 def whole(value: object) -> int | None:
     try:
         return int(text_of(value))

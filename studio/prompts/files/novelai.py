@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from studio.prompts.files._reading import Texts, items, json_object, part
+from studio.prompts.files._reading import Texts, items, json_object, numbers, part
 from studio.prompts.files.found import Found, text_of
 
 
@@ -21,11 +21,7 @@ def read(held: Texts) -> Found | None:
         source="NovelAI",
         prompt=prompt,
         negative_prompt=negative,
-        steps=data.get("steps"),
-        guidance=data.get("scale"),
-        seed=data.get("seed"),
-        width=data.get("width"),
-        height=data.get("height"),
+        **numbers(data, guidance="scale"),
         sampler=text_of(data.get("sampler")),
         schedule="" if schedule == "native" else schedule,
         checkpoint_name=held.get("Source", ""),
