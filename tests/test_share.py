@@ -4,11 +4,21 @@ import hashlib
 import os
 import stat
 import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
 
+from studio.api.access import Access, make_access
+from studio.app import App, compose
+from studio.commands.serve import Keys, _share
 from studio.core.errors import Refused, Unavailable
+from studio.settings import Settings
 from studio.share import check, open_tunnel
 
 FRPC = f"""#!{sys.executable}
@@ -44,8 +54,6 @@ def digest(file: Path) -> str:
 
 
 def test_a_tunnel_opens_closes_and_tells_when_it_ends(program: Path) -> None:
-    import threading
-
     tunnel = open_tunnel(7860)
     over = threading.Event()
     tunnel.watch(over.set)
@@ -57,8 +65,6 @@ def test_a_tunnel_opens_closes_and_tells_when_it_ends(program: Path) -> None:
 
 
 def test_a_tunnel_that_dies_by_itself_is_noticed(program: Path) -> None:
-    import threading
-
     import gradio.tunneling
 
     write(program, "0.2")
@@ -66,6 +72,67 @@ def test_a_tunnel_that_dies_by_itself_is_noticed(program: Path) -> None:
     over = threading.Event()
     open_tunnel(7860).watch(over.set)
     assert over.wait(10)
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[tuple[uvicorn.Server, App, Access, Keys]]:
+    """What `serve` has in hand when it opens the tunnel, its server not begun."""
+    app = compose(Settings(data_dir=tmp_path / "data", share=True, share_hours=3))
+    keys = Keys("l" * 32, "p" * 32, "o" * 32, for_guests=True)
+    access = make_access(
+        data_dir=tmp_path / "data", shared=True, one_time_tokens=keys.own, guest_tokens=keys.guests
+    )
+    yield uvicorn.Server(uvicorn.Config("none:none")), app, access, keys
+    access.sharing.stop()
+    app.close()
+
+
+def test_S42_stop_sharing_kills_the_tunnel_and_what_guests_wait_for(
+    program: Path, served: tuple[uvicorn.Server, App, Access, Keys], capsys: Any, tmp_path: Path
+) -> None:
+    server, app, access, keys = served
+    settings = Settings(data_dir=tmp_path / "data", share=True, share_hours=3)
+    _share(server, settings, 7860, app.studio, access, keys)
+    link = access.sharing.link
+    assert link is not None and link.url == "https://abc123.tunnel.example"
+    assert access.hosts.https("abc123.tunnel.example")
+    assert abs(link.until - time.time() - 3 * 3600) < 600
+    said = capsys.readouterr().out
+    assert f"{link.url}/enter?token={'p' * 32}" in said and "It ends in 3 hours" in said
+    assert running(program)
+    job = app.studio.submit("guest:" + "a" * 32, "txt2img", {"prompt": "a fox"})
+    access.sharing.stop()
+    assert not running(program)
+    assert access.hosts.ended("abc123.tunnel.example") and access.sharing.link is None
+    assert app.jobs.get(job.id).state == "cancelled"
+    assert "Sharing has stopped" in capsys.readouterr().out
+
+
+def test_S42_a_tunnel_that_dies_ends_the_sharing(
+    program: Path, served: tuple[uvicorn.Server, App, Access, Keys], tmp_path: Path
+) -> None:
+    import gradio.tunneling
+
+    write(program, "0.2")
+    gradio.tunneling.CHECKSUMS[gradio.tunneling.BINARY_URL] = digest(program)
+    server, app, access, keys = served
+    _share(server, Settings(data_dir=tmp_path / "data"), 7860, app.studio, access, keys)
+    until = time.monotonic() + 30
+    while not access.hosts.ended("abc123.tunnel.example"):
+        assert time.monotonic() < until, "nobody noticed"
+        time.sleep(0.05)
+    assert access.sharing.over
+
+
+def running(program: Path) -> list[str]:
+    """Command lines of processes that run this program."""
+    if not Path("/proc/self/cmdline").exists():
+        pytest.skip("this system does not list its processes as files")
+    lines: list[str] = []
+    for child in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            lines.append(child.read_text())
+    return [line for line in lines if str(program) in line]
 
 
 def test_S46_a_swapped_program_is_not_run(program: Path, tmp_path: Path) -> None:
