@@ -254,9 +254,10 @@ def welcome(addresses: Addresses, settings: Settings, keys: Keys) -> str:
 
 
 def _link(url: str, keys: Keys) -> Sequence[str]:
+    what = "a guest, while sharing lasts" if keys.for_guests else "you, and for good"
     return (
         f"One-time link: {url}/enter?token={keys.printed}",
-        "It lets one browser in, and for good; the next start prints another one.",
+        f"It lets one browser in as {what}; the next start prints another one.",
     )
 
 
