@@ -27,6 +27,9 @@ EMA = 0.998
 COPIED_RATE, FRESH_RATE = 4e-4, 2e-3
 """Peaks of the learning rate: of layers copied from the UNet, and of those that start from nothing."""
 
+SILU_GAIN = 1.7
+"""What a layer before SiLU must amplify by for features to keep their strength."""
+
 HINT_CHANNELS = (16, 32, 64, 96)
 """Of the layers that bring a map down to the size of latents, an eighth of its own."""
 
@@ -42,7 +45,13 @@ def create(net: Any) -> Any:
     """A fresh ControlNet for a UNet: a copy of its first half that changes nothing yet."""
     from diffusers import ControlNetModel
 
-    return ControlNetModel.from_unet(net, conditioning_embedding_out_channels=HINT_CHANNELS)
+    control = ControlNetModel.from_unet(net, conditioning_embedding_out_channels=HINT_CHANNELS)
+    # Zeros at its very end suffice; if the map's way in began with zeros too, both would wait for
+    # each other, and a short training would be over before it began.
+    layers = control.controlnet_cond_embedding
+    for layer in (layers.conv_in, *layers.blocks, layers.conv_out):
+        torch.nn.init.normal_(layer.weight, std=SILU_GAIN / layer.weight[0].numel() ** 0.5)
+    return control
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +106,12 @@ def batches(folder: Path, kind: str, seed: int) -> Iterator[tuple[Tensor, Tensor
                 yield torch.from_numpy(latents[rows]).float() * factor, context, to_hint(drawn)
 
 
+def draw_steps(count: int) -> Tensor:
+    """Training steps 0–999, most of them noisy: there it is decided what goes where (Mou et al.,
+    T2I-Adapter, 2023)."""
+    return ((1 - torch.rand(count) ** 3) * 1000).long().clamp(0, 999)
+
+
 def optimizer_of(control: Any) -> Any:
     """For the copied layers and for those that start from nothing, each at its own rate."""
     named = list(control.named_parameters())
@@ -113,7 +128,7 @@ def learn(
     """One step of the ControlNet; gives the loss."""
     z, context, hint = batch
     steered = Steered(net, control, hint.to(memory_format=torch.channels_last))
-    loss = unet.loss_of(steered, z, context, alphas)
+    loss = unet.loss_of(steered, z, context, alphas, draw_steps(len(z)))
     loss.backward()
     torch.nn.utils.clip_grad_norm_(control.parameters(), 1.0)
     optimizer.step()

@@ -139,9 +139,12 @@ def draw_steps(count: int) -> Tensor:
     return (share * 1000).long().clamp(0, 999)
 
 
-def loss_of(net: Any, z: Tensor, context: Tensor, alphas: Tensor) -> Tensor:
-    """Weighted square error of the velocity that the net finds at random steps."""
-    steps, noise = draw_steps(len(z)), torch.randn_like(z)
+def loss_of(
+    net: Any, z: Tensor, context: Tensor, alphas: Tensor, steps: Tensor | None = None
+) -> Tensor:
+    """Weighted square error of the velocity that the net finds at `steps`, or at random ones."""
+    steps = draw_steps(len(z)) if steps is None else steps
+    noise = torch.randn_like(z)
     alpha = alphas[steps].view(-1, 1, 1, 1)
     noisy = alpha.sqrt() * z + (1 - alpha).sqrt() * noise
     velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * z
