@@ -27,7 +27,7 @@ class TestControl:
     def test_a_map_is_seen_tuned_and_painted_with(self, page: Page, server: Server) -> None:
         give(page, f"{UNIT} input[type=file]", png("teal", (96, 96)))
         shown = page.locator(f"{UNIT} figure").nth(1).locator("img")
-        expect(shown).to_have_attribute("src", re.compile("/api/pictures/"))
+        expect(shown).to_have_attribute("src", re.compile("/api/pictures/"), timeout=SLOW)
         first = shown.get_attribute("src")
         page.get_by_label("Made by").select_option("xdog")
         page.wait_for_function(
