@@ -38,6 +38,8 @@ export function field(tab, name, changed) {
       const kind = place instanceof HTMLTextAreaElement ? HTMLTextAreaElement : HTMLInputElement;
       Object.getOwnPropertyDescriptor(kind.prototype, "value")?.set?.call(place, value);
       place.dispatchEvent(new Event("input", { bubbles: true }));
+      // Gradio takes the text over in its next tick
+      setTimeout(() => document.getElementById(`${tab}-${name}-given`)?.click(), 30);
     },
     look,
   };

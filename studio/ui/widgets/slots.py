@@ -1,7 +1,7 @@
 """A picture among the values of a form: a ref in a hidden text box, which assets/ui/slot.js shows.
 
-The script writes what a person gave into the text box, as if it had been typed. What the server
-writes it finds there too; the readout beside it tells when to look.
+The script writes what a person gave into the text box, as if it had been typed, and presses the
+button beside it. What the server writes it finds there too; the readout tells when to look.
 """
 
 import html
@@ -31,6 +31,9 @@ def held(tab: str, name: str, label: str) -> Piece:
     """Only the value, for a script that shows it in its own way: see assets/ui/field.js."""
     box = gr.Textbox(visible="hidden", label=label, **named(tab, name))
     readout = gr.HTML(_readout(tab, name, ""), visible="hidden", **named(tab, f"{name}-seen"))
+    # the box's own events also tell of what the server wrote, and too early: when a draft is
+    # restored, the widgets after it still hold what they held before
+    given = gr.Button(visible="hidden", **named(tab, f"{name}-given"))
 
     def defaults(choices: Choices) -> Values:
         return {name: ""}
@@ -43,8 +46,7 @@ def held(tab: str, name: str, label: str) -> Piece:
         defaults=defaults,
         dress=dress,
         dressed=(readout,),
-        # a hidden text box does not reliably tell of `input`
-        follows=(Follow(event=box.change, change=unchanged, name=name),),
+        follows=(Follow(event=given.click, change=unchanged, name=name),),
     )
 
 

@@ -1,0 +1,107 @@
+"""Coming back: to a queue in another order, to a studio that was closed, through a login."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.conftest import NewPage, leave_drafts, ready
+from tests.e2e.steps import PAINT, SLOW, gallery, paint, painted
+from tests.serving import Server
+
+PANEL = f"#{PAINT}-panel"
+SLOWEST_RETRY = 40_000
+"""ms; the page asks again after at most 15 s, and a start takes some."""
+
+
+@pytest.fixture
+def own_server(tmp_path: Path, checkpoints: Path) -> Iterator[Server]:
+    """A studio that a test may end."""
+    flags = ("--checkpoints", str(checkpoints), "--device", "cpu")
+    with Server(tmp_path / "data", flags=flags) as running:
+        leave_drafts(running)
+        yield running
+
+
+def test_waiting_jobs_are_dragged_into_another_order(page: Page) -> None:
+    paint(page, "the one before", steps=150, count=8)
+    page.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for(timeout=SLOW)
+    for prompt in ("one", "two", "three"):
+        paint(page, prompt)
+        page.locator(".po-queue .po-row", has_text=prompt).wait_for()
+    rows = page.locator("ol.po-queue .po-row")
+    words = page.locator("ol.po-queue .po-clip")
+    expect(words).to_have_text(["one", "two", "three"])
+    rows.nth(2).drag_to(rows.nth(0), target_position={"x": 20, "y": 4})
+    expect(words).to_have_text(["three", "one", "two"])
+    page.wait_for_function(
+        """async () => {
+            const {jobs} = await (await fetch("/api/live")).json();
+            return jobs.filter(job => job.state === "queued").map(job => job.request.prompt).join() === "three,one,two";
+        }"""
+    )
+    for prompt in ("one", "two", "three"):
+        page.locator(".po-row", has_text=prompt).get_by_role("button", name="Cancel").click()
+    expect(rows).to_have_count(0)
+    page.click(f"#{PAINT}-stop")
+    expect(page.locator(PANEL)).not_to_have_attribute("data-state", "running")
+
+
+def test_a_studio_that_was_closed_is_found_again_and_its_job_run_once_more(
+    new_page: NewPage, own_server: Server
+) -> None:
+    page = new_page(own_server.url)
+    page.evaluate("window.never_reloaded = true")
+    paint(page, "a very long road", steps=150, count=16)
+    page.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for(timeout=SLOW)
+    own_server.kill()
+    expect(page.locator(".po-status")).to_contain_text("Reconnecting", timeout=SLOWEST_RETRY)
+    own_server.start()
+    expect(page.locator(PANEL)).to_have_attribute(
+        "data-state", "interrupted", timeout=SLOWEST_RETRY
+    )
+    expect(page.locator(".po-status")).not_to_contain_text("Reconnecting")
+    page.locator(PANEL).get_by_role("button", name="Run again").click()
+    expect(page.locator(f"{PANEL}[data-state=running]")).to_be_visible(timeout=SLOW)
+    page.click(f"#{PAINT}-stop")
+    expect(page.locator(f"{PANEL}[data-state=running]")).to_have_count(0, timeout=SLOW)
+    # the form was never lost, and still works against the new process
+    painted(page, "a short road")
+    assert page.evaluate("window.never_reloaded")
+
+
+def test_behind_a_login_each_person_has_pictures_of_their_own(
+    new_page: NewPage, tmp_path: Path, checkpoints: Path
+) -> None:
+    flags = ("--checkpoints", str(checkpoints), "--device", "cpu")
+    people = {"ann": "a long secret", "bob": "another one"}
+    doors = tuple(
+        word for name, password in people.items() for word in ("--auth", f"{name}:{password}")
+    )
+
+    def logged_in(name: str, password: str) -> Page:
+        def arrive(page: Page) -> None:
+            page.get_by_label("Name").fill(name)
+            page.get_by_label("Password").fill(password)
+            page.get_by_role("button", name="Log in").click()
+            ready(page)
+
+        return new_page(server.url, arrive=arrive)
+
+    with Server(tmp_path / "data", flags=(*flags, *doors)) as server:
+        for name, password in people.items():
+            leave_drafts(server, auth=(name, password))
+        ann = logged_in("ann", people["ann"])
+        painted(ann, "ann's own garden")
+        bob = logged_in("bob", people["bob"])
+        expect(bob.locator(PANEL)).to_have_attribute("data-state", "empty")
+        expect(gallery(bob)).to_have_count(0)
+        expect(gallery(ann)).to_have_count(1)
+
+        wrong = new_page(server.url, arrive=lambda page: page.get_by_label("Name").fill("ann"))
+        wrong.get_by_label("Password").fill("a guess")
+        wrong.get_by_role("button", name="Log in").click()
+        expect(wrong.get_by_role("alert")).to_be_visible()
+        assert wrong.locator("#tabs").count() == 0
