@@ -13,6 +13,7 @@ import { view } from "./viewer.js";
 /** @typedef {import("./live.js").Snapshot} Snapshot */
 
 const FULL_SIZE_UP_TO = 4;
+const PAINTED_AS_ASKED = ["txt2img", "img2img", "control"];
 const COMPARE_KEY = "pochade-compare";
 const ENDINGS = /** @type {Record<string, string>} */ ({
   cancelled: "Stopped before the first picture was done.",
@@ -263,8 +264,8 @@ function sentence(job, snapshot) {
   const { request } = job;
   return [
     job.images.length ? plural(job.images.length, "picture") : "",
-    // a second pass makes them larger than was asked for
-    request.hires ? "" : size(request),
+    // others have another size than they are painted in: that of their source, or a second pass's
+    PAINTED_AS_ASKED.includes(job.task) && !request.hires && !request.mask ? size(request) : "",
     request.seed === undefined || request.seed === null ? "" : `seed ${request.seed}`,
     job.started && job.ended ? duration(job.ended - job.started) : "",
     job.state === "finished" ? "" : job.state,
