@@ -64,12 +64,12 @@ def test_nothing_is_wider_than_the_screen_and_everything_has_a_name(
     page = new_page(viewport={"width": width, "height": 844}, has_touch=width < 500)
     painted(page, "a" * 300)
     page.get_by_role("button", name="More settings").click()
-    for place in ("Paint", "Gallery"):
-        page.get_by_role("tab", name=place).click()
-        page.locator("#txt2img-prompt:visible, #po-grid:visible li").first.wait_for()
-        assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate(UNNAMED) == []
-        assert page.evaluate(SMALL, 24) == []
+    for tab in page.get_by_role("tab").all():
+        tab.click()
+        page.locator(".workplace:visible, #po-grid:visible li").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, tab.inner_text()
+        assert page.evaluate(UNNAMED) == [], tab.inner_text()
+        assert page.evaluate(SMALL, 24) == [], tab.inner_text()
     gallery(page).first.locator(".po-open").click()
     page.get_by_role("dialog", name="Picture").wait_for()
     assert page.evaluate("document.querySelector('dialog[open]').scrollWidth") <= width

@@ -64,7 +64,9 @@ def test_a_pictures_settings_go_back_into_the_form(page: Page) -> None:
     page.fill(PROMPT, "something else")
     gallery(page).first.locator(".po-open").click()
     page.get_by_role("button", name="Use these settings").click()
-    expect(page.get_by_role("tab", name="Paint")).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("tab", name="Paint", exact=True)).to_have_attribute(
+        "aria-selected", "true"
+    )
     expect(page.locator(PROMPT)).to_have_value("something to return to")
     expect(page.locator("#txt2img-steps input[type=number]")).to_have_value("5")
     expect(page.locator("#txt2img-seed input")).to_have_value(re.compile("^[0-9]+$"))
