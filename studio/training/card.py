@@ -59,8 +59,8 @@ From scratch, on two shared CPU cores (AVX512-BF16), by `python -m studio.traini
 {parts}
 
 The pictures are composed by rule from the sets below: sprites recoloured, counted, set side by side, put on
-procedural scenes and filtered into styles; the caption states what was composed. {schedule}, {empty} empty captions,
-averaged weights.
+procedural scenes and filtered into styles; the caption states what was composed.
+{schedule}, {empty} empty captions, averaged weights.
 
 ## Data, licences and credits
 
@@ -113,8 +113,6 @@ class Report:
     prompts: int
     steps: int
     guidance: float
-    seconds: float
-    """Per picture, in batches."""
     unknown: tuple[int, int]
     """Pictures of unknown words that are harmless, and all of them."""
     empty: tuple[int, int]

@@ -270,16 +270,12 @@ class Drawn:
 
     pixels: Pixels
     pairs: list[tuple[Wanted, Seen]]
-    seconds: float
-    """Per picture."""
 
 
 def drawn(model: Model, found: Judges, prompts: Sequence[tuple[int, Wanted]]) -> Drawn:
-    start = time.monotonic()
     pixels = model.draw([w.prompt for _, w in prompts], [FIRST_SEED + k for k, _ in prompts])
-    seconds = (time.monotonic() - start) / len(pixels)
     pairs = [(w, s) for (_, w), s in zip(prompts, found.look(pixels), strict=True)]
-    return Drawn(pixels=pixels, pairs=pairs, seconds=seconds)
+    return Drawn(pixels=pixels, pairs=pairs)
 
 
 def limited(prompts: Sequence[Wanted], limit: int | None) -> list[tuple[int, Wanted]]:
@@ -314,7 +310,7 @@ def evaluate(target: Path, folder: Path, limit: int | None = None) -> Report:
     report = Report(
         rows=tuple(_row(rule, done.pairs, exam) for rule in RULES),
         prompts=len(prompts),
-        steps=model.steps, guidance=model.guidance, seconds=done.seconds,
+        steps=model.steps, guidance=model.guidance,
         unknown=(int(unknown[~empty].sum()), int((~empty).sum())),
         empty=(int(unknown[empty].sum()), int(empty.sum())),
         reserved_colours=exam.reserved_colours,

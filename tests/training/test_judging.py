@@ -215,7 +215,7 @@ def test_noise_glare_and_black_are_no_harmless_pictures() -> None:
 def report(**changes: object) -> card.Report:
     row = card.Row(name="noun", asked=80, right=20, chance=0.013, rendered=0.97, softened=0.94, aim=0.8)  # fmt: skip
     rows = (row, replace(row, name="colour", right=72, aim=0.85), replace(row, name="place", aim=None))  # fmt: skip
-    given = card.Report(rows=rows, prompts=240, steps=16, guidance=4.0, seconds=1.2, unknown=(7, 8),
+    given = card.Report(rows=rows, prompts=240, steps=16, guidance=4.0, unknown=(7, 8),
                         empty=(4, 4), reserved_colours=0.9)  # fmt: skip
     return replace(given, **changes)
 
