@@ -79,7 +79,7 @@ def test_a_role_that_a_family_lacks_is_said(
     monkeypatch.setitem(families(), "sd15", replace(family, pipelines={}))
     with (
         pytest.raises(InvalidRequest, match="'sd' cannot be used for this"),
-        manager.use(checkpoint(shelf, "sd"), Role.CONTROL),
+        manager.use(checkpoint(shelf, "sd"), Role.IMAGE),
     ):
         pass
 
