@@ -2,6 +2,8 @@
 
 import json
 import logging
+import os
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -46,20 +48,40 @@ def build(
     missing = [n for n in range(count) if not last(folder, n).exists()]
     if not missing:
         return
-    library = compose.load(folder)
-    for number in missing:
-        made = compose.draw(number, SHARD, library, people)
-        if not caption_path(folder, number).exists():
-            np.save(pixel_path(folder, number), made.pixels)
-            caption_path(folder, number).write_text(json.dumps(made.captions))
-        elif not np.array_equal(pixels(folder, number), made.pixels):
-            message = f"Shard {number} of {folder} was drawn otherwise: use another folder."
-            raise ValueError(message)
-        if truth:
-            np.savez_compressed(depth_path(folder, number), made.depth)
-            known = [to_json(persons, (SIDE, SIDE)) for persons in made.people]
-            people_path(folder, number).write_text(json.dumps(known))
-        log.info("shard %d of %d", number + 1, count)
+    with ProcessPoolExecutor(
+        min(len(missing), os.cpu_count() or 1), initializer=_load, initargs=(folder,)
+    ) as pool:
+        waiting = {n: pool.submit(_build, folder, n, truth=truth, people=people) for n in missing}
+        for number, done in waiting.items():
+            done.result()
+            log.info("shard %d of %d", number + 1, count)
+
+
+_library: compose.Library | None = None
+"""What a process of the pool draws with."""
+
+
+def _load(folder: Path) -> None:
+    global _library
+    _library = compose.load(folder)
+
+
+def _build(folder: Path, number: int, *, truth: bool, people: float) -> None:
+    """Write one shard, its caption file last of what a training without truth needs."""
+    if _library is None:
+        message = "The process has no library."
+        raise RuntimeError(message)
+    made = compose.draw(number, SHARD, _library, people)
+    if not caption_path(folder, number).exists():
+        np.save(pixel_path(folder, number), made.pixels)
+        caption_path(folder, number).write_text(json.dumps(made.captions))
+    elif not np.array_equal(pixels(folder, number), made.pixels):
+        message = f"Shard {number} of {folder} was drawn otherwise: use another folder."
+        raise ValueError(message)
+    if truth:
+        np.savez_compressed(depth_path(folder, number), made.depth)
+        known = [to_json(persons, (SIDE, SIDE)) for persons in made.people]
+        people_path(folder, number).write_text(json.dumps(known))
 
 
 def numbers(folder: Path) -> list[int]:

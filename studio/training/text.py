@@ -256,7 +256,8 @@ def train(folder: Path, minutes: float) -> None:
     step, spent, mean = 0, 0.0, None
     if saved := runs.restore(folder / CHECKPOINT):
         student.load_state_dict(saved["student"])
-        optimizer.load_state_dict(saved["optimizer"])
+        if "optimizer" in saved:
+            optimizer.load_state_dict(saved["optimizer"])
         step, spent = saved["step"], saved["minutes"]
     else:
         start_from_teacher(student.net, tokenizer, teacher_tokenizer, teacher_net)
