@@ -2,6 +2,7 @@
 
 import argparse
 import logging
+import os
 from pathlib import Path
 
 STAGES = (
@@ -29,7 +30,6 @@ def run(
     first: bool,
     truth: bool,
     people: float | None,
-    kind: str,
     compiled: bool,
     limit: int | None = None,
     compared: tuple[Path, Path] | None = None,
@@ -45,7 +45,8 @@ def run(
         return
     import torch
 
-    torch.set_num_threads(2)
+    # As many as the process may use: `taskset` leaves the other cores to somebody else.
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     if stage == "resume":
         from studio.training import resume
 
@@ -69,7 +70,7 @@ def run(
     elif stage == "control":
         from studio.training import control
 
-        control.train(folder, kind, minutes)
+        control.train(folder, minutes, compiled=compiled)
     elif stage == "samples":
         from studio.training import samples
 
@@ -88,8 +89,8 @@ def run(
     elif stage == "export":
         from studio.training import control, export
 
-        export.export(folder, target)
-        control.export(folder, target.with_name(f"{target.name}-control"))
+        pipe = export.export(folder, target)
+        control.export(folder, target.with_name(f"{target.name}-control"), pipe)
 
 
 def main() -> None:
@@ -112,10 +113,7 @@ def main() -> None:
         "--truth", action="store_true", help="data: also depth and poses, which `control` needs"
     )
     parser.add_argument("--people", type=float, help="data: share of pictures that show people")
-    parser.add_argument(
-        "--kind", choices=("edges", "depth", "pose"), default="edges", help="control: of which maps"
-    )
-    parser.add_argument("--compile", action="store_true", help="unet: compile the net first")
+    parser.add_argument("--compile", action="store_true", help="unet, control: compile the nets first")
     parser.add_argument(
         "--limit", type=int, help="evaluate: about so many prompts, for a quick look"
     )
@@ -134,7 +132,6 @@ def main() -> None:
         first=chosen.first,
         truth=chosen.truth,
         people=chosen.people,
-        kind=chosen.kind,
         compiled=chosen.compile,
         limit=chosen.limit,
         compared=chosen.compare,

@@ -113,6 +113,31 @@ def adherence(
     return joint_distance(people_in(pixels), people)
 
 
+MEANS = {
+    "edges": "edges: F1 of edge pixels, higher is better",
+    "depth": "depth: correlation, higher is better",
+    "pose": "pose: mean distance of joints, share of the side, lower is better",
+}
+
+
+def table(measured: Sequence[Adherence]) -> str:
+    """The measures as Markdown."""
+    rows = [
+        f"| {MEANS[m.kind]} | {m.controlled:.3f} | {m.free:.3f} | {m.gain:.1f} x | {m.rendered:.3f} |"
+        for m in measured
+    ]
+    return "\n".join(
+        (
+            f"\nOn {measured[0].pictures} prompts and maps a kind that no training saw, the same seeds with and without it:",
+            "",
+            "| map and measure | with control | without | gain | the rendered pictures themselves |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+        )
+    )
+
+
 def measure(pipe: Any, kind: str, library: compose.Library, count: int = 32) -> Adherence:
     """Adherence of `StableDiffusionControlNetPipeline` on pictures that no training saw."""
     share = 1.0 if kind == "pose" else PEOPLE_SHARE

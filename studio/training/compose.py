@@ -10,6 +10,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from studio.preprocessors._people import ABSENT, Person, Point
 from studio.training import captions, figures, scenes
 from studio.training.colours import COLOURS, Colour, colour_of, main_hue, recolour
+from studio.training.concepts import FIRST
 from studio.training.filters import FILTERS, outline
 from studio.training.sources import SIDE, load_json
 
@@ -23,7 +24,7 @@ STYLE_ODDS: tuple[tuple[str, float], ...] = (
 )  # fmt: skip
 
 KIND_ODDS: tuple[tuple[str, float], ...] = (
-    ("single", 0.5), ("plain", 0.12), ("scene", 0.24), ("count", 0.06), ("pair", 0.05), ("empty", 0.03),
+    ("single", 0.4), ("plain", 0.12), ("scene", 0.22), ("count", 0.11), ("pair", 0.12), ("empty", 0.03),
 )  # fmt: skip
 """How often a picture shows one thing on white, on a colour, in a scene; several; two; none."""
 
@@ -36,7 +37,7 @@ PEOPLE_ODDS: tuple[tuple[str, float], ...] = (
 """Somebody on white, on a colour, in a scene; two; somebody with a thing or an animal."""
 
 RARE_SHARE = 0.12
-"""How often a thing without synonyms is drawn, against 1.0 for one that has them."""
+"""How often a thing that few people ask for is drawn, against 1.0 for all others."""
 
 SPOTS: dict[int, tuple[tuple[tuple[float, float], ...], ...]] = {
     2: (((0.27, 0.5), (0.73, 0.5)),),
@@ -149,8 +150,9 @@ def choose_row(rng: Rng, library: Library, style: str, *, in_scene: bool) -> int
         row = int(rng.integers(len(library.concept)))
         concept, own = library.concept[row], library.style[row]
         fits = own == style or style in FILTERS or (style == "sticker" and rng.random() < 0.25)
-        # What has other names is what people ask for most, so it is learnt best.
-        common = bool(library.words[concept]) or rng.random() < RARE_SHARE
+        # What has other names, or is learnt first, is what people ask for most.
+        wanted = library.words[concept] or library.names[concept] in FIRST
+        common = bool(wanted) or rng.random() < RARE_SHARE
         if fits and common and not (in_scene and library.kinds[concept] in SQUARE_ICONS):
             return row
 

@@ -1,4 +1,4 @@
-"""Train ControlNets on edges, depth and poses of composed pictures; the UNet stays as it is."""
+"""Train one ControlNet on edges, depth and poses of composed pictures; the UNet stays as it is."""
 
 import copy
 import json
@@ -19,6 +19,12 @@ log = logging.getLogger(__name__)
 
 BATCH = 16
 
+CHECKPOINT = "control.pt"
+
+KIND_ODDS: tuple[tuple[str, float], ...] = (("edges", 0.4), ("depth", 0.3), ("pose", 0.3))
+"""How often a batch is of each kind of map. One net learns all of them, since each looks like no
+other: what it learns from one it knows for the next, and there is a third to store and to load."""
+
 EMPTY_SHARE = 0.3
 """Share of captions left empty, so that the map alone must tell what is there."""
 
@@ -35,10 +41,6 @@ HINT_CHANNELS = (16, 32, 64, 96)
 
 SAMPLE_SEED = 80_000
 """Of the pictures whose maps are watched and measured; no shard has it."""
-
-
-def checkpoint(kind: str) -> str:
-    return f"control-{kind}.pt"
 
 
 def create(net: Any) -> Any:
@@ -78,8 +80,20 @@ def to_hint(drawn: list[np.ndarray]) -> Tensor:
     return torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).float().div_(255)
 
 
-def batches(folder: Path, kind: str, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Endless batches: latents of unit variance, contexts, hints. Raises `FileNotFoundError`."""
+Batch = tuple[Tensor, Tensor, Tensor]
+"""Latents of unit variance, contexts, hints."""
+
+
+def batches(folder: Path, seed: int) -> Iterator[Batch]:
+    """Endless batches, each of one kind. Raises `FileNotFoundError`."""
+    rng = np.random.default_rng(seed)
+    streams = {kind: of_kind(folder, kind, seed) for kind in maps.KINDS}
+    while True:
+        yield next(streams[compose.draw_odds(rng, KIND_ODDS)])
+
+
+def of_kind(folder: Path, kind: str, seed: int) -> Iterator[Batch]:
+    """Endless batches of one kind; those of poses show people only."""
     rng = np.random.default_rng(seed)
     empty = torch.from_numpy(np.load(folder / "empty.npy")).float()
     factor, names = unet.scaling(folder), shards.with_truth(folder)
@@ -122,9 +136,7 @@ def optimizer_of(control: Any) -> Any:
     )
 
 
-def learn(
-    net: Any, control: Any, optimizer: Any, batch: tuple[Tensor, Tensor, Tensor], alphas: Tensor
-) -> float:
+def learn(net: Any, control: Any, optimizer: Any, batch: Batch, alphas: Tensor) -> float:
     """One step of the ControlNet; gives the loss."""
     z, context, hint = batch
     steered = Steered(net, control, hint.to(memory_format=torch.channels_last))
@@ -136,8 +148,10 @@ def learn(
     return loss.item()
 
 
-def train(folder: Path, kind: str, minutes: float, sheet_every: float = 15.0) -> None:
-    """Train for `minutes` in all, going on from the checkpoint, with a sheet of samples now and then."""
+def train(
+    folder: Path, minutes: float, sheet_every: float = 15.0, *, compiled: bool = False
+) -> None:
+    """As `unet.train`."""
     from diffusers.models.attention_processor import AttnProcessor
 
     unet.encode_shards(folder)
@@ -148,12 +162,15 @@ def train(folder: Path, kind: str, minutes: float, sheet_every: float = 15.0) ->
     average = copy.deepcopy(control).requires_grad_(False)
     optimizer = optimizer_of(control)
     step, spent, seen, mean = 0, 0.0, 0, None
-    if saved := runs.restore(folder / checkpoint(kind)):
+    if saved := runs.restore(folder / CHECKPOINT):
         control.load_state_dict(saved["net"])
         average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
         step, spent, seen = saved["step"], saved["minutes"], saved["pictures"]
-    alphas, stream = unet.signal(), batches(folder, kind, step)
+    if compiled:
+        net.compile()
+        control.compile()
+    alphas, stream = unet.signal(), batches(folder, step)
     now = kept = shown = spent
     for tick in runs.ticks(minutes, step, spent):
         for group, peak in zip(optimizer.param_groups, (COPIED_RATE, FRESH_RATE), strict=True):
@@ -163,20 +180,20 @@ def train(folder: Path, kind: str, minutes: float, sheet_every: float = 15.0) ->
         step, now, seen = tick.step, tick.progress * minutes, seen + BATCH
         counts = {"step": step, "minutes": now, "pictures": seen}
         if step % 20 == 0:
-            log.info("control %s step %d, %.1f minutes, loss %.4f", kind, step, now, mean)
+            log.info("control step %d, %.1f minutes, loss %.4f", step, now, mean)
         if now - kept > 2:
-            keep(folder, kind, control, average, optimizer, counts)
+            keep(folder, control, average, optimizer, counts)
             kept = now
         if now - shown > sheet_every:
-            sheet(folder, kind, average, folder / f"control-{kind}-{round(now):03d}.png")
+            sheet(folder, average, folder / f"control-{round(now):03d}.png")
             shown = now
     counts = {"step": step, "minutes": max(minutes, spent), "pictures": seen}
-    keep(folder, kind, control, average, optimizer, counts)
-    sheet(folder, kind, average, folder / f"control-{kind}.png")
+    keep(folder, control, average, optimizer, counts)
+    sheet(folder, average, folder / "control.png")
 
 
 def keep(
-    folder: Path, kind: str, control: Any, average: Any, optimizer: Any, counts: dict[str, float]
+    folder: Path, control: Any, average: Any, optimizer: Any, counts: dict[str, float]
 ) -> None:
     """Write the checkpoint; `counts` are the steps, minutes and pictures so far."""
     state = {
@@ -184,12 +201,12 @@ def keep(
         "average": average.state_dict(),
         "optimizer": optimizer.state_dict(),
     }
-    runs.save(folder / checkpoint(kind), {**state, **counts})
+    runs.save(folder / CHECKPOINT, {**state, **counts})
 
 
-def trained(folder: Path, kind: str, net: Any) -> tuple[Any, dict[str, float]] | None:
+def trained(folder: Path, net: Any) -> tuple[Any, dict[str, float]] | None:
     """The averaged ControlNet, and the steps, minutes and pictures of its training, if there is one."""
-    saved = runs.restore(folder / checkpoint(kind))
+    saved = runs.restore(folder / CHECKPOINT)
     if saved is None:
         return None
     control = create(net)
@@ -232,17 +249,20 @@ def draw(
     return found
 
 
-def sheet(folder: Path, kind: str, control: Any, target: Path, count: int = 8) -> None:
+def sheet(folder: Path, control: Any, target: Path, count: int = 6) -> None:
     """Rows of map, picture under control, the same seed without it, and the picture of the map."""
-    share = 1.0 if kind == "pose" else compose.PEOPLE_SHARE
-    made = compose.draw(SAMPLE_SEED, count, compose.load(folder), share)
-    drawn = exact_maps(kind, made)
-    pipe = pipeline(folder, control)
-    columns = [draw(pipe, list(made.captions), drawn, scale=scale) for scale in (1.0, 0.0)]
-    rows = zip(
-        map(Image.fromarray, drawn), *columns, map(Image.fromarray, made.pixels), strict=True
-    )
-    samples.tile([picture for row in rows for picture in row], 8).save(target)
+    library, pipe = compose.load(folder), pipeline(folder, control)
+    pictures: list[Image.Image] = []
+    for kind in maps.KINDS:
+        share = 1.0 if kind == "pose" else compose.PEOPLE_SHARE
+        made = compose.draw(SAMPLE_SEED, count, library, share)
+        drawn = exact_maps(kind, made)
+        columns = [draw(pipe, list(made.captions), drawn, scale=scale) for scale in (1.0, 0.0)]
+        rows = zip(
+            map(Image.fromarray, drawn), *columns, map(Image.fromarray, made.pixels), strict=True
+        )
+        pictures += [picture for row in rows for picture in row]
+    samples.tile(pictures, 8).save(target)
 
 
 def exact_maps(kind: str, made: compose.Pictures) -> list[np.ndarray]:
@@ -253,7 +273,7 @@ def exact_maps(kind: str, made: compose.Pictures) -> list[np.ndarray]:
 
 # --- Export -----------------------------------------------------------------------------------
 
-LABELS = {"edges": "Pochade edges", "depth": "Pochade depth", "pose": "Pochade pose"}
+LABEL = "Pochade control"
 
 HISTORY = "training.json"
 
@@ -263,67 +283,60 @@ library_name: diffusers
 pipeline_tag: text-to-image
 ---
 
-# ControlNets of Pochade's built-in model
+# The ControlNet of Pochade's built-in model
 
-They make the model in `../builtin` follow a map of 128 x 128 pixels:
+It makes the model in `../builtin` follow a map of 128 x 128 pixels, of any of three kinds:
 
-| folder | map | steps | minutes | pictures |
-|---|---|---|---|---|
-{rows}
+- edges, white on black (Canny, line art, soft edges, scribble),
+- depth, near is bright,
+- people, drawn as OpenPose's 18 points.
 
-Each is a `ControlNetModel` of plain diffusers in half precision, {size:.0f} MB all together, and fits that UNet only:
+A plain `ControlNetModel` of diffusers in half precision, {size:.0f} MB, which fits that UNet only:
 
-    control = ControlNetModel.from_pretrained("assets/builtin-control/edges")
+    control = ControlNetModel.from_pretrained("assets/builtin-control")
     pipe = StableDiffusionControlNetPipeline.from_pretrained("assets/builtin", controlnet=control)
 
-## How they were trained
+## How well it is followed
+{adherence}
+## How it was trained
 
-By `python -m studio.training control --kind edges` (or depth, pose), on pictures composed by rule, whose depth and
-whose people's joints are known exactly. Maps are drawn as the studio's preprocessors draw them and varied: several
-ways to find edges, blurred and estimated depth, missing joints. {empty:.0%} empty captions; the UNet stayed as it was.
+By `python -m studio.training control`: {step:,.0f} steps in {minutes:.0f} minutes of shared CPU cores, {pictures:,.0f}
+pictures composed by rule, whose depth and whose people's joints are known exactly. Maps are drawn as the studio's
+preprocessors draw them and varied: several ways to find edges, blurred and estimated depth, missing joints.
+{empty:.0%} empty captions; the UNet stayed as it was.
 
-## What they cannot do
+## What it cannot do
 
-They know the model's own world: illustrated things, simple scenes, people of one drawn kind. Maps of photographs
+It knows the model's own world: illustrated things, simple scenes, people of one drawn kind. Maps of photographs
 are followed in their large shapes at best. A part of a map that is finer than eight pixels is seen only roughly.
 
 The pictures are made of the sets that `../builtin/README.md` lists with their licences; people, scenes, depth and
 poses are drawn by code of this repository.
 """
 
-SEEN = {
-    "edges": "edges, white on black (Canny, line art, soft edges, scribble)",
-    "depth": "depth, near is bright",
-    "pose": "people as OpenPose's 18 points draws them",
-}
+
+def export(folder: Path, target: Path, pipe: Any) -> bool:
+    """Write the ControlNet to `target` if there is a checkpoint; `pipe` is the exported model, with
+    which it is measured. Tells whether there was one."""
+    from studio.training import adherence
+
+    found = trained(folder, unet.trained(folder)[0])
+    if found is None:
+        return False
+    control, counts = found
+    write(control, target)
+    library, steered = compose.load(folder), under_control(pipe, control)
+    measured = [adherence.measure(steered, kind, library) for kind in maps.KINDS]
+    size = sum(path.stat().st_size for path in target.glob("*.safetensors")) / 1e6
+    (target / HISTORY).write_text(json.dumps(counts, indent=2) + "\n")
+    (target / "README.md").write_text(
+        CARD.format(size=size, empty=EMPTY_SHARE, adherence=adherence.table(measured), **counts)
+    )
+    return True
 
 
-def export(folder: Path, target: Path) -> tuple[str, ...]:
-    """Write below `target` each ControlNet that there is a checkpoint of; gives their kinds."""
-    net, _ = unet.trained(folder)
-    rows: list[str] = []
-    done: dict[str, dict[str, float]] = {}
-    for kind in maps.KINDS:
-        found = trained(folder, kind, net)
-        if found is None:
-            continue
-        control, done[kind] = found
-        write(control, kind, target / kind)
-        counts = done[kind]
-        rows.append(
-            f"| `{kind}` | {SEEN[kind]} | {counts['step']:.0f} | {counts['minutes']:.0f} | {counts['pictures']:,.0f} |"
-        )
-    if done:
-        size = sum(path.stat().st_size for path in target.rglob("*.safetensors")) / 1e6
-        (target / HISTORY).write_text(json.dumps(done, indent=2) + "\n")
-        (target / "README.md").write_text(
-            CARD.format(rows="\n".join(rows), size=size, empty=EMPTY_SHARE)
-        )
-    return tuple(done)
-
-
-def write(control: Any, kind: str, target: Path) -> None:
+def write(control: Any, target: Path) -> None:
     """Save a ControlNet in half precision, as the studio and plain diffusers read it."""
     copy.deepcopy(control).to(torch.float16).save_pretrained(target, safe_serialization=True)
-    noted = {"kind": kind, "label": LABELS[kind]}
+    noted = {"kinds": list(maps.KINDS), "label": LABEL}
     (target / "pochade.json").write_text(json.dumps(noted, indent=2) + "\n")

@@ -27,8 +27,9 @@ MEASURED = 256
 """Pictures that the autoencoder is measured on; no shard has their seed."""
 
 
-def export(folder: Path, target: Path) -> None:
-    """Write `target`, over an older export, from the checkpoints in `folder`."""
+def export(folder: Path, target: Path) -> Any:
+    """Write `target`, over an older export, from the checkpoints in `folder`; gives its pipeline,
+    in single precision."""
     net, _ = unet.trained(folder)
     pipe = samples.pipeline(folder, net)
     decibels = autoencoder.decibels(
@@ -44,6 +45,7 @@ def export(folder: Path, target: Path) -> None:
         preferred=PREFERRED, schedule=unet.SCHEDULE, empty_share=unet.EMPTY_SHARE,
     )))  # fmt: skip
     log.info("%s: %.1f MB, autoencoder %.2f dB", target, weights_mb(target), decibels)
+    return pipe.to(torch.float32)
 
 
 def history(folder: Path) -> dict[str, dict[str, float]]:

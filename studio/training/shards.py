@@ -4,6 +4,7 @@ import json
 import logging
 import os
 from concurrent.futures import ProcessPoolExecutor
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -48,30 +49,22 @@ def build(
     missing = [n for n in range(count) if not last(folder, n).exists()]
     if not missing:
         return
-    with ProcessPoolExecutor(
-        min(len(missing), os.cpu_count() or 1), initializer=_load, initargs=(folder,)
-    ) as pool:
+    with ProcessPoolExecutor(min(len(missing), os.cpu_count() or 1)) as pool:
         waiting = {n: pool.submit(_build, folder, n, truth=truth, people=people) for n in missing}
         for number, done in waiting.items():
             done.result()
             log.info("shard %d of %d", number + 1, count)
 
 
-_library: compose.Library | None = None
-"""What a process of the pool draws with."""
-
-
-def _load(folder: Path) -> None:
-    global _library
-    _library = compose.load(folder)
+@cache
+def _library(folder: Path) -> compose.Library:
+    """Loaded once a process of the pool."""
+    return compose.load(folder)
 
 
 def _build(folder: Path, number: int, *, truth: bool, people: float) -> None:
     """Write one shard, its caption file last of what a training without truth needs."""
-    if _library is None:
-        message = "The process has no library."
-        raise RuntimeError(message)
-    made = compose.draw(number, SHARD, _library, people)
+    made = compose.draw(number, SHARD, _library(folder), people)
     if not caption_path(folder, number).exists():
         np.save(pixel_path(folder, number), made.pixels)
         caption_path(folder, number).write_text(json.dumps(made.captions))

@@ -15,7 +15,7 @@ from studio.training import autoencoder, runs, shards, text
 
 log = logging.getLogger(__name__)
 
-BATCH = 16
+BATCH = 32
 
 EMPTY_SHARE = 0.1
 """Share of captions left empty, for classifier-free guidance."""
@@ -188,7 +188,7 @@ def train(
     alphas, stream = signal(), batches(folder, step)
     kept, shown = spent, spent
     for tick in runs.ticks(minutes, step, spent):
-        runs.set_rate(optimizer, runs.rate(tick, 4e-4, warmup=200))
+        runs.set_rate(optimizer, runs.rate(tick, 6e-4, warmup=200))
         z, context = next(stream)
         loss = loss_of(net, z, context, alphas)
         loss.backward()

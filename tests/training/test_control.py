@@ -85,7 +85,7 @@ def test_batches_for_poses_are_of_people(tmp_path: Path, monkeypatch: pytest.Mon
     np.save(tmp_path / "latents" / "0000.c.npy", np.ones((8, 77, 4), np.float16))
     np.save(tmp_path / "empty.npy", np.zeros((77, 4), np.float16))
     (tmp_path / "latents.json").write_text(json.dumps({"deviation": 0.5}))
-    stream = control.batches(tmp_path, "pose", 0)
+    stream = control.of_kind(tmp_path, "pose", 0)
     for _ in range(3):
         z, context, hint = next(stream)
         assert z.shape == (2, 4, 16, 16)
@@ -99,8 +99,8 @@ def test_the_export_works_with_plain_diffusers(tmp_path: Path) -> None:
     from PIL import Image
 
     net = UNet2DConditionModel.from_pretrained(BUILTIN_CHECKPOINT / "unet", local_files_only=True)
-    control.write(control.create(net), "depth", tmp_path / "depth")
-    again = ControlNetModel.from_pretrained(tmp_path / "depth", local_files_only=True)
+    control.write(control.create(net), tmp_path / "small")
+    again = ControlNetModel.from_pretrained(tmp_path / "small", local_files_only=True)
     pipe = StableDiffusionControlNetPipeline.from_pretrained(
         BUILTIN_CHECKPOINT, controlnet=again, local_files_only=True
     )
@@ -108,7 +108,7 @@ def test_the_export_works_with_plain_diffusers(tmp_path: Path) -> None:
     picture = pipe("a red fox", image=hint, num_inference_steps=2, output_type="np").images[0]
     assert picture.shape == (128, 128, 3)
     [listed] = Controls((tmp_path,)).all()
-    assert (listed.id, listed.kind, listed.label) == ("depth", "depth", "Pochade depth")
+    assert (listed.id, listed.kinds, listed.label) == ("small", maps.KINDS, control.LABEL)
     assert listed.size_bytes < 17e6
 
 
