@@ -131,7 +131,7 @@ class Seen:
                 )
             return found
         for control in self.controls.fitting(checkpoint.encoder):
-            if control.kind == kind:
+            if kind in control.kinds:
                 return control
         raise InvalidRequest(
             f"There is no ControlNet for {kind} that fits '{checkpoint.label}'.",
@@ -414,7 +414,7 @@ class Studio:
                 {
                     "id": control.id,
                     "label": control.label,
-                    "kind": control.kind,
+                    "kinds": list(control.kinds),
                     "size_bytes": control.size_bytes,
                     "fits": [c.id for c in usable if c.encoder == control.encoder],
                 }

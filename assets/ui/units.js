@@ -215,7 +215,7 @@ function card(tab, first, choices, change, drop) {
       way.options({ ...Object.fromEntries(ways().map((/** @type {any} */ row) => [row.id, row.ready ? row.label : `${row.label} (weights missing)`])), own: "My own map" });
       way.set(own ? "own" : current()?.id ?? "own");
       say(about, own ? "The picture is used as the map, as it is." : current()?.about ?? "");
-      const nets = choices.controlnets.filter((/** @type {any} */ row) => row.fits.length && (row.kind === unit.kind || unit.kind === "other"));
+      const nets = choices.controlnets.filter((/** @type {any} */ row) => row.fits.length && (row.kinds.includes(unit.kind) || unit.kind === "other"));
       net.options({ "": nets.length ? "Chosen for the checkpoint" : "None for this kind", ...Object.fromEntries(nets.map((/** @type {any} */ row) => [row.id, row.label])) });
       net.set(unit.controlnet ?? "");
       form.show(own ? null : current()?.schema, unit.params ?? {});

@@ -2,11 +2,11 @@
 
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from studio.checkpoints.header import BadFile, Header, read_header
-from studio.checkpoints.scan import PICKLED, Found, Stamp, scan, sidecar_of
+from studio.checkpoints.scan import PICKLED, SIDECAR, Found, Stamp, file_stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import read_sidecar
 from studio.core.errors import InvalidRequest
 from studio.families._keys import Shapes
@@ -23,6 +23,8 @@ _KINDS = {
     "tile": r"tile",
     "shuffle": r"shuffle",
 }
+_EVERY_KIND = r"union|promax"
+"""One network that listens to all kinds of maps."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +44,9 @@ class ControlNet:
     id: str
     """Its path below the folder without its ending; a folder's name where diffusers made it."""
     label: str
-    kind: str
-    """What its maps show: a key of the kinds of maps, guessed from its name unless its
-    `pochade.json` says it; empty if the name tells nothing."""
+    kinds: tuple[str, ...]
+    """What its maps may show, as its `pochade.json` says or else its name tells; empty if neither
+    does."""
     path: Path
     encoder: Encoder
     size_bytes: int
@@ -52,10 +54,11 @@ class ControlNet:
 
 
 class Controls:
-    """The ControlNets below some folders, as they are at this moment. For any thread."""
+    """The ControlNets in and below some folders, as they are at this moment. For any thread."""
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
-        """`folders` need not exist. The first one that has an id keeps it."""
+        """`folders` need not exist; each may be a ControlNet itself. The first one that has an id
+        keeps it."""
         self._folders = folders
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, Stamp], ControlNet | None] = {}
@@ -66,7 +69,7 @@ class Controls:
             seen: dict[tuple[str, Stamp], ControlNet | None] = {}
             listed: dict[str, ControlNet] = {}
             for folder in self._folders:
-                for found in scan(folder):
+                for found in map(_with_note, scan(folder)):
                     key = (str(found.path), found.stamp)
                     seen[key] = self._seen[key] if key in self._seen else inspect(found)
                     if control := seen[key]:
@@ -129,14 +132,29 @@ def _encoder(shapes: Shapes, prefix: str, first: str) -> Encoder | None:
     return Encoder(channels=shapes[first][0], context=shapes[attends][1])
 
 
+def _with_note(found: Found) -> Found:
+    """So that a changed note is a changed ControlNet, also where it lies in a folder of its own."""
+    if not _is_folder(found):
+        return found
+    try:
+        return replace(found, stamp=found.stamp + file_stamp(found.path.parent / SIDECAR))
+    except OSError:
+        return found
+
+
+def _is_folder(found: Found) -> bool:
+    return found.path.name.startswith(WEIGHTS)
+
+
 def _named(found: Found, header: Header, encoder: Encoder) -> ControlNet:
-    folder, _, name = found.id.rpartition("/")
-    own = folder if folder and name.startswith(WEIGHTS) else found.id
-    noted = read_sidecar(sidecar_of(found.path.parent if own == folder else found.path))
+    own = found.id
+    if _is_folder(found):
+        own = found.id.rpartition("/")[0] or found.path.parent.name
+    noted = read_sidecar(sidecar_of(found.path.parent if _is_folder(found) else found.path))
     return ControlNet(
         id=own,
         label=noted.label or own.rpartition("/")[2],
-        kind=noted.kind or _kind(own),
+        kinds=noted.kinds or ((noted.kind,) if noted.kind else _kinds(own)),
         path=found.path,
         encoder=encoder,
         size_bytes=header.size_bytes,
@@ -144,8 +162,8 @@ def _named(found: Found, header: Header, encoder: Encoder) -> ControlNet:
     )
 
 
-def _kind(name: str) -> str:
-    for kind, words in _KINDS.items():
-        if re.search(words, name.rpartition("/")[2].lower()):
-            return kind
-    return ""
+def _kinds(name: str) -> tuple[str, ...]:
+    said = name.rpartition("/")[2].lower()
+    if re.search(_EVERY_KIND, said):
+        return tuple(_KINDS)
+    return tuple(kind for kind, words in _KINDS.items() if re.search(words, said))[:1]

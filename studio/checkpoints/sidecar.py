@@ -34,6 +34,8 @@ class Sidecar:
     """Id or name of a row in `studio.samplers`."""
     kind: Annotated[Text, MinLen(1), MaxLen(40)] | None = None
     """Of a ControlNet: what its maps show, such as edges, depth or pose."""
+    kinds: Annotated[tuple[Annotated[Text, MinLen(1), MaxLen(40)], ...], MaxLen(16)] = ()
+    """Of a ControlNet that listens to several kinds of maps: all of them."""
 
     def defaults(self) -> dict[str, Any]:
         """The entries that a family's `Defaults` has too."""

@@ -173,10 +173,10 @@ def test_one_of_another_family_is_refused(desk: Desk, ref: str) -> None:
 
 def test_what_it_fits_is_read_from_its_keys(shelf: Path) -> None:
     found = {control.id: control for control in Controls((shelf / "controlnet",)).all()}
-    assert {name: control.kind for name, control in found.items()} == {
-        "tiny-canny": "edges",
-        "tiny-depth": "depth",
-        "xl-pose": "pose",
+    assert {name: control.kinds for name, control in found.items()} == {
+        "tiny-canny": ("edges",),
+        "tiny-depth": ("depth",),
+        "xl-pose": ("pose",),
     }
     encoders = {c.id: c.encoder for c in Catalog((shelf,)).all() if not c.problem}
     assert found["tiny-canny"].encoder == encoders["sd"] == encoders["sd9"]
