@@ -12,6 +12,8 @@ from studio.checkpoints.controls import Controls
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import BadFile
 from studio.checkpoints.meant import Meant, meant
+from studio.core.errors import StorageFailed
+from studio.core.layouts import Kind
 from studio.core.records import ImageRecord, Picture
 from studio.core.requests import REF_CHARS, parse, uploads_in
 from studio.core.sqlite import DatabaseDamaged, set_aside
@@ -87,6 +89,7 @@ def compose(settings: Settings) -> App:
 
     Raises `StorageFailed` where the data folder cannot be used.
     """
+    _make_folders(settings.data_dir)
     jobs = _jobs(settings.data_dir / "jobs.db")
     gallery = Gallery(
         settings.data_dir, owner_of=jobs.owner_of, min_free_bytes=settings.min_free_bytes
@@ -96,9 +99,9 @@ def compose(settings: Settings) -> App:
         quota_bytes=settings.input_quota_bytes,
         uses=lambda owner: _uses(jobs, gallery, owner),
     )
-    catalog = Catalog(settings.all_checkpoint_dirs, builtin=BUILTIN_CHECKPOINT)
+    catalog = Catalog(settings.all_dirs(Kind.CHECKPOINTS), builtin=BUILTIN_CHECKPOINT)
     hashes = Hashes(settings.data_dir / "cache")
-    controls = Controls(settings.all_control_dirs)
+    controls = Controls(settings.all_dirs(Kind.CONTROLNET))
     watchers = Watchers()
     tasks = open_drawer("studio.tasks", Task)
     album = Album(gallery, inputs, tasks)
@@ -115,7 +118,7 @@ def compose(settings: Settings) -> App:
         tasks=tasks,
         catalog=catalog,
         controls=controls,
-        upscalers=Shelf(settings.all_upscaler_dirs),
+        upscalers=Shelf(settings.all_dirs(Kind.UPSCALERS)),
         has_weights=partial(is_ready, places=usual(settings.data_dir)),
         jobs=jobs,
         worker=worker,
@@ -133,14 +136,26 @@ def compose(settings: Settings) -> App:
     return App(studio=studio, worker=worker, jobs=jobs, gallery=gallery, inputs=inputs)
 
 
+def _make_folders(data_dir: Path) -> None:
+    """A folder for weights of each kind, so that people see where they go."""
+    try:
+        for kind in Kind:
+            (data_dir / kind.value).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageFailed(
+            f"The data folder cannot be written to ({error.strerror}).",
+            "Make it writable or choose another one with --data-dir.",
+        ) from None
+
+
 def _configuration(settings: Settings) -> Mapping[str, Any]:
     """What the engine process is told before its first job."""
     places = usual(settings.data_dir)
     return {
         "builtin": str(BUILTIN_CHECKPOINT),
-        "folders": [str(folder) for folder in settings.all_checkpoint_dirs],
-        "upscaler_folders": [str(folder) for folder in settings.all_upscaler_dirs],
-        "control_folders": [str(folder) for folder in settings.all_control_dirs],
+        "folders": [str(folder) for folder in settings.all_dirs(Kind.CHECKPOINTS)],
+        "upscaler_folders": [str(folder) for folder in settings.all_dirs(Kind.UPSCALERS)],
+        "control_folders": [str(folder) for folder in settings.all_dirs(Kind.CONTROLNET)],
         "annotator_folders": [str(folder) for folder in places.folders],
         "hub": str(places.hub) if places.hub else None,
         "device": settings.device,

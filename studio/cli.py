@@ -112,6 +112,13 @@ def _common(command: argparse.ArgumentParser) -> None:
         metavar="DIR",
         help="one more folder with upscalers; can be given again",
     )
+    command.add_argument(
+        "--models-dir",
+        dest="models_dirs",
+        action="append",
+        metavar="DIR",
+        help="a folder of A1111, ComfyUI or InvokeAI, or a Hugging Face cache, read where it lies",
+    )
 
 
 def _painting(command: argparse.ArgumentParser) -> None:

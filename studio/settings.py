@@ -15,6 +15,7 @@ from typing import Any
 
 from studio.core.errors import InvalidRequest, StorageFailed
 from studio.core.hosts import is_loopback
+from studio.core.layouts import IN_THE_HUB, Kind, folders_below
 from studio.paths import BUILTIN_CONTROLS
 
 FILE = "studio.toml"
@@ -57,6 +58,10 @@ class Settings:
     """More folders to look for checkpoints in, beside `checkpoints` in the data folder."""
     upscaler_dirs: tuple[Path, ...] = ()
     """More folders to look for upscalers in, beside `upscalers` in the data folder."""
+    models_dirs: tuple[Path, ...] = ()
+    """Folders of other programs with weights of every kind, read where they lie."""
+    hub_cache: Path | None = None
+    """Hugging Face's cache, whose weights are used where they lie; None leaves it alone."""
     device: str = "auto"
     """What paints: auto, cpu or cuda. auto takes the quickest there is."""
     dtype: str = "auto"
@@ -89,20 +94,16 @@ class Settings:
         """Whether a page is only shown to who has logged in."""
         return bool(self.auth) or (self.beyond_loopback and not self.public)
 
-    @property
-    def all_control_dirs(self) -> tuple[Path, ...]:
-        """Where ControlNets are looked for, the built-in ones first."""
-        return (BUILTIN_CONTROLS, self.data_dir / "controlnet")
-
-    @property
-    def all_checkpoint_dirs(self) -> tuple[Path, ...]:
-        """The data folder's own checkpoints first, then those that were added."""
-        return (self.data_dir / "checkpoints", *self.checkpoint_dirs)
-
-    @property
-    def all_upscaler_dirs(self) -> tuple[Path, ...]:
-        """The data folder's own upscalers first, then those that were added."""
-        return (self.data_dir / "upscalers", *self.upscaler_dirs)
+    def all_dirs(self, kind: Kind) -> tuple[Path, ...]:
+        """Where weights of a kind are looked for: what comes with the studio, the data folder's
+        own, those that were added, other programs' folders, Hugging Face's cache. They need not
+        exist."""
+        added = {Kind.CHECKPOINTS: self.checkpoint_dirs, Kind.UPSCALERS: self.upscaler_dirs}
+        others = [path for root in self.models_dirs for path in folders_below(root, kind)]
+        hub = [self.hub_cache] if self.hub_cache and kind in IN_THE_HUB else []
+        builtin = [BUILTIN_CONTROLS] if kind is Kind.CONTROLNET else []
+        own = self.data_dir / kind.value
+        return tuple(dict.fromkeys((*builtin, own, *added.get(kind, ()), *others, *hub)))
 
 
 def load(
@@ -129,7 +130,8 @@ def load(
             "Remove data_dir there; choose the folder with --data-dir or STUDIO_DATA_DIR.",
             field="data_dir",
         )
-    decided: dict[str, Any] = {**there, **chosen, "data_dir": data_dir}
+    decided: dict[str, Any] = {"hub_cache": default_hub_cache(environ), **there, **chosen}
+    decided["data_dir"] = data_dir
     settings = Settings(**decided)
     if settings.public and settings.auth:
         raise InvalidRequest(
@@ -155,6 +157,19 @@ def default_data_dir(environ: Mapping[str, str]) -> Path:
     if sys.platform == "win32":
         return Path(environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "pochade"
     return home / ".local" / "share" / "pochade"
+
+
+def default_hub_cache(environ: Mapping[str, str]) -> Path | None:
+    """Where Hugging Face's libraries keep what they download."""
+    if found := environ.get("HF_HUB_CACHE"):
+        return Path(found).expanduser().absolute()
+    if found := environ.get("HF_HOME"):
+        return Path(found).expanduser().absolute() / "hub"
+    try:
+        cache = environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    except RuntimeError:
+        return None
+    return Path(cache).absolute() / "huggingface" / "hub"
 
 
 def has_screen() -> bool:
@@ -276,6 +291,8 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "open_browser": _truth,
     "checkpoint_dirs": _folders,
     "upscaler_dirs": _folders,
+    "models_dirs": _folders,
+    "hub_cache": _folder,
     "device": _one_of(DEVICES),
     "dtype": _one_of(DTYPES),
     "max_waiting": _whole(1, 10_000),
@@ -292,6 +309,7 @@ _FLAGS: Mapping[str, str] = {
     "open_browser": "--open",
     "checkpoint_dirs": "--checkpoints",
     "upscaler_dirs": "--upscalers",
+    "models_dirs": "--models-dir",
 }
 """Flags whose name is not that of their setting."""
 

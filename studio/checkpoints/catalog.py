@@ -90,7 +90,11 @@ class Catalog:
                 else:
                     seen[found.id] = (found, inspect(found))
             self._seen = seen
-            return tuple(checkpoint for _, checkpoint in seen.values())
+            return tuple(
+                checkpoint
+                for found, checkpoint in seen.values()
+                if not (found.loose and checkpoint.problem)
+            )
 
     def get(self, checkpoint_id: str | None) -> Checkpoint:
         """The checkpoint of that id; None is the first usable one.

@@ -121,7 +121,7 @@ def _weights(place: Path) -> tuple[tuple[Path, ...], str]:
     """The safetensors of a part, the plain ones rather than a variant (`….fp16.safetensors`)."""
     found: dict[str, list[Path]] = {}
     for file in sorted(place.glob("*.safetensors")):
-        if not file.is_symlink() and (name := _WEIGHTS.fullmatch(file.name)):
+        if _own(file) and (name := _WEIGHTS.fullmatch(file.name)):
             found.setdefault(name["variant"] or "", []).append(file)
     if not found:
         pickled = next((f for f in sorted(place.glob("*")) if f.suffix in _PICKLES), None)
@@ -142,6 +142,17 @@ def _weights(place: Path) -> tuple[tuple[Path, ...], str]:
             f"This checkpoint is incomplete: {expected - len(sharded)} files are missing."
         )
     return tuple(sharded), variant
+
+
+def _own(file: Path) -> bool:
+    """Not a link, unless it is one into its own repository in Hugging Face's cache, where
+    `models--…/snapshots/REVISION/PART/FILE` leads to `models--…/blobs/HASH`."""
+    if not file.is_symlink():
+        return True
+    snapshots = file.parents[2]
+    return snapshots.name == "snapshots" and file.resolve().parent == (
+        snapshots.parent.resolve() / "blobs"
+    )
 
 
 _WEIGHTS = re.compile(

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from studio.checkpoints.folder import INDEX
+from studio.core.layouts import is_hub
 
 PICKLED = frozenset({".ckpt", ".pt", ".pth", ".bin"})
 SIDECAR = "pochade.json"
@@ -29,20 +30,47 @@ class Found:
     layout: Literal["folder", "file"]
     stamp: Stamp
     """Changes whenever the checkpoint does."""
+    loose: bool = False
+    """It lies among things of every other kind: nobody meant it as anything."""
 
 
 def scan(root: Path) -> tuple[Found, ...]:
     """What lies below `root`, in the order of ids, upper and lower case alike.
 
     Hidden entries and links that leave `root` are ignored. A folder that is missing or cannot be
-    read is empty.
+    read is empty. Of Hugging Face's cache it is what each repository holds now, by `owner/name`.
     """
     try:
         top = root.resolve()
-        found = _Walk(top).below(top, 0)
+        walk = _Walk(top)
+        found = _in_hub(walk, top) if is_hub(top) else walk.below(top, 0)
         return tuple(sorted(found, key=_order))
     except OSError:
         return ()
+
+
+def _in_hub(walk: "_Walk", hub: Path) -> Iterator[Found]:
+    for repository in sorted(hub.glob("models--*")):
+        name = repository.name.removeprefix("models--").replace("--", "/", 1)
+        if (snapshot := _snapshot(repository)) is None:
+            continue
+        if (snapshot / INDEX).is_file():
+            stamp = folder_stamp(snapshot)
+            yield Found(id=name, path=snapshot, layout="folder", stamp=stamp, loose=True)
+            continue
+        for found in walk.below(snapshot, MAX_DEPTH):  # its files, and no folder
+            yield replace(found, id=f"{name}/{found.path.stem}", loose=True)
+
+
+def _snapshot(repository: Path) -> Path | None:
+    """The folder of the revision that `main` is at, else of the newest one."""
+    try:
+        main = (repository / "refs" / "main").read_text().strip()
+    except (OSError, UnicodeDecodeError):
+        main = ""
+    folders = [p for p in (repository / "snapshots").glob("*") if p.is_dir()]
+    named = [folder for folder in folders if folder.name == main]
+    return max(named or folders, key=lambda folder: folder.stat().st_mtime_ns, default=None)
 
 
 def _order(found: Found) -> tuple[str, str, bool]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from studio.checkpoints.catalog import Catalog, Checkpoint
 from studio.commands.exit_codes import OK
+from studio.core.layouts import Kind
 from studio.paths import BUILTIN_CHECKPOINT
 from studio.settings import load
 
@@ -13,7 +14,7 @@ from studio.settings import load
 def checkpoints(options: Mapping[str, Any]) -> int:
     """Prints a line for each; those that cannot be used say why below it."""
     settings = load({key: value for key, value in options.items() if key != "json"})
-    found = Catalog(settings.all_checkpoint_dirs, builtin=BUILTIN_CHECKPOINT).all()
+    found = Catalog(settings.all_dirs(Kind.CHECKPOINTS), builtin=BUILTIN_CHECKPOINT).all()
     if options["json"]:
         print(json.dumps({"checkpoints": [_json(entry) for entry in found]}, ensure_ascii=False))
         return OK

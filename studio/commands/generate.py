@@ -31,7 +31,7 @@ STOP_S = 15.0
 WHOLE = ("count", "seed", "steps")
 RENAMED = {"negative_prompt": "negative", "checkpoint": "checkpoint", "sampler": "sampler"}
 """Fields of the request by the flag that sets them."""
-FLAGS = ("data_dir", "checkpoint_dirs", "upscaler_dirs", "device", "dtype")
+FLAGS = ("data_dir", "checkpoint_dirs", "upscaler_dirs", "models_dirs", "device", "dtype")
 
 
 def generate(options: Mapping[str, Any]) -> int:

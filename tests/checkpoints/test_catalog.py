@@ -303,3 +303,42 @@ def test_a_broken_sidecar_is_ignored(tmp_path: Path, text: str) -> None:
     plain = only(tmp_path)
     (tmp_path / "a.pochade.json").write_text(text)
     assert only(tmp_path) == plain
+
+
+class TestHubCache:
+    """Hugging Face's cache: links into `blobs`, and things of every kind."""
+
+    def cache(self, tmp_path: Path) -> Path:
+        hub = tmp_path / "hub"
+        made = folder(hub / "models--ann--fox" / "snapshots" / "abc")
+        for number, file in enumerate(sorted(made.rglob("*.safetensors"))):
+            blob = hub / "models--ann--fox" / "blobs" / str(number)
+            blob.parent.mkdir(exist_ok=True)
+            file.replace(blob)
+            file.symlink_to(blob)
+        single = sparse(tmp_path / "x.safetensors", "sdxl-file")
+        place = hub / "models--bob--wolf" / "snapshots" / "def"
+        place.mkdir(parents=True)
+        single.replace(place / "wolf.safetensors")
+        other = hub / "models--bob--wolf" / "snapshots" / "older"
+        other.mkdir()
+        (hub / "models--bob--wolf" / "refs").mkdir()
+        (hub / "models--bob--wolf" / "refs" / "main").write_text("def")
+        (hub / "models--eve--bert" / "snapshots" / "ghi").mkdir(parents=True)
+        (hub / "models--eve--bert" / "snapshots" / "ghi" / "pytorch_model.bin").write_bytes(b"x")
+        return hub
+
+    def test_what_is_a_checkpoint_is_listed_by_its_repository(self, tmp_path: Path) -> None:
+        found = Catalog((self.cache(tmp_path),)).all()
+        assert [(entry.id, entry.family) for entry in found] == [
+            ("ann/fox", "sd15"),
+            ("bob/wolf/wolf", "sdxl"),
+        ]
+
+    def test_a_link_out_of_its_repository_is_no_part_of_it(self, tmp_path: Path) -> None:
+        hub = self.cache(tmp_path)
+        link = next(hub.rglob("unet/*.safetensors"))
+        outside = link.resolve().rename(tmp_path / "outside")
+        link.unlink()
+        link.symlink_to(outside)
+        assert [entry.id for entry in Catalog((hub,)).all()] == ["bob/wolf/wolf"]
