@@ -221,10 +221,14 @@ def _dtype_of(name: str, module: Any, device: Device) -> torch.dtype:
 
 def _weighed(weights: Weights) -> Weights:
     modules = [m for m in weights.components.values() if isinstance(m, torch.nn.Module)]
-    tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
     return Weights(
         components=weights.components,
         scheduler=weights.scheduler,
         settings=weights.settings,
-        size_bytes=sum(t.numel() * t.element_size() for t in tensors),
+        size_bytes=sum(map(size_of, modules)),
     )
+
+
+def size_of(module: torch.nn.Module) -> int:
+    """Bytes of a network's tensors."""
+    return sum(t.numel() * t.element_size() for t in (*module.parameters(), *module.buffers()))

@@ -1,8 +1,10 @@
 """Keeps checkpoints in memory and lends them out, a pipeline per job."""
 
 import gc
+import hashlib
 import logging
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -21,7 +23,8 @@ from studio.core.errors import InvalidRequest, Unavailable
 from studio.core.records import NOTHING
 from studio.engine.controls import load_control
 from studio.engine.device import Device, is_out_of_memory
-from studio.engine.loading import Weights, load, pipeline, settled
+from studio.engine.ledger import Holding, Ledger
+from studio.engine.loading import Weights, load, pipeline, settled, size_of
 from studio.engine.schedulers import build
 from studio.families._family import Role
 from studio.samplers import ROWS
@@ -50,6 +53,7 @@ class _Kept:
     weights: Weights
     stamp: Stamp
     leases: int = 0
+    reload_s: float = 0.0
     scratch: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -65,6 +69,7 @@ class Manager:
         self._configs = configs
         self._hashes = hashes
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._pinned: set[str] = set()
         self._loading = threading.Lock()
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self._digests: dict[tuple[str, Stamp], Future[str]] = {}
@@ -154,6 +159,50 @@ class Manager:
             self._drop([name for name, kept in self._kept.items() if not kept.leases])
         release_memory()
 
+    def unload_all(self) -> int:
+        """Drops everything that is not on loan, pinned or not, and forgets what was pinned; how
+        many bytes of weights that were."""
+        before = self.ledger()
+        self._pinned.clear()
+        self.drop_idle()
+        after = self.ledger()
+        return before.ram_bytes + before.vram_bytes - after.ram_bytes - after.vram_bytes
+
+    def pin(self, checkpoint_id: str, on: bool = True) -> None:
+        """Keeps a checkpoint in memory once it is there, whatever else needs room, or no longer."""
+        if on:
+            self._pinned.add(checkpoint_id)
+        else:
+            self._pinned.discard(checkpoint_id)
+
+    def ledger(self) -> Ledger:
+        """What is held at this moment. Never waits for a load; for any thread."""
+        holdings = tuple(
+            Holding(
+                id=hashlib.sha256(f"{name}.{part}.{kept.stamp}".encode()).hexdigest(),
+                part=part,
+                kind=type(module).__name__,
+                checkpoints=(name,),
+                size_bytes=size_of(module),
+                tier="ram" if self.device.name == "cpu" else "device",
+                leases=kept.leases,
+                pinned=name in self._pinned,
+                reload_s=kept.reload_s,
+            )
+            for name, kept in list(self._kept.items())
+            for part, module in kept.weights.components.items()
+            if isinstance(module, torch.nn.Module)
+        )
+        total = sum(holding.size_bytes for holding in holdings)
+        on_cpu = self.device.name == "cpu"
+        return Ledger(
+            holdings=holdings,
+            ram_budget_bytes=self.device.budget_bytes if on_cpu else 0,
+            vram_budget_bytes=0 if on_cpu else self.device.budget_bytes,
+            ram_bytes=total if on_cpu else 0,
+            vram_bytes=0 if on_cpu else total,
+        )
+
     def _take(
         self,
         key: str,
@@ -168,7 +217,9 @@ class Manager:
             kept = self._kept.get(key)
             if kept is None or kept.stamp != stamp:
                 loading(f"Reading {label}")
+                began = time.monotonic()
                 kept = _Kept(weights=load(), stamp=stamp)
+                kept.reload_s = time.monotonic() - began
                 if stamp_of() != stamp:
                     raise Unavailable(
                         f"'{label}' changed while it was being read.",
@@ -212,7 +263,7 @@ class Manager:
         for name, kept in list(self._kept.items()):
             if total <= self.device.budget_bytes:
                 return
-            if not kept.leases and name != newest:
+            if not kept.leases and name != newest and name not in self._pinned:
                 total -= kept.weights.size_bytes
                 self._drop([name])
 

@@ -206,3 +206,25 @@ def test_memory_that_runs_out_while_loading_is_tried_again_with_room(
     monkeypatch.setattr("studio.engine.manager.load", tight)
     touch(small, checkpoint(shelf, "sd2"))
     assert attempts == [("sd",), ()] and small.kept == ("sd2",)
+
+
+def test_the_ledger_says_what_is_held_and_by_whom(manager: Manager, shelf: Path) -> None:
+    assert manager.ledger().holdings == ()
+    with manager.use(checkpoint(shelf, "sd"), Role.TEXT):
+        ledger = manager.ledger()
+        assert {h.part for h in ledger.of("sd")} == {"unet", "vae", "text_encoder"}
+        assert {(h.tier, h.leases) for h in ledger.of("sd")} == {("ram", 1)}
+    assert ledger.ram_bytes == sum(h.size_bytes for h in ledger.holdings) > 0
+    assert ledger.tier("sd") == "ram" and manager.ledger().tier("two") == "disk"
+    assert manager.unload_all() == ledger.ram_bytes
+    assert manager.ledger().ram_bytes == 0
+
+
+def test_what_is_pinned_stays(small: Manager, shelf: Path) -> None:
+    small.pin("sd")
+    touch(small, checkpoint(shelf, "sd"))
+    touch(small, checkpoint(shelf, "sd2"))
+    assert "sd" in small.kept and small.ledger().pinned("sd")
+    small.pin("sd", on=False)
+    touch(small, checkpoint(shelf, "sd2"))
+    assert small.kept == ("sd2",)
