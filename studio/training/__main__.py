@@ -113,7 +113,9 @@ def main() -> None:
         "--truth", action="store_true", help="data: also depth and poses, which `control` needs"
     )
     parser.add_argument("--people", type=float, help="data: share of pictures that show people")
-    parser.add_argument("--compile", action="store_true", help="unet, control: compile the nets first")
+    parser.add_argument(
+        "--compile", action="store_true", help="unet, control: compile the nets first"
+    )
     parser.add_argument(
         "--limit", type=int, help="evaluate: about so many prompts, for a quick look"
     )

@@ -1,7 +1,9 @@
 """Train the AutoencoderTiny: 128 px pictures to 4 x 16 x 16 latents of unit variance and back."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -114,46 +116,108 @@ def train(folder: Path, minutes: float) -> None:
     keep(folder, net, optimizer, tick.step, minutes)
 
 
+CRITIC_SHARE = 0.35
+"""How strongly the decoder listens to the critic, against how strongly to the picture itself."""
+
+CRITIC_FROM = 200
+"""Step from which it does; before, the critic only learns."""
+
+
+def critic() -> torch.nn.Module:
+    """Tells overlapping patches of rendered pictures from decoded ones: [n, 3, h, w] to [n, 1, h / 8, w / 8],
+    above 0 for rendered. A decoder that learns from distances alone gives the mean of all edges
+    that there could be, which is a soft one; a critic sees that (Isola et al., 2017)."""
+    from torch.nn import Conv2d, LeakyReLU, Sequential
+    from torch.nn.utils.parametrizations import spectral_norm
+
+    layers: list[torch.nn.Module] = []
+    for before, after in ((3, 32), (32, 64), (64, 96)):
+        layers += [spectral_norm(Conv2d(before, after, 4, 2, 1)), LeakyReLU(0.2)]
+    return Sequential(*layers, spectral_norm(Conv2d(96, 1, 3, 1, 1)))
+
+
+def judged(critic: torch.nn.Module, optimizer: Any, wanted: Tensor, found: Tensor) -> None:
+    """One step of the critic, on rendered pictures and on decoded ones."""
+    real, made = critic(wanted), critic(found.detach())
+    (F.relu(1 - real).mean() + F.relu(1 + made).mean()).backward()
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
+def balanced(decoder: Any, loss: Tensor, doubt: Tensor) -> Tensor:
+    """Both losses, the second scaled so that it pulls `CRITIC_SHARE` times as hard at the last layer
+    (Esser et al., 2021)."""
+    last = list(decoder.parameters())[-2]
+    mine, theirs = (
+        torch.autograd.grad(part, last, retain_graph=True)[0].norm() for part in (loss, doubt)
+    )
+    return loss + doubt * (CRITIC_SHARE * mine / (theirs + 1e-6)).clamp(0, 100).detach()
+
+
 def polish(folder: Path, minutes: float) -> None:
-    """Train the decoder alone for `minutes` in all; latents keep their meaning, so the UNet fits still."""
+    """Train the decoder alone for `minutes` in all, against a critic that wants it sharp; latents keep
+    their meaning, so the UNet fits still."""
     net = trained(folder).to(memory_format=torch.channels_last).train()
     net.encoder.requires_grad_(False)
+    watching = critic().to(memory_format=torch.channels_last)
     optimizer = torch.optim.AdamW(
-        net.decoder.parameters(), lr=1e-3, betas=(0.9, 0.95), weight_decay=0.0, fused=True
+        net.decoder.parameters(), lr=1e-3, betas=(0.5, 0.95), weight_decay=0.0, fused=True
     )
+    theirs = torch.optim.AdamW(watching.parameters(), lr=4e-4, betas=(0.5, 0.95), fused=True)
     step, spent, mean = 0, 0.0, None
     if saved := runs.restore(folder / POLISHED):
         optimizer.load_state_dict(saved["optimizer"])
+        watching.load_state_dict(saved["critic"])
+        theirs.load_state_dict(saved["critic_optimizer"])
         step, spent = saved["step"], saved["minutes"]
     stream = batches(folder, step + 1)
     for tick in runs.ticks(minutes, step, spent):
-        runs.set_rate(optimizer, runs.rate(tick, 8e-4, warmup=50))
+        runs.set_rate(optimizer, runs.rate(tick, 5e-4, warmup=50))
         wanted = next(stream).to(memory_format=torch.channels_last)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             with torch.no_grad():
                 latents = net.encode(wanted).latents
-            found = net.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample
-        loss = reconstruction_loss(found.float(), wanted)
-        loss.backward()
+            found = net.decode(latents + LATENT_NOISE * torch.randn_like(latents)).sample.float()
+            judged(watching, theirs, wanted, found)
+            watching.requires_grad_(False)
+            doubt = -watching(found).float().mean()
+            watching.requires_grad_(True)
+        loss = reconstruction_loss(found, wanted)
+        whole = balanced(net.decoder, loss, doubt) if tick.step > CRITIC_FROM else loss
+        whole.backward()
         torch.nn.utils.clip_grad_norm_(net.decoder.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         mean = runs.running(mean, loss.item())
         if tick.step % 100 == 0:
-            log.info("decoder step %d, %.0f %%, loss %.4f", tick.step, 100 * tick.progress, mean)
+            log.info("decoder step %d, %.0f %%, loss %.4f, critic %.3f",
+                     tick.step, 100 * tick.progress, mean, doubt.item())  # fmt: skip
         if tick.step % 500 == 0:
-            keep(folder, net, optimizer, tick.step, tick.progress * minutes, POLISHED)
-    keep(folder, net, optimizer, tick.step, minutes, POLISHED)
+            keep_polished(folder, net, optimizer, watching, theirs, tick.step, tick.progress * minutes)  # fmt: skip
+    keep_polished(folder, net, optimizer, watching, theirs, tick.step, minutes)
+
+
+def keep_polished(
+    folder: Path, net: Any, optimizer: Any, critic: Any, theirs: Any, step: int, minutes: float
+) -> None:
+    both = {"critic": critic.state_dict(), "critic_optimizer": theirs.state_dict()}
+    keep(folder, net, optimizer, step, minutes, POLISHED, both)
 
 
 def keep(
-    folder: Path, net: Any, optimizer: Any, step: int, minutes: float, name: str = CHECKPOINT
+    folder: Path,
+    net: Any,
+    optimizer: Any,
+    step: int,
+    minutes: float,
+    name: str = CHECKPOINT,
+    more: Mapping[str, Any] = MappingProxyType({}),
 ) -> None:
     """Write the checkpoint and a sheet of originals above what became of them."""
     from PIL import Image
 
     runs.save(folder / name, {"net": net.state_dict(), "optimizer": optimizer.state_dict(),
-                                    "step": step, "minutes": minutes})  # fmt: skip
+                                    "step": step, "minutes": minutes, **more})  # fmt: skip
     pixels = np.array(shards.pixels(folder, 0)[:24])
     again = reconstruct(net, pixels)
     log.info("autoencoder at %.1f minutes: %.2f dB", minutes, decibels(net, pixels))
