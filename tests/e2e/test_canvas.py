@@ -112,6 +112,7 @@ def test_strokes_are_taken_back_and_come_again(canvas: Canvas) -> None:
     assert (canvas.settled().mask() == other).all()
 
 
+@pytest.mark.slow
 def test_a_mask_outlives_tab_and_page_and_goes_on(canvas: Canvas) -> None:
     page = canvas.page
     size = canvas.size(36)
@@ -152,6 +153,7 @@ def test_what_is_overlaid_is_what_the_server_will_use(canvas: Canvas) -> None:
     canvas.says(re.compile("looks at the whole picture"))
 
 
+@pytest.mark.slow
 def test_inverting_repaints_what_is_not_masked(canvas: Canvas) -> None:
     page = canvas.page
     size = canvas.size(40)
@@ -172,6 +174,7 @@ def test_inverting_repaints_what_is_not_masked(canvas: Canvas) -> None:
     assert overlap(canvas.settled().mask(), expected) >= ALIKE
 
 
+@pytest.mark.slow
 def test_all_of_a_picture_is_repainted_by_inverting_an_empty_mask(canvas: Canvas) -> None:
     assert canvas.ref("mask") == ""
     canvas.page.get_by_role("button", name="Invert (X)").click()
@@ -179,6 +182,7 @@ def test_all_of_a_picture_is_repainted_by_inverting_an_empty_mask(canvas: Canvas
     assert (canvas.mask(invert=True) == 255).all()
 
 
+@pytest.mark.slow
 def test_softness_and_opacity_are_in_the_mask(canvas: Canvas) -> None:
     size = canvas.size(80)
     canvas.set("Opacity", 50)
@@ -198,6 +202,7 @@ def test_softness_and_opacity_are_in_the_mask(canvas: Canvas) -> None:
     assert below[-1] < 255
 
 
+@pytest.mark.slow
 def test_strokes_land_where_they_are_seen_however_near_one_is(canvas: Canvas) -> None:
     page = canvas.page
     page.mouse.move(*canvas.at(150, 120))
@@ -220,6 +225,7 @@ def test_strokes_land_where_they_are_seen_however_near_one_is(canvas: Canvas) ->
     assert overlap(canvas.overlay(), drawn) >= 0.93
 
 
+@pytest.mark.slow
 def test_fingers_paint_and_two_of_them_only_move_the_picture(open_canvas: OpenCanvas) -> None:
     canvas = open_canvas(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = canvas.page
@@ -253,6 +259,7 @@ def test_fingers_paint_and_two_of_them_only_move_the_picture(open_canvas: OpenCa
     assert (canvas.settled().mask() == drawn).all()
 
 
+@pytest.mark.slow
 def test_a_mask_is_uploaded_and_one_of_another_size_is_refused_in_words(
     canvas: Canvas, tmp_path: Path
 ) -> None:
@@ -273,6 +280,7 @@ def test_a_mask_is_uploaded_and_one_of_another_size_is_refused_in_words(
     assert canvas.settled().ref("mask") == before
 
 
+@pytest.mark.slow
 def test_a_mask_is_downloaded_as_it_was_drawn(canvas: Canvas) -> None:
     canvas.set("Softness", 60)
     canvas.drag(ZIGZAG)
@@ -283,6 +291,7 @@ def test_a_mask_is_downloaded_as_it_was_drawn(canvas: Canvas) -> None:
     assert (np.asarray(Image.open(found.value.path())) == drawn).all()
 
 
+@pytest.mark.slow
 def test_what_is_transparent_can_be_masked(open_canvas: OpenCanvas) -> None:
     alpha = 255 - polygon(nothing(SIZE), [(60, 60), (300, 80), (180, 300)])
     image = photograph()
@@ -294,6 +303,7 @@ def test_what_is_transparent_can_be_masked(open_canvas: OpenCanvas) -> None:
     assert (canvas.settled().mask() == 255 - alpha).all()
 
 
+@pytest.mark.slow
 def test_a_changed_picture_asks_what_becomes_of_the_mask(canvas: Canvas) -> None:
     page = canvas.page
     canvas.drag(ZIGZAG)
@@ -330,6 +340,7 @@ def test_a_changed_picture_asks_what_becomes_of_the_mask(canvas: Canvas) -> None
     expect(question.get_by_role("button")).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_a_question_that_was_not_answered_keeps_nothing(canvas: Canvas, server: Server) -> None:
     page = canvas.page
     canvas.drag(ZIGZAG)
@@ -353,6 +364,7 @@ def test_a_question_that_was_not_answered_keeps_nothing(canvas: Canvas, server: 
     expect(page.get_by_role("alertdialog")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_gone_is_said(new_page: NewPage, server: Server) -> None:
     leave(server, "inpaint", image="0" * 64, mask="")
     page = new_page()
@@ -361,6 +373,7 @@ def test_a_picture_that_is_gone_is_said(new_page: NewPage, server: Server) -> No
     leave(server, "inpaint", image="", mask="")
 
 
+@pytest.mark.slow
 def test_keys_mean_the_canvas_only_while_it_is_meant(canvas: Canvas) -> None:
     page = canvas.page
     brush = page.locator("#inpaint-canvas [data-tool=brush]")
@@ -389,6 +402,7 @@ def test_keys_mean_the_canvas_only_while_it_is_meant(canvas: Canvas) -> None:
     expect(page.locator("#inpaint-canvas .po-c-over")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_a_mask_is_painted_with_the_keyboard_alone(canvas: Canvas) -> None:
     page = canvas.page
     size = canvas.size(40)

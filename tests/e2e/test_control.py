@@ -42,6 +42,7 @@ class TestControl:
         assert unit["preprocessor"] == "xdog"
         assert unit["controlnet"] == "tiny-canny"
 
+    @pytest.mark.slow
     def test_units_outlive_a_reload(self, page: Page) -> None:
         give(page, f"{UNIT} input[type=file]", png("navy", (96, 96)))
         expect(page.locator(f"{UNIT} figure img").first).to_be_visible()
@@ -54,11 +55,13 @@ class TestControl:
         expect(page.locator(UNIT)).to_have_count(2)
         expect(page.get_by_label("Shows").nth(1)).to_have_value("depth")
 
+    @pytest.mark.slow
     def test_without_a_picture_it_says_so(self, page: Page) -> None:
         page.fill("#control-prompt textarea", "a teapot")
         page.click("#control-generate")
         expect(page.get_by_text("There is no picture to take control from.")).to_be_visible()
 
+    @pytest.mark.slow
     def test_nobody_in_the_picture_is_said(self, page: Page) -> None:
         give(page, f"{UNIT} input[type=file]", png("gold", (96, 96)))
         page.get_by_label("Shows").select_option("pose")

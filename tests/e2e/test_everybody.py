@@ -43,6 +43,7 @@ def test_everything_can_be_done_with_the_keyboard_alone(page: Page) -> None:
     assert opener.evaluate("one => one === document.activeElement")
 
 
+@pytest.mark.slow
 def test_the_gallery_is_walked_with_arrows(page: Page) -> None:
     painted(page, "a row of houses", count=3)
     tiles = gallery(page)
@@ -75,6 +76,7 @@ def test_nothing_is_wider_than_the_screen_and_everything_has_a_name(
     assert page.evaluate("document.querySelector('dialog[open]').scrollWidth") <= width
 
 
+@pytest.mark.slow
 def test_what_is_touched_is_large_enough_for_a_finger(new_page: NewPage) -> None:
     page = new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     assert page.evaluate("matchMedia('(pointer: coarse)').matches")
@@ -82,6 +84,7 @@ def test_what_is_touched_is_large_enough_for_a_finger(new_page: NewPage) -> None
     assert [row for row in small if int(row.split("x")[1].split(" ")[0]) < 44] == []
 
 
+@pytest.mark.slow
 def test_light_and_dark_follow_the_system_until_told_otherwise(new_page: NewPage) -> None:
     def paper(page: Page) -> int:
         shade = page.evaluate(
@@ -99,6 +102,7 @@ def test_light_and_dark_follow_the_system_until_told_otherwise(new_page: NewPage
     assert paper(page) > 200
 
 
+@pytest.mark.slow
 def test_nothing_is_asked_of_other_machines_and_nothing_looks_like_gradio(
     new_page: NewPage,
 ) -> None:
@@ -110,6 +114,7 @@ def test_nothing_is_asked_of_other_machines_and_nothing_looks_like_gradio(
     expect(page.locator("footer")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_one_tab_holds_at_most_one_stream(page: Page) -> None:
     page.evaluate(
         """() => {

@@ -34,6 +34,7 @@ def test_search_star_trash_and_undo(page: Page) -> None:
     expect(tiles).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_several_go_to_the_trash_and_come_back(page: Page) -> None:
     painted(page, "three grey stones", count=3)
     tiles = gallery(page)
@@ -59,6 +60,7 @@ def test_several_go_to_the_trash_and_come_back(page: Page) -> None:
     expect(tiles).to_have_count(2)
 
 
+@pytest.mark.slow
 def test_a_pictures_settings_go_back_into_the_form(page: Page) -> None:
     painted(page, "something to return to", steps=5)
     page.fill(PROMPT, "something else")
@@ -96,6 +98,7 @@ def test_a_foreign_picture_brings_its_settings_and_says_what_is_lost(
     assert page.evaluate("window.__xss") is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["drop", "paste"])
 def test_a_picture_can_be_given_to_the_prompt(page: Page, tmp_path: Path, way: str) -> None:
     file = foreign_png(
@@ -106,6 +109,7 @@ def test_a_picture_can_be_given_to_the_prompt(page: Page, tmp_path: Path, way: s
     expect(page.locator("#txt2img-steps input[type=number]")).to_have_value("12")
 
 
+@pytest.mark.slow
 def test_a_picture_without_settings_is_answered_in_words(page: Page, tmp_path: Path) -> None:
     file = tmp_path / "plain.png"
     Image.new("RGB", (8, 8)).save(file)

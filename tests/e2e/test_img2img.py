@@ -89,6 +89,7 @@ def test_a_picture_is_repainted_compared_and_repainted_again(page: Page) -> None
     expect(viewer.locator(".po-said")).to_contain_text("the lake in winter")
 
 
+@pytest.mark.slow
 def test_a_reload_keeps_the_picture_and_what_is_done_with_it(page: Page) -> None:
     start_from(page, png("olive", (64, 96)))
     source = shown(pictures(page))
@@ -117,6 +118,7 @@ def test_a_reload_keeps_the_picture_and_what_is_done_with_it(page: Page) -> None
     expect(message).to_contain_text("There is no picture to start from.")
 
 
+@pytest.mark.slow
 def test_several_pictures_become_a_job_each_with_the_same_settings(page: Page) -> None:
     give(
         page, f"#{TAB}-image-slot .po-slot", {"a.png": png("red"), "b.png": png("blue")}, by="drop"
@@ -138,6 +140,7 @@ def test_several_pictures_become_a_job_each_with_the_same_settings(page: Page) -
     assert {job["request"]["image"] for job in mine} == refs
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_gallery_can_be_sent_here_and_its_settings_come_back(page: Page) -> None:
     page.get_by_role("tab", name="Paint", exact=True).click()
     painted(page, "something to start from")
@@ -162,6 +165,7 @@ def test_a_picture_of_the_gallery_can_be_sent_here_and_its_settings_come_back(pa
     expect(page.locator(f"#{TAB}-pixels")).to_contain_text("64 × 64 px")
 
 
+@pytest.mark.slow
 def test_a_picture_that_is_gone_is_said_to_be_gone(new_page: NewPage, server: Server) -> None:
     draft = {**DRAFT, "image": "0" * 64}
     httpx.put(f"{server.url}/api/drafts/{TAB}", json=draft).raise_for_status()
@@ -178,6 +182,7 @@ def test_a_picture_that_is_gone_is_said_to_be_gone(new_page: NewPage, server: Se
     painted(page, "the sea instead", tab=TAB)
 
 
+@pytest.mark.slow
 def test_a_file_that_is_no_picture_is_refused_in_words(page: Page) -> None:
     page.set_input_files(
         f"#{TAB}-image-file",
@@ -187,6 +192,7 @@ def test_a_file_that_is_no_picture_is_refused_in_words(page: Page) -> None:
     expect(pictures(page)).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_tab_that_is_not_in_view_does_nothing(new_page: NewPage) -> None:
     page = new_page()
     assert page.locator(f"{PANEL} > *").count() == 0
@@ -199,6 +205,7 @@ def test_a_tab_that_is_not_in_view_does_nothing(new_page: NewPage) -> None:
     expect(done(page)).to_have_count(1)
 
 
+@pytest.mark.slow
 def test_what_another_tab_paints_is_told_and_can_be_stopped(page: Page) -> None:
     page.get_by_role("tab", name="Paint", exact=True).click()
     paint(page, "painted next door", steps=150, count=8)

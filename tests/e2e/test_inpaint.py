@@ -74,6 +74,7 @@ def test_only_what_is_masked_is_painted_to_the_byte(canvas: Canvas, server: Serv
     assert (canvas.mask(feather_px=8) == used).all()
 
 
+@pytest.mark.slow
 def test_a_stroke_of_the_last_moment_is_painted_too(canvas: Canvas, server: Server) -> None:
     page = canvas.page
     size = canvas.size(24)
@@ -90,6 +91,7 @@ def test_a_stroke_of_the_last_moment_is_painted_too(canvas: Canvas, server: Serv
     assert request_of(server, image_id)["mask"] == canvas.ref("mask")
 
 
+@pytest.mark.slow
 def test_what_could_not_be_sent_is_not_painted_with(canvas: Canvas, server: Server) -> None:
     page = canvas.page
     canvas.drag([(40, 30), (120, 30)])
@@ -108,12 +110,14 @@ def test_what_could_not_be_sent_is_not_painted_with(canvas: Canvas, server: Serv
     assert canvas.ref("mask") != ref
 
 
+@pytest.mark.slow
 def test_without_a_mask_nothing_is_queued_and_it_is_said(canvas: Canvas) -> None:
     canvas.page.click("#inpaint-generate")
     message = canvas.page.locator("[data-testid=toast-body]")
     expect(message).to_contain_text("Nothing is masked: nothing would be repainted.")
 
 
+@pytest.mark.slow
 def test_a_picture_brings_its_settings_and_its_mask_back(canvas: Canvas, server: Server) -> None:
     page = canvas.page
     image, mask = upload(server, photograph(6)), np.zeros((120, 160), np.uint8)
@@ -151,6 +155,7 @@ def test_a_picture_brings_its_settings_and_its_mask_back(canvas: Canvas, server:
     expect(page.get_by_role("alertdialog")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_a_picture_is_continued_by_dragging_its_side(new_page: NewPage, server: Server) -> None:
     leave(server, "outpaint", image=upload(server, photograph()))
     page = new_page()
@@ -186,6 +191,7 @@ def test_a_picture_is_continued_by_dragging_its_side(new_page: NewPage, server: 
     expect(part.locator(".po-c-line")).to_contain_text("Nothing is added yet")
 
 
+@pytest.mark.slow
 def test_presets_add_what_they_say(new_page: NewPage, server: Server) -> None:
     leave(server, "outpaint", image=upload(server, photograph()))
     page = new_page()

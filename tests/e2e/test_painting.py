@@ -2,6 +2,7 @@
 
 import re
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import NewPage, ready
@@ -55,6 +56,7 @@ def test_a_reload_in_the_middle_finds_everything_as_it_was(page: Page, server: S
     expect(page.locator("#txt2img-panel[data-state=finished]")).to_be_visible(timeout=SLOW)
 
 
+@pytest.mark.slow
 def test_two_browsers_see_the_same_studio(new_page: NewPage) -> None:
     here, there = new_page(), new_page()
     paint(here, "seen from both sides", steps=150, count=4)
@@ -65,6 +67,7 @@ def test_two_browsers_see_the_same_studio(new_page: NewPage) -> None:
     assert newest(here) == newest(there)
 
 
+@pytest.mark.slow
 def test_jobs_wait_in_an_order_that_can_be_changed(page: Page) -> None:
     paint(page, "the first", steps=150, count=8)
     page.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for(timeout=SLOW)
@@ -93,6 +96,7 @@ def test_what_is_wrong_is_said_with_a_hint(page: Page) -> None:
     expect(message).to_contain_text("Type what you would like to see.")
 
 
+@pytest.mark.slow
 def test_a_size_that_had_to_be_changed_is_said(page: Page) -> None:
     page.get_by_role("button", name="More settings").click()
     page.fill("#txt2img-width input", "77")
@@ -102,6 +106,7 @@ def test_a_size_that_had_to_be_changed_is_said(page: Page) -> None:
     expect(page.locator("[data-testid=toast-body]")).to_contain_text("Width 77 became 72")
 
 
+@pytest.mark.slow
 def test_the_seed_of_the_last_job_can_be_kept(page: Page) -> None:
     painted(page, "once more")
     page.get_by_role("button", name="Reuse last").click()
@@ -114,6 +119,7 @@ def test_the_seed_of_the_last_job_can_be_kept(page: Page) -> None:
     expect(page.locator("#txt2img-seed input")).to_be_disabled()
 
 
+@pytest.mark.slow
 def test_shapes_sizes_and_swap_change_the_pixels(page: Page) -> None:
     page.locator("#txt2img-shape").get_by_text("3:2").click()
     expect(page.locator("#txt2img-pixels")).to_contain_text("80 × 64 px")
@@ -123,6 +129,7 @@ def test_shapes_sizes_and_swap_change_the_pixels(page: Page) -> None:
     expect(page.locator("#txt2img-pixels")).to_contain_text("64 × 64 px")
 
 
+@pytest.mark.slow
 def test_tokens_are_counted_while_typing(page: Page) -> None:
     page.fill(PROMPT, "a fox")
     expect(page.locator(".po-tokens")).to_have_text(re.compile("^[1-9][0-9]* / 75 tokens$"))

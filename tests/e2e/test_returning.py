@@ -25,6 +25,7 @@ def own_server(tmp_path: Path, checkpoints: Path) -> Iterator[Server]:
         yield running
 
 
+@pytest.mark.slow
 def test_waiting_jobs_are_dragged_into_another_order(page: Page) -> None:
     paint(page, "the one before", steps=150, count=8)
     page.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for(timeout=SLOW)
@@ -49,6 +50,7 @@ def test_waiting_jobs_are_dragged_into_another_order(page: Page) -> None:
     expect(page.locator(PANEL)).not_to_have_attribute("data-state", "running")
 
 
+@pytest.mark.slow
 def test_a_studio_that_was_closed_is_found_again_and_its_job_run_once_more(
     new_page: NewPage, own_server: Server
 ) -> None:
@@ -72,6 +74,7 @@ def test_a_studio_that_was_closed_is_found_again_and_its_job_run_once_more(
     assert page.evaluate("window.never_reloaded")
 
 
+@pytest.mark.slow
 def test_behind_a_login_each_person_has_pictures_of_their_own(
     new_page: NewPage, tmp_path: Path, checkpoints: Path
 ) -> None:

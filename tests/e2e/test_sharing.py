@@ -32,6 +32,7 @@ def shared(app: App, tmp_path: Path, **access: object) -> Iterator[House]:
         yield house
 
 
+@pytest.mark.slow
 def test_the_button_behind_a_link_needs_no_script(
     browser: Browser, studio: App, tmp_path: Path
 ) -> None:

@@ -50,6 +50,7 @@ def test_an_upload_is_enlarged_and_compared(page: Page, drawing: Path) -> None:
     expect(words).not_to_contain_text("null")
 
 
+@pytest.mark.slow
 def test_a_picture_of_the_gallery_keeps_its_words(page: Page) -> None:
     painted(page, "a lighthouse for enlarging")
     gallery(page).first.locator("button").first.click()
@@ -67,6 +68,7 @@ def test_a_picture_of_the_gallery_keeps_its_words(page: Page) -> None:
     expect(page.locator("#upscale-prompt textarea")).to_have_value("a lighthouse for enlarging")
 
 
+@pytest.mark.slow
 def test_a_second_pass(page: Page) -> None:
     page.click("#txt2img-hires > button")
     page.check("#txt2img-hires-on input[type=checkbox]")

@@ -104,6 +104,7 @@ def test_judges_never_learn_the_colourings_they_are_tested_on() -> None:
     assert reserved(reserved=True) > 5
 
 
+@pytest.mark.slow
 def test_a_net_learns_what_the_plans_say() -> None:
     library, rng = toys.library(), np.random.default_rng(1)
     torch.manual_seed(0)
