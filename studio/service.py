@@ -6,6 +6,7 @@ string: "local" on one's own machine, "user:…" behind a login, "visitor:…" o
 What belongs to another owner does not exist.
 """
 
+import io
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,9 +21,11 @@ from studio.core.events import JobState
 from studio.core.geometry import Size
 from studio.core.records import ImageRecord, Job
 from studio.core.requests import dump, parse, schema
+from studio.preprocessors._people import COLOURS, LIMB_LIGHT, LIMBS, POINTS
 from studio.tasks._maps import preprocessors
 from studio.tasks._masked import Masked, View
 from studio.tasks._masked import view as masked_view
+from studio.tasks._poses import Pose, read_pose
 from studio.tasks._task import Task
 from studio.tasks.style import stylizers
 
@@ -233,6 +236,16 @@ class Studio:
         """
         return masked_view(parse(Masked, fields), self.seen_by(owner))
 
+    def pose(
+        self, owner: str, data: Mapping[str, Any], size: Size | None = None
+    ) -> tuple[str, Pose]:
+        """The people that `data` tells of, as `tasks._poses.read_pose` has it, and the ref of their
+        map, which is stored as an upload."""
+        pose = read_pose(data, size)
+        file = io.BytesIO()
+        pose.image.save(file, "PNG", compress_level=1)
+        return self.add_input(owner, file.getvalue(), "image/png"), pose
+
     def _may_wait(self, owner: str) -> int:
         if owner == LOCAL:
             return self._max_waiting_local
@@ -436,6 +449,7 @@ class Studio:
                 }
                 for entry in preprocessors().values()
             ],
+            "skeleton": {"points": POINTS, "limbs": LIMBS, "colours": COLOURS, "light": LIMB_LIGHT},
             "samplers": [{"id": row.id, "label": row.label} for row in samplers.ROWS],
             "upscalers": [_upscaler_json(upscaler) for upscaler in upscalers],
             "tasks": [

@@ -112,3 +112,11 @@ class HealthShape:
     status: str
     version: str | None = None
     engine: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PoseShape:
+    ref: str
+    width: int
+    height: int
+    pose: dict[str, Any]

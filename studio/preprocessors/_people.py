@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL.Image import Image
 
 from studio.core.errors import InvalidRequest
@@ -34,6 +35,9 @@ COLOURS = (
 """Of the points, and dimmed to `LIMB_LIGHT` of the limbs: what pose ControlNets were trained on."""
 
 LIMB_LIGHT = 0.6
+OF_BODY_25 = (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18)
+"""Which of the 25 points of OpenPose's later model are these 18."""
+
 THICKNESS = 4 / 512
 """Half the width of a limb, and the radius of a point, for each pixel of the shorter side."""
 MAX_PEOPLE = 64
@@ -127,29 +131,54 @@ def to_json(people: Sequence[Person], size: Size) -> dict[str, Any]:
 def from_json(data: Mapping[str, Any], size: Size) -> tuple[Person, ...]:
     """People as OpenPose and ControlNet editors write them, scaled to a picture of that size.
 
-    Raises `InvalidRequest`.
+    Points may be in pixels of the canvas or shares of it, 18 or 25 of them. Raises
+    `InvalidRequest`.
     """
     try:
-        wide, high = (float(data.get(name) or 0) for name in ("canvas_width", "canvas_height"))
+        wide, high = _canvas(data)
         across, down = (size[0] / wide if wide else 1.0), (size[1] / high if high else 1.0)
-        people = tuple(
-            _person(one["pose_keypoints_2d"], across, down) for one in data["people"][:MAX_PEOPLE]
-        )
-    except (KeyError, TypeError, ValueError, AttributeError):
+        shown = [one["pose_keypoints_2d"] for one in data["people"][:MAX_PEOPLE]]
+        values = [_points(numbers) for numbers in shown]
+        if values and all(np.abs(points[:, :2]).max() <= 1 for points in values):
+            across, down = size  # shares of the canvas
+        return tuple(_person(points, across, down) for points in values)
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
         raise InvalidRequest(
             "This is no pose as OpenPose writes it.",
             "It takes 'people', each with the 54 numbers of 'pose_keypoints_2d'.",
+            field="pose",
         ) from None
-    return people
 
 
-def _person(numbers: Sequence[float], across: float, down: float) -> Person:
-    values = np.asarray(numbers, np.float64).reshape(len(POINTS), 3)
+def canvas_of(data: Mapping[str, Any]) -> Size | None:
+    """The size of the picture that people were written for, None if it is not told."""
+    try:
+        wide, high = _canvas(data)
+        return (round(wide), round(high)) if wide and high else None
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError):
+        return None
+
+
+def _canvas(data: Mapping[str, Any]) -> tuple[float, float]:
+    wide, high = (float(data.get(name) or 0) for name in ("canvas_width", "canvas_height"))
+    if not (0 <= wide < 1e6 and 0 <= high < 1e6):
+        raise ValueError("a canvas without a size")
+    return wide, high
+
+
+def _points(numbers: Sequence[float]) -> NDArray[np.float64]:
+    """[18, 3]: x, y and confidence."""
+    values = np.asarray(numbers, np.float64).reshape(-1, 3)
+    values = values[list(OF_BODY_25)] if len(values) == 25 else values.reshape(len(POINTS), 3)
     if not np.isfinite(values).all():
         raise ValueError("a point without a place")
+    return values
+
+
+def _person(points: NDArray[np.float64], across: float, down: float) -> Person:
     return Person(
         tuple(
             Point(float(x) * across, float(y) * down, float(np.clip(sure, 0, 1)))
-            for x, y, sure in values
+            for x, y, sure in points
         )
     )

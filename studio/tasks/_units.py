@@ -14,15 +14,19 @@ from studio.core.geometry import Box, Size
 from studio.core.requests import STRICT, ImageRef, Name
 from studio.tasks._maps import check_map
 from studio.tasks._over import fitted, flat
+from studio.tasks._poses import read_pose
 from studio.tasks._task import Control, Facts, Tools
 
 Weight = Annotated[float, Ge(0), Le(2)]
 Share = Annotated[float, Ge(0), Le(1)]
+POSE = "pose"
+"""The kind of maps that show people."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
 class Unit:
-    """One map that steers the painting. Give `image` to have it made, or `map` to use your own."""
+    """One map that steers the painting. Give `image` to have it made, `map` to use your own, or for
+    kind pose the people themselves as `pose`."""
 
     kind: Name = "edges"
     """What the map shows: edges, depth, pose, or another kind that a ControlNet is there for."""
@@ -30,6 +34,9 @@ class Unit:
     """A picture to take the map from."""
     map: ImageRef | None = None
     """A map as it is: bright edges on black, near things bright, or an OpenPose skeleton."""
+    pose: dict[str, Any] | None = None
+    """People as OpenPose writes them: `people`, each with `pose_keypoints_2d`, and `canvas_width`
+    and `canvas_height`. Beside an `image` they are those in it, and are not looked for again."""
     preprocessor: Name | None = None
     """What makes the map of `image`; the default is the kind's first one that needs no weights."""
     params: dict[str, Any] = Field(default_factory=dict[str, Any])
@@ -59,10 +66,10 @@ def resolve_units(
 
 
 def _resolved(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> Unit:
-    if (unit.image is None) == (unit.map is None):
+    if (unit.map is not None) == (unit.image is not None or unit.pose is not None):
         raise InvalidRequest(
             "A control unit needs a picture to take the map from, or a map, and not both.",
-            "Give its 'image' or its 'map'.",
+            "Give its 'image', its 'map' or its 'pose'.",
             field="units",
         )
     if unit.start >= unit.end:
@@ -71,12 +78,25 @@ def _resolved(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> Unit:
             "Choose a start below the end.",
             field="units",
         )
-    facts.size((unit.image or unit.map) or "")
+    named = unit.image or unit.map
+    size = facts.size(named) if named else None
+    if unit.pose is not None:
+        unit = replace(unit, pose=_posed(unit, size))
     found = facts.controlnet(unit.controlnet, unit.kind, checkpoint)
     if unit.image is None:
         return replace(unit, controlnet=found.id)
     name, params = check_map(unit.preprocessor, unit.kind, unit.params)
     return replace(unit, controlnet=found.id, preprocessor=name, params=params)
+
+
+def _posed(unit: Unit, size: Size | None) -> dict[str, Any]:
+    if unit.kind != POSE:
+        raise InvalidRequest(
+            f"People steer poses, and this control unit shows {unit.kind}.",
+            f"Make its kind '{POSE}', or leave its 'pose' out.",
+            field="units",
+        )
+    return read_pose(unit.pose, size, field="units").data
 
 
 def maps(units: tuple[Unit, ...], tools: Tools) -> tuple[Image, ...]:
@@ -85,6 +105,8 @@ def maps(units: tuple[Unit, ...], tools: Tools) -> tuple[Image, ...]:
 
 
 def _map(unit: Unit, tools: Tools) -> Image:
+    if unit.pose is not None:
+        return read_pose(unit.pose).image
     if unit.map is not None:
         return flat(tools.picture(unit.map))
     picture = flat(tools.picture(unit.image or ""))

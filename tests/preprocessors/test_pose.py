@@ -107,6 +107,16 @@ class TestWritten:
         (larger,) = from_json(to_json([TestDrawn.person], (80, 60)), (160, 180))
         assert larger.points[0] == Point(80, 30, 0.9)
 
+    def test_shares_of_the_canvas_become_pixels(self) -> None:
+        shares = [value for _ in range(18) for value in (0.5, 0.25, 1.0)]
+        (one,) = from_json({"people": [{"pose_keypoints_2d": shares}]}, (200, 80))
+        assert one.points[0] == Point(100, 20, 1.0)
+
+    def test_of_25_points_the_18_are_taken(self) -> None:
+        numbers = [value for index in range(25) for value in (index, 0.0, 1.0)]
+        (one,) = from_json({"people": [{"pose_keypoints_2d": numbers}]}, (200, 80))
+        assert [point.x for point in one.points] == [*range(8), *range(9, 19)]
+
     @pytest.mark.parametrize(
         "data",
         [

@@ -1,0 +1,112 @@
+"""People that a person posed: understood, drawn, refused where nobody is there."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from studio.core.errors import InvalidRequest
+from studio.core.requests import parse
+from studio.preprocessors._people import COLOURS, POINTS
+from studio.tasks._poses import read_pose
+from studio.tasks._units import Unit, maps, resolve_units
+
+REF = "a" * 64
+
+
+def written(size: tuple[int, int] = (64, 96), **changes: Any) -> dict[str, Any]:
+    """Somebody whose joints stand on a line down the middle."""
+    numbers = [value for row in range(18) for value in (size[0] / 2, 4 + row * 5, 1.0)]
+    return {
+        "people": [{"pose_keypoints_2d": numbers}],
+        "canvas_width": size[0],
+        "canvas_height": size[1],
+        **changes,
+    }
+
+
+def hidden(pose: dict[str, Any], *names: str) -> dict[str, Any]:
+    numbers = list(pose["people"][0]["pose_keypoints_2d"])
+    for name in names:
+        numbers[3 * POINTS.index(name) + 2] = 0.0
+    return {**pose, "people": [{"pose_keypoints_2d": numbers}]}
+
+
+class Facts:
+    """A ControlNet for everything, and pictures of 128 × 96."""
+
+    def size(self, ref: str) -> tuple[int, int]:
+        return (128, 96)
+
+    def controlnet(self, *_: Any) -> Any:
+        return type("Net", (), {"id": "net"})
+
+
+def resolved(**fields: Any) -> Unit:
+    [unit] = resolve_units((parse(Unit, fields),), None, Facts())  # type: ignore[arg-type]
+    return unit
+
+
+def test_a_hidden_joint_keeps_its_place_and_is_not_drawn() -> None:
+    pose = read_pose(hidden(written(), "nose"))
+    pixels = np.asarray(pose.image)
+    assert pose.image.size == (64, 96)
+    assert tuple(pixels[4, 32]) == (0, 0, 0)
+    assert tuple(pixels[9, 32]) != (0, 0, 0)
+    assert pose.people[0].points[0].y == 4
+    assert read_pose(pose.data) == pose
+
+
+@pytest.mark.parametrize(
+    ("pose", "words"),
+    [
+        (written(people=[]), "Nobody is to be seen"),
+        (hidden(written(), *POINTS), "Nobody is to be seen"),
+        (written(canvas_width=None), "does not tell how large"),
+        (written((8, 8)), "cannot be 8 × 8"),
+        (written((9000, 64)), "cannot be 9000 × 64"),
+        (written((8000, 8000)), "cannot be 8000 × 8000"),
+        ({}, "no pose as OpenPose writes it"),
+    ],
+)
+def test_what_is_no_pose_is_refused(pose: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        read_pose(pose)
+    with pytest.raises(InvalidRequest, match=words):
+        resolved(kind="pose", pose=pose)
+
+
+def test_a_unit_paints_with_the_very_map_that_was_shown() -> None:
+    unit = resolved(kind="pose", pose=written())
+    [shown] = maps((unit,), None)  # type: ignore[arg-type]
+    assert shown.tobytes() == read_pose(written()).image.tobytes()
+    assert resolved(kind="pose", pose=unit.pose).pose == unit.pose
+
+
+def test_people_in_a_picture_have_its_size_and_are_not_looked_for() -> None:
+    unit = resolved(kind="pose", image=REF, pose=written())
+    assert unit.pose is not None
+    assert (unit.pose["canvas_width"], unit.pose["canvas_height"]) == (128, 96)
+    assert unit.preprocessor == "pose"  # what they began from, for whoever edits them again
+    [shown] = maps((unit,), None)  # type: ignore[arg-type]
+    assert shown.size == (128, 96)
+    assert tuple(np.asarray(shown)[4, 64]) == COLOURS[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"kind": "pose", "map": REF, "pose": written()}, "not both"),
+        ({"kind": "pose"}, "needs a picture"),
+        ({"kind": "depth", "pose": written()}, "People steer poses"),
+    ],
+)
+def test_one_source_and_the_right_one(fields: dict[str, Any], words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        resolved(**fields)
+
+
+def test_a_pose_is_not_changed_by_what_else_is_asked() -> None:
+    unit = resolved(kind="pose", pose=written(), weight=0.5)
+    assert replace(unit, weight=1.0) == resolved(kind="pose", pose=written())
