@@ -17,8 +17,24 @@ class Style:
     """Share of the look that it gives, above 0.0; those of all styles sum to 1.0."""
 
 
-Run = Callable[[Image, tuple[Style, ...], float, Any], Image]
-"""`run(image, styles, strength, params)`: RGB in the size of `image`, which is RGB.
+def _ignored(done: int, steps: int, seconds_left: float | None) -> None:
+    pass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Watch:
+    """Who waits for the picture. Asked and told often enough that nobody waits for a second."""
+
+    check: Callable[[], None] = lambda: None
+    """Raises once nobody wants the picture any more; whatever it raises goes up."""
+    tell: Callable[[int, int, float | None], None] = _ignored
+    """`tell(done, steps, seconds_left)`."""
+
+
+NOBODY = Watch()
+
+Run = Callable[[Image, tuple[Style, ...], float, Any, Watch], Image]
+"""`run(image, styles, strength, params, watch)`: RGB in the size of `image`, which is RGB.
 
 There is at least one style. A strength of 0.0 gives `image` back to the byte, 1.0 the whole look.
 `params` is of the stylizer's own class. The same again gives the same bytes.

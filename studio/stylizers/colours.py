@@ -9,7 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from studio.core.requests import STRICT
 from studio.stylizers._colours import faded, lab, picture
-from studio.stylizers._stylizer import Style, Stylizer
+from studio.stylizers._stylizer import NOBODY, Style, Stylizer, Watch
 
 LOOKED_AT_PX = 256
 """Longest side at which colours are counted."""
@@ -22,11 +22,19 @@ class Colours:
     """Nothing to set."""
 
 
-def run(image: Image, styles: tuple[Style, ...], strength: float, params: Colours) -> Image:
+def run(
+    image: Image,
+    styles: tuple[Style, ...],
+    strength: float,
+    params: Colours,
+    watch: Watch = NOBODY,
+) -> Image:
     if strength <= 0:
         return image
+    watch.tell(0, 1, None)
     middle, spread = _statistics([(image, 1.0)])
     wanted, wanted_spread = _statistics([(style.image, style.weight) for style in styles])
+    watch.check()
     moved = (lab(image) - middle) @ _turn(spread, wanted_spread) + wanted
     return faded(image, picture(moved.astype(np.float32)), strength)
 

@@ -5,6 +5,9 @@ so the strokes stay as fine as the picture; one too large for that is painted sm
 painting does to light and colour is carried over to every pixel.
 """
 
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cache
 from typing import Annotated, Any
 
@@ -19,7 +22,7 @@ from studio.core.geometry import Size
 from studio.core.requests import STRICT
 from studio.paths import WEIGHTS
 from studio.stylizers._colours import faded
-from studio.stylizers._stylizer import Style, Stylizer
+from studio.stylizers._stylizer import NOBODY, Style, Stylizer, Watch
 
 STYLE_PX = 256
 """Shorter side of what the first network is shown; it was trained on no more."""
@@ -28,6 +31,9 @@ LEAST_PX = 512
 THINNEST_PX = 16
 UNIT_PX = 4
 """Sides that the second network keeps are multiples of it."""
+PARTS = 20
+"""What a pass is counted in for those who wait."""
+LOOKS_UP_S = 0.2
 PLAIN = 0.25
 """Below this strength the painting is also faded into the picture: even in a picture's own style
 the network paints it anew."""
@@ -43,14 +49,24 @@ class Neural:
     and takes longer."""
 
 
-def run(image: Image, styles: tuple[Style, ...], strength: float, params: Neural) -> Image:
+def run(
+    image: Image,
+    styles: tuple[Style, ...],
+    strength: float,
+    params: Neural,
+    watch: Watch = NOBODY,
+) -> Image:
     if strength <= 0:
         return image
-    wanted = sum(style.weight * numbers(style.image) for style in styles)
-    look = strength * wanted + (1 - strength) * numbers(image)
+    looks: list[NDArray[np.float32]] = []
+    for style in styles:
+        watch.check()
+        looks.append(style.weight * numbers(style.image))
+    look = strength * sum(looks) + (1 - strength) * numbers(image)
     size = _working(image.size, params.detail_px)
     small = _pixels(image.resize(size, Images.Resampling.LANCZOS))
-    made = painted(small, look)
+    made = painted(small, look, watch)
+    watch.check()
     return faded(image, _enlarged(made, small, image), strength / PLAIN)
 
 
@@ -62,10 +78,59 @@ def numbers(style: Image) -> NDArray[np.float32]:
     return _network("style").run(None, {"picture": shown[None] / 255})[0]
 
 
-def painted(pixels: Pixels, look: NDArray[np.float32]) -> Pixels:
-    """The pixels in that look; both sides are multiples of `UNIT_PX`."""
+def painted(pixels: Pixels, look: NDArray[np.float32], watch: Watch = NOBODY) -> Pixels:
+    """The pixels in that look; both sides are multiples of `UNIT_PX`.
+
+    In one pass, since the network levels contrast over the whole picture, and tiles would show.
+    It can be stopped in the middle all the same.
+    """
+    import onnxruntime
+
     given = {"picture": pixels[None], "style": look.astype(np.float32)}
-    return np.clip(_network("transform").run(None, given)[0][0], 0, 1)
+    options: Any = onnxruntime.RunOptions()
+    network = _network("transform")
+    megapixels = pixels.shape[0] * pixels.shape[1] / 1e6
+    began, told = time.monotonic(), -1
+    with ThreadPoolExecutor(1, thread_name_prefix="stylizer") as aside:
+        passing: Future[Any] = aside.submit(network.run, None, given, options)
+        try:
+            while not _ended(passing):
+                watch.check()
+                done, left = _PACE.guess(time.monotonic() - began, megapixels)
+                if done != told:
+                    watch.tell(done, PARTS, left)
+                    told = done
+        except BaseException:
+            options.terminate = True
+            raise
+    _PACE.took(time.monotonic() - began, megapixels)
+    watch.tell(PARTS, PARTS, 0.0)
+    return np.clip(passing.result()[0][0], 0, 1)
+
+
+def _ended(passing: "Future[Any]") -> bool:
+    try:
+        passing.exception(timeout=LOOKS_UP_S)
+    except TimeoutError:
+        return False
+    return True
+
+
+class _Pace:
+    """How long a megapixel takes here: a guess until one was painted."""
+
+    def __init__(self, seconds: float) -> None:
+        self._lock = threading.Lock()
+        self._seconds = seconds
+
+    def guess(self, spent: float, megapixels: float) -> tuple[int, float | None]:
+        """Parts that are done of a pass that has taken so long, never all, and seconds left."""
+        whole = max(1e-3, self._seconds * megapixels)
+        return min(PARTS - 1, int(PARTS * spent / whole)), max(0.0, whole - spent) or None
+
+    def took(self, spent: float, megapixels: float) -> None:
+        with self._lock:
+            self._seconds = spent / max(megapixels, 1e-3)
 
 
 def _working(size: Size, detail_px: int) -> Size:
@@ -101,6 +166,9 @@ def _pixels(image: Image) -> Pixels:
 
 def _bytes(pixels: Any) -> NDArray[np.uint8]:
     return np.clip(np.rint(pixels * 255), 0, 255).astype(np.uint8)
+
+
+_PACE = _Pace(seconds=2.0)
 
 
 @cache

@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from studio.core.requests import STRICT
 from studio.stylizers._colours import Lab, faded, lab, picture
-from studio.stylizers._stylizer import Style, Stylizer
+from studio.stylizers._stylizer import NOBODY, Style, Stylizer, Watch
 
 LOOKED_AT_PX = 128
 ROUNDS = 24
@@ -26,7 +26,13 @@ class Poster:
     """How far small things are left out: 0 keeps all, 1 keeps only large areas."""
 
 
-def run(image: Image, styles: tuple[Style, ...], strength: float, params: Poster) -> Image:
+def run(
+    image: Image,
+    styles: tuple[Style, ...],
+    strength: float,
+    params: Poster,
+    watch: Watch = NOBODY,
+) -> Image:
     import cv2
 
     if strength <= 0:

@@ -197,6 +197,16 @@ class Tools(Protocol):
         """How many steps `upscale` reports for a picture of that size."""
         ...
 
+    def check(self) -> None:
+        """Raises the engine's cancel signal once the job was cancelled."""
+        ...
+
+    def progress(
+        self, *, picture: int, pictures: int, step: int, steps: int, seconds_left: float | None
+    ) -> None:
+        """Tells who watches how far the job is."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resolved:

@@ -15,7 +15,7 @@ from studio.core.records import Picture
 from studio.core.requests import STRICT, ImageRef, Name, Strength, dump, parse
 from studio.discovery import open_drawer
 from studio.stylizers._colours import recoloured
-from studio.stylizers._stylizer import Style, Stylizer
+from studio.stylizers._stylizer import Style, Stylizer, Watch
 from studio.tasks._over import flat
 from studio.tasks._task import Facts, Resolved, Task, Tools
 
@@ -104,7 +104,8 @@ def run(request: Restyle, tools: Tools) -> Iterator[Picture]:
         for style in request.styles
         if style.weight
     )
-    made = method.run(image, styles, request.strength, parse(method.params, request.params))
+    params = parse(method.params, request.params)
+    made = method.run(image, styles, request.strength, params, _watch(tools))
     if request.keep_colours and request.strength:
         made = recoloured(made, image)
     yield Picture(
@@ -119,6 +120,13 @@ def run(request: Restyle, tools: Tools) -> Iterator[Picture]:
             "seconds": round(time.monotonic() - began, 3),
         },
     )
+
+
+def _watch(tools: Tools) -> Watch:
+    def tell(done: int, steps: int, seconds_left: float | None) -> None:
+        tools.progress(picture=0, pictures=1, step=done, steps=steps, seconds_left=seconds_left)
+
+    return Watch(check=tools.check, tell=tell)
 
 
 def pictures(request: Restyle) -> tuple[str, ...]:

@@ -1,5 +1,6 @@
 """What every stylizer promises, and what the neural one does to a picture."""
 
+import time
 from functools import cache
 
 import numpy as np
@@ -12,7 +13,7 @@ from studio.discovery import open_drawer
 from studio.paths import STYLES
 from studio.stylizers import neural
 from studio.stylizers._colours import lab, recoloured
-from studio.stylizers._stylizer import Style, Stylizer
+from studio.stylizers._stylizer import Style, Stylizer, Watch
 from tests.pictures import photograph
 
 ENTRIES = open_drawer("studio.stylizers", Stylizer)
@@ -137,6 +138,33 @@ def test_a_large_picture_keeps_its_fine_detail() -> None:
         return float(np.corrcoef(fine(image).ravel(), fine(large).ravel())[0, 1])
 
     assert kept(made) > kept(plain) + 0.1
+
+
+def test_a_pass_of_the_network_is_stopped_in_the_middle() -> None:
+    told: list[int] = []
+
+    def check() -> None:
+        if told:
+            raise InterruptedError
+
+    large = np.zeros((1536, 1536, 3), np.float32)
+    look = neural.numbers(example("night"))
+    before = time.process_time()
+    with pytest.raises(InterruptedError):
+        watch = Watch(check=check, tell=lambda done, steps, left: told.append(done))
+        neural.painted(large, look, watch)
+    assert len(told) == 1
+    # all of it takes some three seconds of one core
+    assert time.process_time() - before < 1.5
+
+
+def test_how_far_it_is_is_told_to_the_end() -> None:
+    told: list[tuple[int, int]] = []
+    watch = Watch(tell=lambda done, steps, left: told.append((done, steps)))
+    styles = (Style(example("night"), 1.0),)
+    ENTRIES["neural"].run(content(), styles, 1.0, neural.Neural(), watch)
+    assert told == sorted(set(told))
+    assert told[-1] == (neural.PARTS, neural.PARTS)
 
 
 def test_colours_take_mean_and_spread() -> None:
