@@ -21,11 +21,10 @@ from studio.core.events import JobState
 from studio.core.geometry import Size
 from studio.core.records import ImageRecord, Job
 from studio.core.requests import dump, parse, schema
-from studio.preprocessors._people import COLOURS, LIMB_LIGHT, LIMBS, POINTS
 from studio.tasks._maps import preprocessors
 from studio.tasks._masked import Masked, View
 from studio.tasks._masked import view as masked_view
-from studio.tasks._poses import Pose, read_pose
+from studio.tasks._poses import SKELETON, Pose, read_pose
 from studio.tasks._task import Task
 from studio.tasks.style import stylizers
 
@@ -449,7 +448,7 @@ class Studio:
                 }
                 for entry in preprocessors().values()
             ],
-            "skeleton": {"points": POINTS, "limbs": LIMBS, "colours": COLOURS, "light": LIMB_LIGHT},
+            "skeleton": dict(SKELETON),
             "samplers": [{"id": row.id, "label": row.label} for row in samplers.ROWS],
             "upscalers": [_upscaler_json(upscaler) for upscaler in upscalers],
             "tasks": [

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from PIL.Image import Image
@@ -9,9 +10,30 @@ from PIL.Image import Image
 from studio.core.errors import InvalidRequest
 from studio.core.geometry import Size
 from studio.core.intake import MAX_PIXELS, MAX_SIDE_PX
-from studio.preprocessors._people import Person, canvas_of, draw, from_json, to_json
+from studio.preprocessors._people import (
+    COLOURS,
+    LIMB_LIGHT,
+    LIMBS,
+    POINTS,
+    THICKNESS,
+    Person,
+    canvas_of,
+    draw,
+    from_json,
+    to_json,
+)
 
 LEAST_SIDE_PX = 16
+SKELETON = MappingProxyType(
+    {
+        "points": POINTS,
+        "limbs": LIMBS,
+        "colours": COLOURS,
+        "limb_light": LIMB_LIGHT,
+        "thickness": THICKNESS,
+    }
+)
+"""What an editor must know to draw people as `draw` does."""
 
 
 @dataclass(frozen=True, slots=True)
