@@ -107,7 +107,9 @@ class Canvas:
     def overlay(self) -> Mask:
         """Of each pixel of the picture whether it is tinted: 255 or 0."""
         found = self.page.evaluate(
-            """() => {
+            """async () => {
+                // what was just asked for is drawn with the next frame
+                await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
                 const over = document.querySelector("#inpaint-canvas .po-c-over");
                 const { data } = over.getContext("2d").getImageData(0, 0, over.width, over.height);
                 const alphas = [];
