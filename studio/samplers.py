@@ -4,7 +4,7 @@ To add one, add a row. `options` are laid over the checkpoint's own scheduler co
 type and betas always come from the checkpoint.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +26,10 @@ class Sampler:
     """What A1111 writes as `Sampler` and `Schedule type`."""
     aliases: tuple[str, ...] = ()
     """Other names that `find` understands."""
+    process: str = "diffusion"
+    """What a checkpoint must have been trained to undo for this sampler to fit: `diffusion` (noise
+    on top of the picture), `flow` (a straight way from noise to the picture) or the name of a way
+    that only one kind of checkpoint knows."""
 
 
 # k-diffusion spreads timesteps evenly from the last to the first, ends included; the samplers that
@@ -40,6 +44,9 @@ _EXPONENTIAL = {**_EVEN, "use_exponential_sigmas": True}
 _SDE = {"algorithm_type": "sde-dpmsolver++", "final_sigmas_type": "zero"}
 _ODE = {"algorithm_type": "dpmsolver++", "final_sigmas_type": "zero"}
 
+# How far the schedule leans towards noise comes from the checkpoint (`engine.schedulers`).
+_FLOW = {"prediction_type": "flow_prediction", "use_flow_sigmas": True}
+
 _PLAIN_NAMES = frozenset({"", "automatic", "uniform", "normal", "simple"})
 
 
@@ -50,6 +57,7 @@ def _row(
     options: Mapping[str, Any],
     a1111: tuple[str, str],
     *aliases: str,
+    process: str = "diffusion",
 ) -> Sampler:
     return Sampler(
         id=name,
@@ -58,6 +66,7 @@ def _row(
         options=MappingProxyType(dict(options)),
         a1111=a1111,
         aliases=aliases,
+        process=process,
     )
 
 
@@ -219,7 +228,36 @@ ROWS: tuple[Sampler, ...] = (
     ),
     _row("lcm", "LCM", "LCMScheduler", _UNCUT, ("LCM", "Automatic")),
     _row("tcd", "TCD", "TCDScheduler", _UNCUT, ("TCD", "Automatic")),
+    _row(
+        "flow_euler",
+        "Euler (flow)",
+        "FlowMatchEulerDiscreteScheduler",
+        {},
+        ("Euler", "Simple"),
+        process="flow",
+    ),
+    _row(
+        "flow_dpmpp_2m",
+        "DPM++ 2M (flow)",
+        _MULTISTEP,
+        {**_FLOW, **_ODE, "solver_order": 2},
+        ("DPM++ 2M", "Simple"),
+        process="flow",
+    ),
+    _row(
+        "flow_unipc",
+        "UniPC (flow)",
+        "UniPCMultistepScheduler",
+        {**_FLOW, "solver_order": 2, "final_sigmas_type": "zero"},
+        ("UniPC", "Simple"),
+        process="flow",
+    ),
 )
+
+DIFFUSION = tuple(row.id for row in ROWS if row.process == "diffusion")
+"""Ids of the samplers for checkpoints that were trained to take noise away."""
+FLOW = tuple(row.id for row in ROWS if row.process == "flow")
+"""Ids of the samplers for checkpoints that were trained to follow a flow."""
 
 
 def find(name_or_id: str) -> Sampler:
@@ -237,6 +275,19 @@ def find(name_or_id: str) -> Sampler:
         f"Choose one of {', '.join(row.label for row in ROWS)}.",
         field="sampler",
     )
+
+
+def fitting(name_or_id: str, ids: Collection[str]) -> Sampler | None:
+    """The row that `find` knows by this name, or its namesake among `ids`; None if neither is there.
+
+    The names are A1111's: its "Euler" is one way with a diffusion checkpoint and another with a
+    flow. Raises `InvalidRequest` if there is no such sampler at all.
+    """
+    found = find(name_or_id)
+    if found.id in ids:
+        return found
+    plain = found.a1111[0]
+    return next((row for row in ROWS if row.id in ids and row.a1111[0] == plain), None)
 
 
 def find_a1111(sampler: str, schedule: str = "") -> Sampler:

@@ -529,6 +529,8 @@ def _checkpoint_json(checkpoint: "Checkpoint") -> dict[str, Any]:
         "size_bytes": checkpoint.size_bytes,
         "defaults": asdict(checkpoint.defaults),
         "supports": asdict(checkpoint.supports),
+        "guidance": checkpoint.guidance.value,
+        "samplers": list(checkpoint.samplers),
         "roles": sorted(checkpoint.roles),
         "problem": checkpoint.problem,
         "advice": checkpoint.advice,

@@ -1,6 +1,7 @@
 """What a checkpoint is to everybody else, and the list of those that there are."""
 
 import threading
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -12,6 +13,7 @@ from studio.checkpoints.folder import (
     Part,
     UnsafeWeights,
     read_parts,
+    saved_from,
     scheduler_config,
     shapes_of,
 )
@@ -20,11 +22,15 @@ from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, s
 from studio.checkpoints.sidecar import Sidecar, read_sidecar
 from studio.core.errors import InvalidRequest, Unavailable
 from studio.discovery import open_drawer
-from studio.families._family import Defaults, Family, Role, Supports
+from studio.families._family import Defaults, Family, Guidance, Role, Supports
 from studio.families._identify import identify
-from studio.samplers import ROWS
+from studio.families._keys import saved_as
+from studio.samplers import DIFFUSION, ROWS
 
 BUILTIN_ID = "builtin"
+
+DENOISERS = ("unet", "transformer", "decoder")
+"""What the network is called that takes the noise away."""
 
 _NO_DEFAULTS = Defaults(steps=25, guidance=7.0, sampler=ROWS[0].id)
 
@@ -46,6 +52,9 @@ class Checkpoint:
     multiple_px: int
     defaults: Defaults
     supports: Supports
+    guidance: Guidance = Guidance.CLASSIFIER_FREE
+    samplers: tuple[str, ...] = DIFFUSION
+    """Ids of those that fit."""
     problem: str = ""
     """Why it cannot be used, as a sentence; empty when it can."""
     encoder: Encoder | None = None
@@ -194,23 +203,34 @@ def _file(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
 
 def _folder(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
     parts = read_parts(blank.path)
-    scheduler_config(blank.path)
+    schedule = scheduler_config(blank.path)
     size = sum(file.stat().st_size for part in parts for file in part.weights)
     blank = replace(blank, size_bytes=size)
-    shapes = shapes_of(parts)
+    shapes = {**shapes_of(parts), saved_as(saved_from(blank.path)): ()}
     family = identify(shapes, families())
     if family is None:
         return _unknown(blank)
     blank = replace(blank, encoder=encoder_of(shapes))
     of = {part.name: part for part in parts}
     for name, kinds in family.components.items():
+        if name not in of and name in family.optional:
+            continue
         if name not in of:
             raise BadFile(f"This checkpoint is incomplete: it has no {name}.")
         if of[name].kind not in kinds:
             raise BadFile(f"The studio does not know the class {of[name].kind} for a {name}.")
-    scale = _scale(of["vae"]) if "vae" in of else family.multiple_px
-    native = _native(of, scale) or family.native_px
-    return _known(blank, family, noted, native, max(8, scale))
+    native, multiple = _sizes(family, of)
+    known = _known(blank, family, noted, native, multiple)
+    if family.quick and _quick(schedule):
+        return replace(known, defaults=replace(family.quick, **noted.defaults()))
+    return known
+
+
+def _quick(schedule: Mapping[str, Any]) -> bool:
+    """Whether a scheduler config is that of a distilled checkpoint: it starts at pure noise and yet
+    predicts noise, which takes a network that paints the picture in one go."""
+    trailing = schedule.get("timestep_spacing") == "trailing"
+    return trailing and schedule.get("prediction_type", "epsilon") == "epsilon"
 
 
 def denoiser_file(checkpoint: Checkpoint) -> Path:
@@ -218,16 +238,16 @@ def denoiser_file(checkpoint: Checkpoint) -> Path:
     if checkpoint.layout == "file":
         return checkpoint.path
     parts = {part.name: part for part in read_parts(checkpoint.path)}
-    return parts["unet" if "unet" in parts else "transformer"].weights[0]
+    return next(parts[name] for name in DENOISERS if name in parts).weights[0]
 
 
 def _unknown(blank: Checkpoint) -> Checkpoint:
     """Healthy, and nothing that the studio paints with: a LoRA, a ControlNet, another family."""
-    known = " and ".join(family.label for family in families().values())
+    known = list(dict.fromkeys(f.label.partition(",")[0] for f in families().values()))
     return replace(
         blank,
         problem=f"'{blank.label}' is no checkpoint of a kind that the studio knows.",
-        advice=f"It paints with {known}.",
+        advice=f"It paints with {', '.join(known[:-1])} and {known[-1]}.",
     )
 
 
@@ -241,7 +261,20 @@ def _known(
         multiple_px=noted.multiple_px or multiple_px,
         defaults=replace(family.defaults, **noted.defaults()),
         supports=family.supports,
+        guidance=family.guidance,
+        samplers=family.samplers,
     )
+
+
+def _sizes(family: Family, parts: dict[str, Part]) -> tuple[int, int]:
+    """The native side of a folder's checkpoint and the multiple that sides must be of, in px.
+
+    Families whose networks see squares of latents say so by a multiple of their own.
+    """
+    if not family.sized:
+        return family.native_px, family.multiple_px
+    scale = _scale(parts["vae"]) if "vae" in parts else family.multiple_px
+    return _native(parts, scale) or family.native_px, max(8, scale)
 
 
 def _scale(vae: Part) -> int:

@@ -14,6 +14,8 @@ INDEX = "model_index.json"
 MAX_CONFIG_BYTES = 1 << 20
 
 _LIBRARIES = frozenset({"diffusers", "transformers"})
+_WITHOUT_WEIGHTS = ("Tokenizer", "Processor", "Scheduler", "FeatureExtractor")
+"""Parts of a class with one of these in its name are settings alone."""
 _LEFT_OUT = frozenset({"safety_checker", "feature_extractor", "image_encoder", "scheduler"})
 """Parts that are never loaded as the folder says: samplers bring their own scheduler class."""
 _ATTENTIONS = frozenset({"eager", "sdpa", "flash_attention_2", "flex_attention"})
@@ -39,7 +41,7 @@ class Part:
     """Class name in diffusers or transformers."""
     config: Mapping[str, Any]
     weights: tuple[Path, ...]
-    """Shards in order; a tokenizer has none."""
+    """Shards in order; a tokenizer, a processor and a scheduler have none."""
     variant: str = ""
     """What stands in its file names before `.safetensors`, such as fp16."""
 
@@ -67,6 +69,11 @@ def read_parts(folder: Path) -> tuple[Part, ...]:
         for name, entry in named.items()
         if name not in _LEFT_OUT and any(entry)
     )
+
+
+def saved_from(folder: Path) -> str:
+    """The pipeline class that wrote the folder. Raises `BadFile`."""
+    return str(_config(folder / INDEX).get("_class_name"))
 
 
 def scheduler_config(folder: Path) -> dict[str, Any]:
@@ -105,7 +112,7 @@ def _part(folder: Path, name: str, entry: Any) -> Part:
             "tokenizer.json",
         }:
             _refuse_code(_config(file))
-    if "Tokenizer" in kind:
+    if any(word in kind for word in _WITHOUT_WEIGHTS):
         return Part(name=name, kind=kind, config={}, weights=())
     weights, variant = _weights(place)
     return Part(

@@ -1,10 +1,11 @@
-"""Prompts to embeddings: weights, chunks of any number, and A1111's way to apply them.
+"""Prompts to embeddings: for CLIP with weights, chunks of any number, and A1111's way to apply them.
 
 Up to one chunk without weights, the embeddings are bit-equal to those of diffusers' own
 `encode_prompt`. Every chunk goes through the encoder by itself, since a batch of two may round
 differently from two batches of one.
 """
 
+import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,6 +15,8 @@ import torch
 from torch import Tensor
 
 from studio.core.errors import InvalidRequest
+from studio.families._family import Text
+from studio.prompts import grammar
 from studio.prompts.chunks import COMMA, Chunk, chunk
 
 MAX_RESTORE = 100.0
@@ -34,17 +37,21 @@ class Length:
 class Conditioning:
     """A prompt and its negative as the pipeline wants them."""
 
-    arguments: Mapping[str, Tensor]
-    """Keyword arguments of the pipeline's call: `prompt_embeds` [1, chunks × length, width], with
-    guidance `negative_prompt_embeds` of the same shape, and with two encoders the
-    `pooled_prompt_embeds` [1, width] of the first chunk and their negative."""
-    prompt: Length
-    negative: Length
+    arguments: Mapping[str, Any]
+    """Keyword arguments of the pipeline's call. Of CLIP: `prompt_embeds` [1, chunks × length,
+    width], with guidance `negative_prompt_embeds` of the same shape, and with two encoders the
+    `pooled_prompt_embeds` [1, width] of the first chunk and their negative. Of others: what their
+    `encode_prompt` gives, or the words themselves."""
+    prompt: Length | None = None
+    """None where it is not CLIP that reads."""
+    negative: Length | None = None
     """Zero tokens and chunks where guidance is off."""
 
     @property
     def facts(self) -> dict[str, int]:
         """Counts for the picture's metadata; `chunks` is the longer of the two prompts'."""
+        if self.prompt is None or self.negative is None:
+            return {}
         return {
             "prompt": self.prompt.used,
             "negative": self.negative.used,
@@ -130,6 +137,57 @@ def encode(
         prompt=_length(wanted[0]),
         negative=_length(unwanted[0]) if guided else Length(used=0, chunks=0),
     )
+
+
+@torch.no_grad()
+def read(
+    pipeline: Any,
+    text: Text,
+    *,
+    prompt: str,
+    negative_prompt: str | None = None,
+    guided: bool = True,
+    device: torch.device | str | None = None,
+    picture: Any = None,
+) -> Conditioning:
+    """A prompt as sentences, without weights, read by the pipeline's own `encode_prompt`, or left to
+    its call where that alone can read it.
+
+    `negative_prompt` None is one that the family does not have; with `guided` False it is left out.
+    `picture` is what the prompt is about, for encoders that also see. Raises `InvalidRequest` for
+    what the grammar refuses.
+    """
+    words: dict[str, Any] = {"prompt": grammar.plain(prompt)}
+    if negative_prompt is not None:
+        words["negative_prompt"] = grammar.plain(negative_prompt) if guided else ""
+    if not text.results:
+        return Conditioning(arguments=MappingProxyType(words))
+    asked = inspect.signature(pipeline.encode_prompt).parameters
+    given: dict[str, Any] = {
+        "prompt_2": None,
+        "prompt_3": None,
+        "device": device,
+        "num_images_per_prompt": 1,
+        "do_classifier_free_guidance": guided,
+        "image": picture,
+        **words,
+        **text.options,
+    }
+    found = _results(pipeline, text, {k: v for k, v in given.items() if k in asked})
+    if text.negative_apart and guided:
+        apart = {**given, "prompt": words["negative_prompt"] or " "}
+        unwanted = _results(pipeline, text, {k: v for k, v in apart.items() if k in asked})
+        found |= {f"negative_{name}": value for name, value in unwanted.items()}
+    return Conditioning(arguments=MappingProxyType(found))
+
+
+def _results(pipeline: Any, text: Text, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    results = pipeline.encode_prompt(**arguments)
+    return {
+        name: value
+        for name, value in zip(text.results, results, strict=True)
+        if name and value is not None
+    }
 
 
 def _encoders(pipeline: Any) -> list[_Encoder]:

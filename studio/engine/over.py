@@ -7,8 +7,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from studio import samplers
 from studio.core import masks
 from studio.engine import latent
+from studio.families._family import Family, Over
 from studio.tasks._task import Brush, Canvas, Start
 
 
@@ -17,26 +19,50 @@ def steps_taken(brush: Brush, canvas: Canvas) -> int:
     return max(1, min(brush.steps, int(brush.steps * canvas.strength + 1e-6)))
 
 
-def arguments(pipeline: Any, brush: Brush, canvas: Canvas) -> dict[str, Any]:
+def arguments(pipeline: Any, family: Family, brush: Brush, canvas: Canvas) -> dict[str, Any]:
     """Keyword arguments of an image-to-image or inpainting pipeline's call.
 
-    Everything is encoded here, so that the pipeline leaves the shared autoencoder alone.
+    Where it takes latents, everything is encoded here, so that it leaves the shared autoencoder
+    alone.
     """
-    dtype = pipeline.unet.dtype
-    latents = latent.encode(pipeline, canvas.image)
-    # a hair more than the share of steps: rounding down must not lose one
-    strength = min(1.0, (steps_taken(brush, canvas) + 1e-4) / brush.steps)
-    if canvas.mask is None:
-        return {"image": latents.to(dtype), "strength": strength}
+    strength = {"strength": _share(brush, canvas)}
     side = pipeline.vae_scale_factor
-    drawn = masks.blocks(np.asarray(canvas.mask), side)
+    drawn = None if canvas.mask is None else masks.blocks(np.asarray(canvas.mask), side)
+    if family.over is Over.PICTURE:
+        mask = {} if drawn is None else {"mask_image": Image.fromarray(drawn)}
+        return {"image": canvas.image, **mask, **strength}
+    dtype = denoiser(pipeline).dtype
+    latents = latent.encode(pipeline, canvas.image)
+    if drawn is None:
+        return {"image": latents.to(dtype), **strength}
     return {
         "image": _started(latents, drawn, side, canvas.start, brush.seed).to(dtype),
         "mask_image": Image.fromarray(drawn),
         # only seen by networks that are told what is around the mask
         "masked_image_latents": _around(pipeline, canvas.image, drawn).to(dtype),
-        "strength": strength,
+        **strength,
     }
+
+
+def denoiser(pipeline: Any) -> Any:
+    """The network that takes the noise away, whatever pipelines call it."""
+    for name in ("unet", "transformer"):
+        if (found := getattr(pipeline, name, None)) is not None:
+            return found
+    return pipeline.decoder
+
+
+def _share(brush: Brush, canvas: Canvas) -> float:
+    """The strength that takes exactly those steps.
+
+    Pipelines round what the strength leaves: those for diffusion the steps that they take, the
+    others those that they skip. A hair to the other side, so that none is lost or added.
+    """
+    taken = steps_taken(brush, canvas)
+    if taken == brush.steps:
+        return 1.0
+    down = samplers.find(brush.sampler).process != "diffusion"
+    return (taken - 1e-4 if down else taken + 1e-4) / brush.steps
 
 
 def _started(latents: Tensor, mask: masks.Mask, side: int, start: Start, seed: int) -> Tensor:

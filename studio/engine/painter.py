@@ -2,7 +2,7 @@
 
 import inspect
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,15 +11,16 @@ import torch
 from torch import Tensor
 
 from studio import samplers
-from studio.checkpoints.catalog import Checkpoint
+from studio.checkpoints.catalog import Checkpoint, families
 from studio.core.errors import StudioError
 from studio.core.records import NOTHING, Picture
 from studio.engine import latent, over, preview
-from studio.engine.conditioning import Conditioning, encode
+from studio.engine.conditioning import Conditioning, encode, read
 from studio.engine.controls import Steered
 from studio.engine.device import Device
 from studio.engine.manager import Lease
 from studio.engine.schedulers import build, guarded
+from studio.families._family import Latents, Sampling
 from studio.tasks._task import ALONE, Brush, Canvas, Span
 
 
@@ -61,6 +62,7 @@ class LatentPainter:
     ) -> None:
         """`nets` are ControlNets on loan, by id."""
         self._lease = lease
+        self._family = families()[lease.checkpoint.family]
         self._unet = getattr(lease.pipeline, "unet", None)
         self._nets = nets
         self._device = device
@@ -95,7 +97,7 @@ class LatentPainter:
         pipeline = self._lease.pipeline
         scheduler = self._scheduler(brush)
         pipeline.scheduler = scheduler
-        conditioning = self._condition(brush)
+        conditioning = self._condition(brush, canvas)
         # On the CPU whatever the device: the same seed then gives the same noise anywhere.
         generator = torch.Generator("cpu").manual_seed(brush.seed)
         steps = _Steps(
@@ -104,24 +106,21 @@ class LatentPainter:
             index=index,
             pictures=pictures,
             span=span,
-            show=self._show(preview.X0(scheduler), index),
+            show=self._show(preview.X0(scheduler), index, (brush.width, brush.height)),
             each_s=self._step_s,
         )
         if self._unet is not None:
             pipeline.unet = self._denoiser(brush, steps)
         with torch.inference_mode():
-            latents = pipeline(
+            made = pipeline(
                 **conditioning.arguments,
-                **_size(pipeline, brush),
-                num_inference_steps=brush.steps,
-                guidance_scale=brush.guidance,
-                **({} if canvas is None else over.arguments(pipeline, brush, canvas)),
+                **self._arguments(brush, canvas),
+                **steps.callback(pipeline),
                 generator=generator,
-                callback_on_step_end=steps,
-                output_type="latent",
+                output_type="np" if self._family.latents is Latents.PIXELS else "latent",
             ).images
             self._easel.check()
-            pixels = decode(pipeline, latents)
+            pixels = self._pixels(made, brush)
         self._step_s = steps.each_s
         height, width, _ = pixels.shape
         return Picture(
@@ -133,6 +132,29 @@ class LatentPainter:
             facts=self._facts(scheduler, conditioning, time.monotonic() - began),
         )
 
+    def _arguments(self, brush: Brush, canvas: Canvas | None) -> dict[str, Any]:
+        """What the pipeline is called with beside prompt, generator and callback."""
+        pipeline, family = self._lease.pipeline, self._family
+        sampling = Sampling(
+            steps=brush.steps, guidance=brush.guidance, guided=family.guided(brush.guidance)
+        )
+        given = {
+            "width": brush.width,
+            "height": brush.height,
+            "num_inference_steps": brush.steps,
+            **family.call_args(sampling),
+            **({} if canvas is None else over.arguments(pipeline, family, brush, canvas)),
+        }
+        # some take the size from their picture, some have no strength
+        return {name: value for name, value in given.items() if name in _asked(pipeline)}
+
+    def _pixels(self, made: Any, brush: Brush) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        """Pixels [height, width, 3] of what the pipeline made."""
+        if self._family.latents is Latents.PIXELS:
+            return _rounded(np.asarray(made)[0])
+        size = (brush.width, brush.height)
+        return decode(self._lease.pipeline, made, kind=self._family.latents, size=size)
+
     def _denoiser(self, brush: Brush, steps: "_Steps") -> Any:
         """The shared one, or one that also listens to the brush's maps."""
         if not any(control.weight for control in brush.controls):
@@ -142,7 +164,7 @@ class LatentPainter:
             self._unet,
             brush.controls,
             self._nets,
-            guided=brush.guidance > 1.0,
+            guided=self._family.guided(brush.guidance),
             steps=lambda: (steps.calls, pipeline.num_timesteps),
         )
 
@@ -161,32 +183,53 @@ class LatentPainter:
         row = samplers.find(brush.sampler)
         return guarded(build(row, self._lease.weights.scheduler), row, brush.steps)
 
-    def _condition(self, brush: Brush) -> Conditioning:
+    def _condition(self, brush: Brush, canvas: Canvas | None) -> Conditioning:
         """Embeddings of the prompts; pictures of a job that share them encode once."""
-        guided = brush.guidance > 1.0
-        key = (brush.prompt, brush.negative_prompt, guided, brush.clip_skip)
+        guided = self._family.guided(brush.guidance)
+        sees = canvas is not None and self._family.text is not None and self._family.text.sees
+        picture = canvas.image if canvas and sees else None
+        seen = None if picture is None else hash(picture.tobytes())
+        key = (brush.prompt, brush.negative_prompt, guided, brush.clip_skip, seen)
         if key not in self._encoded:
             with torch.inference_mode():
-                self._encoded[key] = encode(
-                    self._lease.pipeline,
-                    prompt=brush.prompt,
-                    negative_prompt=brush.negative_prompt,
-                    guided=guided,
-                    clip_skip=brush.clip_skip,
-                    device=self._device.name,
-                )
+                self._encoded[key] = self._read(brush, guided, picture)
         return self._encoded[key]
 
-    def _show(self, x0: preview.X0, index: int) -> Callable[[], None]:
+    def _read(self, brush: Brush, guided: bool, picture: Any) -> Conditioning:
+        pipeline, family, device = self._lease.pipeline, self._family, self._device.name
+        if family.text is None:
+            return encode(
+                pipeline,
+                prompt=brush.prompt,
+                negative_prompt=brush.negative_prompt,
+                guided=guided,
+                clip_skip=brush.clip_skip,
+                device=device,
+            )
+        return read(
+            pipeline,
+            family.text,
+            prompt=brush.prompt,
+            negative_prompt=brush.negative_prompt if family.supports.negative_prompt else None,
+            guided=guided,
+            device=device,
+            picture=picture,
+        )
+
+    def _show(self, x0: preview.X0, index: int, size: tuple[int, int]) -> Callable[[], None]:
         """A function that sends a preview if somebody watches and one is due."""
+        kind = self._family.latents
 
         def show() -> None:
-            if not self._easel.watched or not self._pace.due():
+            if kind is Latents.PIXELS or not self._easel.watched or not self._pace.due():
                 return
             began = time.monotonic()
             latents = x0.estimate()
             if latents is not None:
-                image = preview.to_rgb(latents, self._lease.pipeline.vae, self._lease.scratch)
+                vae = self._lease.pipeline.vae
+                image = preview.to_rgb(
+                    latent.decodable(latents, kind, vae, size), vae, self._lease.scratch
+                )
                 self._easel.preview(index, preview.jpeg(image))
             self._pace.took(time.monotonic() - began)
 
@@ -196,6 +239,7 @@ class LatentPainter:
         self, scheduler: Any, conditioning: Conditioning | None, seconds: float
     ) -> Mapping[str, Any]:
         checkpoint, sha256 = self._lease.checkpoint, self._lease.sha256.result()
+        counts = conditioning.facts if conditioning else {}
         return {
             "checkpoint": {
                 "id": checkpoint.id,
@@ -208,17 +252,15 @@ class LatentPainter:
             "dtype": self._device.dtype_name,
             "versions": dict(self._versions),
             "seconds": round(seconds, 3),
-            **({"tokens": conditioning.facts} if conditioning else {}),
+            **({"tokens": counts} if counts else {}),
             "scheduler": type(scheduler).__name__,
             "rng": "CPU",
         }
 
 
-def _size(pipeline: Any, brush: Brush) -> dict[str, int]:
-    """Width and height where the pipeline asks for them; others take them from their picture."""
-    asked = inspect.signature(pipeline.__call__).parameters.keys()
-    size = {"width": brush.width, "height": brush.height}
-    return {name: pixels for name, pixels in size.items() if name in asked}
+def _asked(pipeline: Any) -> Collection[str]:
+    """Names of what the pipeline's call takes."""
+    return inspect.signature(pipeline.__call__).parameters.keys()
 
 
 @dataclass(slots=True)
@@ -239,9 +281,17 @@ class _Steps:
     calls: int = 0
     """Calls of the network that are done."""
 
+    def callback(self, pipeline: Any) -> dict[str, Any]:
+        """The argument that makes a pipeline call this after each step; older ones name it another
+        way, tell less, and do not count."""
+        if "callback_on_step_end" in _asked(pipeline):
+            return {"callback_on_step_end": self}
+        return {"callback": lambda index, *_: self(pipeline, index, None, {}), "callback_steps": 1}
+
     def __call__(self, pipeline: Any, index: int, timestep: Any, given: dict[str, Any]) -> Any:
         self.easel.check()
-        calls, done = pipeline.num_timesteps, index + 1
+        calls = getattr(pipeline, "num_timesteps", None) or len(pipeline.scheduler.timesteps)
+        done = index + 1
         self.calls = done
         self._measure(done)
         # samplers of second order call the network twice a step
@@ -277,19 +327,31 @@ class _Steps:
         return self.each_s * (calls - done + after + whole * (self.pictures - self.index - 1))
 
 
-def decode(pipeline: Any, latents: Tensor) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """Pixels [height, width, 3] of latents [1, channels, height / 8, width / 8].
+def decode(
+    pipeline: Any,
+    latents: Tensor,
+    *,
+    kind: Latents = Latents.PLAIN,
+    size: tuple[int, int] = (0, 0),
+) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Pixels [height, width, 3] of what a pipeline with latents of that kind made; `size` is the
+    picture's width and height, for those that are packed.
 
     Rounds as diffusers does. Raises `BrokenPicture` where a number is not finite.
     """
-    vae = pipeline.vae
-    latents = latents.to(vae.dtype)
     if not bool(latents.isfinite().all()):
         raise _broken()
-    pixels = vae.decode(latent.unscaled(latents, vae.config), return_dict=False)[0]
+    pixels = latent.decode(pipeline.vae, latent.decodable(latents, kind, pipeline.vae, size))
     if not bool(pixels.isfinite().all()):
         raise _broken()
     [image] = pipeline.image_processor.postprocess(pixels.detach(), output_type="np")
+    return _rounded(image)
+
+
+def _rounded(image: np.ndarray[Any, Any]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """From 0.0 … 1.0 to bytes. Raises `BrokenPicture` where a number is not finite."""
+    if not np.isfinite(image).all():
+        raise _broken()
     return (image * 255).round().astype(np.uint8)
 
 

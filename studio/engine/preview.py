@@ -2,6 +2,7 @@
 
 import functools
 import io
+import math
 import time
 from typing import Any
 
@@ -9,6 +10,8 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+
+from studio.engine import latent
 
 LONGEST_PX = 512
 EVERY_S = 0.25
@@ -44,6 +47,12 @@ class X0:
             return None
         output, timestep, sample = self._last
         config = self._scheduler.config
+        if config.get("prediction_type") == "trigflow":
+            angle = float(timestep)
+            return math.cos(angle) * sample - math.sin(angle) * output
+        if config.get("prediction_type") == "flow_prediction" or _straight(self._scheduler):
+            # what is left of the way lies in the direction that the network says
+            return sample - float(timestep) / config.num_train_timesteps * output
         known = self._scheduler.alphas_cumprod
         at = min(max(round(float(timestep)), 0), len(known) - 1)
         alpha_bar = float(known[at])
@@ -60,14 +69,18 @@ class X0:
                 return (sample - sigma * output) / alpha
 
 
+def _straight(scheduler: Any) -> bool:
+    """Whether it knows no other way than the flow from noise to the picture."""
+    return not hasattr(scheduler, "alphas_cumprod")
+
+
 def to_rgb(latents: Tensor, vae: Any, scratch: dict[str, Any]) -> Image.Image:
-    """A small, rough picture of latents [1, channels, height, width].
+    """A small, rough picture of latents [1, channels, height, width], as the autoencoder decodes
+    them (`latent.decodable`).
 
     A tiny autoencoder decodes them; of a large one, only the colour that each latent stands for is
     taken, which is found out once and kept in `scratch`.
     """
-    # decoders see latents as they were trained on them
-    latents = latents.to(next(vae.parameters()).dtype) / vae.config.scaling_factor
     most = LONGEST_PX // 8
     if max(latents.shape[-2:]) > most:
         factor = most / max(latents.shape[-2:])
@@ -88,12 +101,13 @@ def colours(vae: Any) -> tuple[Tensor, Tensor]:
 
     Least squares over what the decoder makes of some uniform latents; a fraction of a second.
     """
-    channels, scale = vae.config.latent_channels, vae.config.scaling_factor
+    channels = latent.channels(vae)
     weight = next(vae.parameters())
     generator = torch.Generator("cpu").manual_seed(0)
-    probes = torch.randn(4 * channels, channels, generator=generator) / scale
+    probes = torch.randn(4 * channels, channels, generator=generator)
+    probes = latent.unscaled(probes.view(-1, channels, 1, 1), vae.config).flatten(1)
     flat = probes.view(-1, channels, 1, 1).expand(-1, -1, 4, 4)
-    pixels = vae.decode(flat.to(weight.device, weight.dtype), return_dict=False)[0]
+    pixels = latent.decode(vae, flat.to(weight.device, weight.dtype))
     mean = pixels[..., 8:-8, 8:-8].float().mean((-2, -1)).clamp(-1, 1).cpu()
     known = torch.cat([probes, torch.ones(len(probes), 1)], dim=1)
     solve: Any = torch.linalg.lstsq

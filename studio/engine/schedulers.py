@@ -20,7 +20,20 @@ def build(row: Sampler, config: Mapping[str, Any]) -> Any:
     if config.get("timestep_spacing") == "trailing":
         options.pop("timestep_spacing", None)
         options.pop("steps_offset", None)
+    if row.process == "flow":
+        return _flow(row, config, options)
     return getattr(diffusers, row.scheduler).from_config(dict(config), **options)
+
+
+def _flow(row: Sampler, config: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
+    """A scheduler that follows a flow; how far it leans towards noise has two names."""
+    shift = config.get("shift", config.get("flow_shift", 1.0))
+    leaning = {**config, "shift": shift, "flow_shift": shift}
+    made = getattr(diffusers, row.scheduler).from_config(leaning, **options)
+    if not hasattr(made, "scale_noise"):
+        # what pipelines that paint over a picture call `add_noise` where a flow is followed
+        made.scale_noise = lambda sample, timestep, noise: made.add_noise(sample, noise, timestep)
+    return made
 
 
 def guarded(scheduler: Any, row: Sampler, steps: int) -> Any:

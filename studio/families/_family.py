@@ -1,11 +1,12 @@
 """The contract of a family."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from studio.families._keys import Rule
+from studio.samplers import DIFFUSION
 
 
 class Role(StrEnum):
@@ -14,6 +15,43 @@ class Role(StrEnum):
     TEXT = "text"
     IMAGE = "image"
     INPAINT = "inpaint"
+
+
+class Guidance(StrEnum):
+    """What a guidance scale does to a family's pictures."""
+
+    CLASSIFIER_FREE = "classifier-free"
+    """The network is asked twice a step, with and without the prompt; 1.0 asks once."""
+    EMBEDDED = "embedded"
+    """The network was told in training what it means, so it costs nothing; there is no negative
+    prompt."""
+    NONE = "none"
+    """Distilled away: every scale paints the same."""
+
+
+class Latents(StrEnum):
+    """How a pipeline holds what its autoencoder decodes."""
+
+    PLAIN = "plain"
+    """[1, channels, height, width]."""
+    PACKED = "packed"
+    """Squares of 2 × 2 in a row: [1, height × width / 4, 4 × channels]."""
+    FRAMES = "frames"
+    """Packed, for the autoencoder of a video model, which wants [1, channels, 1, height, width]."""
+    NORMED = "normed"
+    """Squares of 2 × 2 in a row, each channel with a mean and spread that the autoencoder keeps."""
+    PIXELS = "pixels"
+    """The pipeline hands out nothing before its finished picture, so there is no preview."""
+
+
+class Over(StrEnum):
+    """What a pipeline that paints over a picture wants it as."""
+
+    LATENTS = "latents"
+    """Encoded here, so that the shared autoencoder keeps its precision; the part under the mask may
+    start as something else."""
+    PICTURE = "picture"
+    """As it is. The part under the mask starts as the picture."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +74,45 @@ class Supports:
     clip_skip: bool = True
 
 
+SENTENCES = Supports(prompt_weights=False, clip_skip=False)
+"""T5 and language models read sentences: weights would mean nothing to them."""
+ONE_SENTENCE = Supports(negative_prompt=False, prompt_weights=False, clip_skip=False)
+"""The same, and nothing to keep away from."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Text:
+    """How a family's pipelines read a prompt, where it is not CLIP with weights and chunks."""
+
+    results: tuple[str, ...] = ()
+    """What the results of `encode_prompt` are called in the pipeline's call, in order; an empty name
+    is left out. No name at all leaves the reading to the call itself."""
+    negative_apart: bool = False
+    """Whether the negative prompt is read by a second `encode_prompt`; its results then go by the
+    same names with `negative_` in front."""
+    sees: bool = False
+    """Whether the encoder also looks at the picture that is painted over."""
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Further arguments of `encode_prompt`."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Sampling:
+    """The numbers of a request, as far as a pipeline's call may depend on them."""
+
+    steps: int
+    guidance: float
+    guided: bool
+    """Whether the negative prompt has a say; see `Family.guided`."""
+
+
+CallArgs = Callable[[Sampling], dict[str, Any]]
+
+
+def guidance_scale(sampling: Sampling) -> dict[str, Any]:
+    return {"guidance_scale": sampling.guidance}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Family:
     """An entry of the drawer `families/`."""
@@ -51,11 +128,33 @@ class Family:
     components: Mapping[str, tuple[str, ...]]
     """Classes that each part of a checkpoint may be of; a single file is read as the first one.
     A part that is not named here is not loaded."""
+    optional: frozenset[str] = frozenset()
+    """Components that it paints without, if they are not there."""
     native_px: int
     multiple_px: int
+    sized: bool = False
+    """Whether a folder's own configs say otherwise: its sample size and the blocks of its
+    autoencoder."""
     defaults: Defaults
+    quick: Defaults | None = None
+    """What a distilled kin with the very same keys gets: one whose scheduler config starts at pure
+    noise (`trailing` timesteps) and yet predicts noise, as SD- and SDXL-Turbo do. A single file does
+    not say so; a sidecar can."""
     supports: Supports = Supports()
+    guidance: Guidance = Guidance.CLASSIFIER_FREE
+    samplers: tuple[str, ...] = DIFFUSION
+    """Ids of the samplers that fit."""
+    text: Text | None = None
+    """None: CLIP reads it, with weights and in chunks (`engine.conditioning`)."""
+    latents: Latents = Latents.PLAIN
+    over: Over = Over.LATENTS
+    call_args: CallArgs = guidance_scale
+    """Keyword arguments of its pipelines beside prompt, size, steps and generator."""
     configs: str
     """Folder below assets/configs/ with the configs and tokenizers of this family, for single files."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     """Entries of a component's config that differ from the one in `configs`, by component."""
+
+    def guided(self, guidance: float) -> bool:
+        """Whether a negative prompt has a say at that scale."""
+        return self.guidance is Guidance.CLASSIFIER_FREE and guidance > 1.0

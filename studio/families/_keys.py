@@ -29,3 +29,14 @@ def some(*rules: Rule) -> Rule:
 
 def without(rule: Rule) -> Rule:
     return lambda shapes: not rule(shapes)
+
+
+def saved_as(pipeline: str) -> str:
+    """The key that stands for the class that wrote a folder. Only for families whose tensors are
+    alike to the last one: a single file has no such key."""
+    return f"model_index.{pipeline}"
+
+
+def saved_from(pipeline: str) -> Rule:
+    """The folder was written by that diffusers pipeline."""
+    return has(saved_as(pipeline))

@@ -58,6 +58,8 @@ FAMILY = Family(
     },
     native_px=512,
     multiple_px=8,
+    sized=True,
     defaults=Defaults(steps=25, guidance=7.0, sampler="dpmpp_2m_karras"),
+    quick=Defaults(steps=4, guidance=1.0, sampler="euler_a"),
     configs="sd15",
 )

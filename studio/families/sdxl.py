@@ -54,6 +54,8 @@ FAMILY = Family(
     },
     native_px=1024,
     multiple_px=8,
+    sized=True,
     defaults=Defaults(steps=30, guidance=6.0, sampler="dpmpp_2m_karras"),
+    quick=Defaults(steps=4, guidance=1.0, sampler="euler_a"),
     configs="sdxl",
 )

@@ -67,6 +67,20 @@ def weighted(text: str) -> Pieces:
     return _joined(_scan(text))
 
 
+def plain(text: str) -> str:
+    """The words alone, without weights, brackets and BREAK, for encoders that read sentences.
+
+    Raises `InvalidRequest` as `weighted` does.
+    """
+    words = (" " if piece is BREAK else piece.text for piece in weighted(text))
+    return " ".join("".join(words).split())
+
+
+def weighs(text: str) -> bool:
+    """Whether there is anything that `plain` would leave out. Raises `InvalidRequest` as it does."""
+    return any(piece is BREAK or piece.weight != 1.0 for piece in weighted(text))
+
+
 def escape(text: str) -> str:
     """`text` in a form that `weighted` reads back as itself, at weight 1.0."""
     return _LITERAL.sub(r"\g<0>\\", _ESCAPED.sub(r"\\\g<0>", text))

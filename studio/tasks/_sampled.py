@@ -86,6 +86,7 @@ def resolve_for(
         grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
     checkpoint = checkpoint_for(role, request.checkpoint, facts)
     size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
+    notes += unheard(request, checkpoint)
     steps = request.steps or checkpoint.defaults.steps
     require_work(
         size[0] * size[1] * steps * request.count,
@@ -118,6 +119,19 @@ def checkpoint_for(role: Role, checkpoint_id: str | None, facts: Facts) -> Check
     return checkpoint
 
 
+def unheard(request: Sampled, checkpoint: Checkpoint) -> tuple[str, ...]:
+    """A sentence for each thing of a prompt that the checkpoint does not understand."""
+    prompts = (request.prompt, request.negative_prompt)
+    notes: list[str] = []
+    if not checkpoint.supports.prompt_weights and any(map(grammar.weighs, prompts)):
+        notes.append(
+            f"{checkpoint.label} reads sentences: brackets, weights and BREAK were left out."
+        )
+    if not checkpoint.supports.negative_prompt and request.negative_prompt.strip():
+        notes.append(f"{checkpoint.label} has no negative prompt; it was left out.")
+    return tuple(notes)
+
+
 class Asked(Protocol):
     """The fields of a request that are decided the same way wherever something is sampled."""
 
@@ -140,9 +154,22 @@ def decided(request: Asked, checkpoint: Checkpoint) -> dict[str, Any]:
         "checkpoint": checkpoint.id,
         "steps": request.steps or checkpoint.defaults.steps,
         "guidance": checkpoint.defaults.guidance if guidance is None else guidance,
-        "sampler": samplers.find(request.sampler or checkpoint.defaults.sampler).id,
+        "sampler": _sampler(request.sampler or checkpoint.defaults.sampler, checkpoint),
         "seed": secrets.randbelow(2**32) if drawn else request.seed,
     }
+
+
+def _sampler(name: str, checkpoint: Checkpoint) -> str:
+    """Id of the sampler of that name that fits the checkpoint. Raises `InvalidRequest`."""
+    found = samplers.fitting(name, checkpoint.samplers)
+    if found is None:
+        fit = [row.label for row in samplers.ROWS if row.id in checkpoint.samplers]
+        raise InvalidRequest(
+            f"'{checkpoint.label}' cannot be painted with {samplers.find(name).label}.",
+            f"Choose {' or '.join(fit)}." if len(fit) < 4 else f"Choose one of {', '.join(fit)}.",
+            field="sampler",
+        )
+    return found.id
 
 
 def require_work(step_pixels: int, too_much: str, field: str = "count") -> None:

@@ -56,6 +56,7 @@ def words(tab: str, choices: Choices) -> tuple[Piece, gr.Button]:
     """Prompt, negative prompt, number of pictures; and the button that generates them."""
     prompt = gr.Textbox(
         label="Prompt",
+        info=sampling.prompt_info(choices, None),
         placeholder="A red fox in the snow, sticker",
         lines=4,
         max_lines=12,
@@ -86,8 +87,12 @@ def words(tab: str, choices: Choices) -> tuple[Piece, gr.Button]:
     mount("recovered", tab)
 
     def dress(values: Values, now: Now) -> Updates:
-        shown = sampling.supports(now.choices, values.get("checkpoint"), "negative_prompt")
-        return {negative: gr.update(visible=shown)}
+        chosen = values.get("checkpoint")
+        shown = sampling.supports(now.choices, chosen, "negative_prompt")
+        return {
+            prompt: gr.update(info=sampling.prompt_info(now.choices, chosen)),
+            negative: gr.update(visible=shown),
+        }
 
     piece = Piece(
         widgets={"prompt": prompt, "negative_prompt": negative, "count": count},
@@ -127,11 +132,12 @@ def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tu
             value=start["guidance"],
             step=0.1,
             label="Guidance",
+            info=sampling.guidance_info(choices, None),
             buttons=[],
             **named(tab, "guidance"),
         )
     sampler = gr.Dropdown(
-        [(row["label"], row["id"]) for row in choices["samplers"]],
+        sampling.sampler_choices(choices, None),
         value=start["sampler"],
         label="Sampler",
         **named(tab, "sampler"),
@@ -168,8 +174,12 @@ def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tu
     }
 
     def dress(values: Values, now: Now) -> Updates:
-        shown = sampling.supports(now.choices, values.get("checkpoint"), "clip_skip")
+        chosen = values.get("checkpoint")
+        shown = sampling.supports(now.choices, chosen, "clip_skip")
+        told = sampling.guidance_info(now.choices, chosen)
         return {
+            guidance: gr.update(info=told, interactive=told != sampling.UNGUIDED),
+            sampler: gr.update(choices=sampling.sampler_choices(now.choices, chosen)),
             checkpoint: gr.update(choices=sampling.checkpoint_choices(now.choices)),
             clip_skip: gr.update(visible=shown),
             problems: gr.update(value=sampling.problems_text(now.choices)),

@@ -79,6 +79,31 @@ def supports(choices: Choices, checkpoint_id: str | None, what: str) -> bool:
     return bool(found["supports"].get(what, True)) if found else True
 
 
+def sampler_choices(choices: Choices, checkpoint_id: str | None) -> list[tuple[str, str]]:
+    """The samplers that fit a checkpoint, as label and id."""
+    found = checkpoint(choices, checkpoint_id)
+    fit = found.get("samplers") if found else None
+    return [(row["label"], row["id"]) for row in choices["samplers"] if not fit or row["id"] in fit]
+
+
+UNGUIDED = "This checkpoint was made to paint without."
+_GUIDANCE = {"embedded": "Built into this checkpoint: it costs no time.", "none": UNGUIDED}
+
+
+def guidance_info(choices: Choices, checkpoint_id: str | None) -> str | None:
+    """What there is to say below the guidance of a checkpoint, if it is not the usual one."""
+    found = checkpoint(choices, checkpoint_id)
+    return _GUIDANCE.get(found.get("guidance", "")) if found else None
+
+
+PLAIN_WORDS = "This checkpoint reads whole sentences; brackets, weights and BREAK are left out."
+
+
+def prompt_info(choices: Choices, checkpoint_id: str | None) -> str | None:
+    """What there is to say below a prompt."""
+    return None if supports(choices, checkpoint_id, "prompt_weights") else PLAIN_WORDS
+
+
 def to_fields(values: Values) -> dict[str, Any]:
     """Request fields of these values; what is empty is left to the studio.
 
