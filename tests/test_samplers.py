@@ -43,3 +43,17 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         find("Eulr")
     assert "DPM++ 2M Karras" in caught.value.hint
     assert caught.value.field == "sampler"
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [("Euler", "flow_euler"), ("euler_karras", "flow_euler"), ("flow_unipc", "flow_unipc")],
+)
+def test_a_flow_has_a_namesake_of_what_a1111_calls_alike(name: str, found: str) -> None:
+    row = samplers.fitting(name, samplers.FLOW)
+    assert row is not None and row.id == found
+
+
+def test_what_a_flow_cannot_do_has_no_namesake() -> None:
+    assert samplers.fitting("Heun", samplers.FLOW) is None
+    assert samplers.fitting("flow_euler", samplers.DIFFUSION) is find("euler")

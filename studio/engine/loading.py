@@ -79,6 +79,9 @@ def pipeline(kind: str, weights: Weights, scheduler: Any, extra: Mapping[str, An
     """
     cls = getattr(diffusers, kind)
     given = {**weights.settings, **weights.components, "scheduler": scheduler, **extra, **_OFF}
+    for name, component in given.items():
+        if name != "scheduler" and isinstance(component, diffusers.SchedulerMixin):
+            given[name] = type(component).from_config(component.config)  # they count steps
     arguments: dict[str, Any] = {}
     for name, parameter in inspect.signature(cls.__init__).parameters.items():
         if name in given:
@@ -97,7 +100,9 @@ def _folder(folder: Path, family: Family) -> Weights:
     index = json.loads((folder / "model_index.json").read_bytes())
     parts = {part.name: part for part in read_parts(folder)}
     return Weights(
-        components={name: _part(folder, parts[name]) for name in family.components},
+        components={
+            name: _part(folder, parts[name]) for name in family.components if name in parts
+        },
         scheduler=scheduler_config(folder),
         settings={k: v for k, v in index.items() if isinstance(v, bool)},
         size_bytes=0,

@@ -101,7 +101,7 @@ class LatentPainter:
         # On the CPU whatever the device: the same seed then gives the same noise anywhere.
         generator = torch.Generator("cpu").manual_seed(brush.seed)
         steps = _Steps(
-            steps=brush.steps if canvas is None else over.steps_taken(brush, canvas),
+            steps=self._steps(brush, canvas),
             easel=self._easel,
             index=index,
             pictures=pictures,
@@ -132,11 +132,21 @@ class LatentPainter:
             facts=self._facts(scheduler, conditioning, time.monotonic() - began),
         )
 
+    def _steps(self, brush: Brush, canvas: Canvas | None) -> int:
+        """Steps that are really taken."""
+        if canvas is None or "strength" not in _asked(self._lease.pipeline):
+            return brush.steps
+        return over.steps_taken(brush, canvas)
+
     def _arguments(self, brush: Brush, canvas: Canvas | None) -> dict[str, Any]:
         """What the pipeline is called with beside prompt, generator and callback."""
         pipeline, family = self._lease.pipeline, self._family
         sampling = Sampling(
-            steps=brush.steps, guidance=brush.guidance, guided=family.guided(brush.guidance)
+            width=brush.width,
+            height=brush.height,
+            steps=brush.steps,
+            guidance=brush.guidance,
+            guided=family.guided(brush.guidance),
         )
         given = {
             "width": brush.width,

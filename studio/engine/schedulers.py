@@ -31,9 +31,28 @@ def _flow(row: Sampler, config: Mapping[str, Any], options: Mapping[str, Any]) -
     leaning = {**config, "shift": shift, "flow_shift": shift}
     made = getattr(diffusers, row.scheduler).from_config(leaning, **options)
     if not hasattr(made, "scale_noise"):
-        # what pipelines that paint over a picture call `add_noise` where a flow is followed
-        made.scale_noise = lambda sample, timestep, noise: made.add_noise(sample, noise, timestep)
+        _flow_words(made)
     return made
+
+
+def _flow_words(scheduler: Any) -> None:
+    """Lets a scheduler that comes from diffusion understand what pipelines of a flow say to it: a
+    grid of noise levels, which it spaces evenly itself, how far to lean, and `scale_noise`."""
+    set_timesteps, dynamic = scheduler.set_timesteps, scheduler.config.use_dynamic_shifting
+
+    def understanding(
+        num_inference_steps: int | None = None,
+        device: Any = None,
+        sigmas: Any = None,
+        mu: float | None = None,
+    ) -> Any:
+        steps = num_inference_steps or len(sigmas)
+        return set_timesteps(steps, device=device, **({"mu": mu} if dynamic else {}))
+
+    scheduler.set_timesteps = understanding
+    scheduler.scale_noise = lambda sample, timestep, noise: scheduler.add_noise(
+        sample, noise, timestep
+    )
 
 
 def guarded(scheduler: Any, row: Sampler, steps: int) -> Any:

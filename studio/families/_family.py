@@ -100,6 +100,8 @@ class Text:
 class Sampling:
     """The numbers of a request, as far as a pipeline's call may depend on them."""
 
+    width: int
+    height: int
     steps: int
     guidance: float
     guided: bool
@@ -150,8 +152,9 @@ class Family:
     over: Over = Over.LATENTS
     call_args: CallArgs = guidance_scale
     """Keyword arguments of its pipelines beside prompt, size, steps and generator."""
-    configs: str
-    """Folder below assets/configs/ with the configs and tokenizers of this family, for single files."""
+    configs: str = ""
+    """Folder below assets/configs/ with the configs and tokenizers of this family, for single files;
+    empty where there are none to be read."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     """Entries of a component's config that differ from the one in `configs`, by component."""
 

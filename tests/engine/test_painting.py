@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 import torch
 
+from studio import samplers
 from studio.engine.schedulers import build
-from studio.samplers import ROWS, Sampler, find
+from studio.samplers import Sampler, find
 from tests.engine.desk import Desk
 from tests.engine.tiny import save_tiny_sd
+
+ROWS = [row for row in samplers.ROWS if row.process == "diffusion"]
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 """Two hundred thousand of them, from loops of diffusers over numpy."""

@@ -138,7 +138,10 @@ def test_the_shipped_tokenizer_is_clips() -> None:
     assert [tokenizer.pad_token_id for tokenizer in made.values()] == [49407, 49407, 0]
 
 
-@pytest.mark.parametrize("family", families().values(), ids=lambda family: family.id)
+UNETS = [family for family in families().values() if "unet" in family.components and family.configs]
+
+
+@pytest.mark.parametrize("family", UNETS, ids=lambda family: family.id)
 def test_shipped_configs_fit_the_published_files(family: Family) -> None:
     """Networks built from the shipped configs have exactly the tensors of headers/*-file.json."""
     from tests.families.make_headers import HEADERS, networks

@@ -31,8 +31,8 @@ def save_tiny_sd(
         torch.manual_seed(seed)
         pipeline = diffusers.StableDiffusionPipeline(
             vae=_vae(tiny=tiny_vae),
-            text_encoder=_text_encoder(32, projected=False),
-            tokenizer=_tokenizer(folder / "tokenizer"),
+            text_encoder=text_encoder(32, projected=False),
+            tokenizer=tokenizer(folder / "tokenizer"),
             unet=diffusers.UNet2DConditionModel(
                 in_channels=channels,
                 sample_size=8,
@@ -70,8 +70,8 @@ def save_tiny_sd2(folder: Path) -> Path:
         torch.manual_seed(0)
         pipeline = diffusers.StableDiffusionPipeline(
             vae=_vae(tiny=False),
-            text_encoder=_text_encoder(1024, projected=False, activation="gelu"),
-            tokenizer=_tokenizer(folder / "tokenizer", pad="!"),
+            text_encoder=text_encoder(1024, projected=False, activation="gelu"),
+            tokenizer=tokenizer(folder / "tokenizer", pad="!"),
             unet=diffusers.UNet2DConditionModel(
                 sample_size=8,
                 layers_per_block=1,
@@ -108,10 +108,10 @@ def save_tiny_sdxl(folder: Path, *, seed: int = 0, channels: int = 4) -> Path:
         torch.manual_seed(seed)
         pipeline = diffusers.StableDiffusionXLPipeline(
             vae=_vae(tiny=False),
-            text_encoder=_text_encoder(32, projected=False),
-            text_encoder_2=_text_encoder(64, projected=True),
-            tokenizer=_tokenizer(folder / "tokenizer"),
-            tokenizer_2=_tokenizer(folder / "tokenizer_2", pad="!"),
+            text_encoder=text_encoder(32, projected=False),
+            text_encoder_2=text_encoder(64, projected=True),
+            tokenizer=tokenizer(folder / "tokenizer"),
+            tokenizer_2=tokenizer(folder / "tokenizer_2", pad="!"),
             unet=diffusers.UNet2DConditionModel(
                 in_channels=channels,
                 sample_size=8,
@@ -164,7 +164,7 @@ def _save(pipeline: Any, folder: Path) -> None:
     pipeline.save_pretrained(folder, safe_serialization=True)
     for name in ("tokenizer", "tokenizer_2"):
         if (folder / name).is_dir():
-            _tokenizer(folder / name, pad="!" if name == "tokenizer_2" else "<|endoftext|>")
+            tokenizer(folder / name, pad="!" if name == "tokenizer_2" else "<|endoftext|>")
 
 
 def _vae(*, tiny: bool) -> Any:
@@ -189,7 +189,7 @@ def _vae(*, tiny: bool) -> Any:
     )
 
 
-def _text_encoder(width: int, *, projected: bool, activation: str = "") -> Any:
+def text_encoder(width: int, *, projected: bool, activation: str = "") -> Any:
     import transformers
 
     config = transformers.CLIPTextConfig(
@@ -209,7 +209,7 @@ def _text_encoder(width: int, *, projected: bool, activation: str = "") -> Any:
     return kind(config)
 
 
-def _tokenizer(folder: Path, pad: str = "<|endoftext|>") -> Any:
+def tokenizer(folder: Path, pad: str = "<|endoftext|>") -> Any:
     """CLIP's tokenizer without a single merge: a token a character."""
     import transformers
 

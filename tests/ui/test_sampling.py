@@ -103,3 +103,23 @@ def test_a_broken_checkpoint_is_not_offered_but_explained_as_text() -> None:
 def test_without_any_checkpoint_the_form_still_has_every_value() -> None:
     empty = {"checkpoints": [], "samplers": [], "default_checkpoint": None}
     assert set(sampling.defaults(empty)) == set(VALUES)
+
+
+def test_a_flow_offers_its_own_samplers_and_says_how_it_reads() -> None:
+    flow = row(
+        "flow",
+        samplers=["flow_euler"],
+        guidance="embedded",
+        supports={"negative_prompt": False, "prompt_weights": False, "clip_skip": False},
+    )
+    choices = {
+        **CHOICES,
+        "checkpoints": [*CHOICES["checkpoints"], flow],
+        "samplers": [*CHOICES["samplers"], {"id": "flow_euler", "label": "Euler (flow)"}],
+    }
+    assert sampling.sampler_choices(choices, "flow") == [("Euler (flow)", "flow_euler")]
+    assert len(sampling.sampler_choices(choices, "good")) == 2  # it does not say
+    assert "sentences" in (sampling.prompt_info(choices, "flow") or "")
+    assert sampling.prompt_info(choices, "good") is None
+    assert "no time" in (sampling.guidance_info(choices, "flow") or "")
+    assert sampling.guidance_info(choices, "good") is None
