@@ -17,6 +17,8 @@ from studio.core.layouts import Kind
 from studio.core.records import ImageRecord, Picture
 from studio.core.requests import REF_CHARS, parse, uploads_in
 from studio.core.sqlite import DatabaseDamaged, set_aside
+from studio.costs.history import History, sent
+from studio.costs.predict import Costs
 from studio.discovery import open_drawer
 from studio.gallery.inputs import Inputs, Uses
 from studio.gallery.store import Gallery
@@ -31,6 +33,9 @@ from studio.settings import Settings
 from studio.tasks._task import Task
 from studio.upscalers._shelf import Shelf
 
+LEARNED = 500
+"""Measurements that an engine starts with."""
+
 
 @dataclass(frozen=True, slots=True)
 class App:
@@ -41,6 +46,7 @@ class App:
     jobs: JobStore
     gallery: Gallery
     inputs: Inputs
+    history: History
 
     def start(self) -> None:
         self.worker.start()
@@ -49,6 +55,7 @@ class App:
         """A running job becomes interrupted, queued ones stay queued. Takes some seconds at most."""
         self.worker.close()
         self.jobs.close()
+        self.history.close()
         self.inputs.close()
         self.gallery.close()
 
@@ -105,14 +112,16 @@ def compose(settings: Settings) -> App:
     watchers = Watchers()
     tasks = open_drawer("studio.tasks", Task)
     album = Album(gallery, inputs, tasks)
+    history = _history(settings.data_dir / "costs.db")
     worker = Worker(
         jobs=jobs,
         album=album,
         changed=watchers.changed,
         watched=watchers.watched,
-        start_engine=lambda: EngineProcess(_configuration(settings)),
+        start_engine=lambda: EngineProcess(_configuration(settings, history)),
         start_s=settings.engine_start_s,
         silence_s=settings.engine_silence_s,
+        costs=history,
     )
     studio = Studio(
         tasks=tasks,
@@ -132,8 +141,16 @@ def compose(settings: Settings) -> App:
         max_waiting=settings.max_waiting,
         max_waiting_local=settings.max_waiting_local,
         guests=Quota(jobs_per_day=settings.guest_jobs, pixels=settings.guest_pixels),
+        costs=Costs(history),
     )
-    return App(studio=studio, worker=worker, jobs=jobs, gallery=gallery, inputs=inputs)
+    return App(
+        studio=studio,
+        worker=worker,
+        jobs=jobs,
+        gallery=gallery,
+        inputs=inputs,
+        history=history,
+    )
 
 
 def _make_folders(data_dir: Path) -> None:
@@ -148,7 +165,7 @@ def _make_folders(data_dir: Path) -> None:
         ) from None
 
 
-def _configuration(settings: Settings) -> Mapping[str, Any]:
+def _configuration(settings: Settings, history: History) -> Mapping[str, Any]:
     """What the engine process is told before its first job."""
     places = usual(settings.data_dir)
     return {
@@ -161,6 +178,8 @@ def _configuration(settings: Settings) -> Mapping[str, Any]:
         "device": settings.device,
         "dtype": settings.dtype,
         "cache": str(settings.data_dir / "cache"),
+        "pins": list(history.pins()),
+        "painted": [sent(row) for row in history.painted()[-LEARNED:]],
     }
 
 
@@ -193,6 +212,15 @@ def _jobs(path: Path) -> JobStore:
     except DatabaseDamaged:
         set_aside(path)
         return JobStore(path)
+
+
+def _history(path: Path) -> History:
+    """What jobs took; a damaged one is set aside and learned anew."""
+    try:
+        return History(path)
+    except DatabaseDamaged:
+        set_aside(path)
+        return History(path)
 
 
 def _count_tokens(checkpoint: Checkpoint, text: str) -> dict[str, int]:

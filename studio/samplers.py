@@ -11,6 +11,11 @@ from typing import Any
 
 from studio.core.errors import InvalidRequest
 
+_SECOND_ORDER = frozenset(
+    {"HeunDiscreteScheduler", "KDPM2DiscreteScheduler", "KDPM2AncestralDiscreteScheduler"}
+)
+"""They look ahead, and call the network twice in every step but the last."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sampler:
@@ -30,6 +35,12 @@ class Sampler:
     """What a checkpoint must have been trained to undo for this sampler to fit: `diffusion` (noise
     on top of the picture), `flow` (a straight way from noise to the picture) or the name of a way
     that only one kind of checkpoint knows."""
+
+    def calls(self, steps: int) -> int:
+        """How often the network is called in so many steps."""
+        if self.scheduler in _SECOND_ORDER:
+            return max(1, 2 * steps - 1)
+        return steps + 1 if self.scheduler == "PNDMScheduler" else steps
 
 
 # k-diffusion spreads timesteps evenly from the last to the first, ends included; the samplers that

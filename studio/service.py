@@ -16,11 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from studio import __version__, samplers
 from studio.core import intake
-from studio.core.errors import InvalidRequest
+from studio.core.errors import InvalidRequest, Refused
 from studio.core.events import JobState
 from studio.core.geometry import Size
 from studio.core.records import ImageRecord, Job
 from studio.core.requests import dump, parse, schema
+from studio.costs.memory import Memory
+from studio.costs.predict import Costs
 from studio.tasks._maps import preprocessors
 from studio.tasks._masked import Masked, View
 from studio.tasks._masked import view as masked_view
@@ -49,6 +51,8 @@ LOCAL = "local"
 """The person at this machine."""
 STRANGERS_WAITING = 4
 """Jobs that somebody without a name may have waiting: a visitor, or the guest of a link."""
+UNLOAD_S = 10.0
+"""How long unloading is waited for; behind a job it takes as long as that."""
 GUEST = "guest:"
 """How the owner of somebody starts who came by a share link."""
 
@@ -168,6 +172,7 @@ class Studio:
         max_waiting: int,
         max_waiting_local: int,
         guests: Quota,
+        costs: Costs,
     ) -> None:
         self._tasks = tasks
         self._catalog = catalog
@@ -186,6 +191,7 @@ class Studio:
         self._max_waiting = max_waiting
         self._max_waiting_local = max_waiting_local
         self._guests = guests
+        self._costs = costs
 
     # Jobs
 
@@ -194,13 +200,7 @@ class Studio:
 
         Raises `InvalidRequest`, `Busy` or `StorageFailed`; then nothing was queued.
         """
-        if task not in self._tasks:
-            raise InvalidRequest(
-                f"There is no task called '{task[:60]}'.",
-                f"The tasks are {', '.join(self._tasks)}.",
-                field="task",
-            )
-        entry = self._tasks[task]
+        entry = self._task(task)
         resolved = entry.resolve(parse(entry.request, fields), self.seen_by(owner))
         guest = owner.startswith(GUEST)
         if guest:
@@ -217,6 +217,15 @@ class Studio:
         self._worker.wake()
         self._watchers.changed(owner)
         return job
+
+    def _task(self, task: str) -> Task:
+        if task not in self._tasks:
+            raise InvalidRequest(
+                f"There is no task called '{task[:60]}'.",
+                f"The tasks are {', '.join(self._tasks)}.",
+                field="task",
+            )
+        return self._tasks[task]
 
     def seen_by(self, owner: str) -> "Seen":
         """What a request of this owner may name."""
@@ -328,6 +337,73 @@ class Studio:
             "loading": live.loading if live else None,
             "preview": live.previews if live else 0,
         }
+
+    # What it takes
+
+    def estimate(self, owner: str, task: str, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """What a request with these fields would take, as far as that can be told; nothing is
+        queued, and its prompt may still be empty. Raises `InvalidRequest`."""
+        entry = self._task(task)
+        if "prompt" in fields and not str(fields["prompt"]).strip():
+            fields = {**fields, "prompt": "anything"}
+        resolved = entry.resolve(parse(entry.request, fields), self.seen_by(owner))
+        work = entry.work(resolved.request)
+        checkpoint = self._catalog.get(work.checkpoint) if work else None
+        if work is None or checkpoint is None or checkpoint.anatomy is None:
+            return self._costs.unknown()
+        nets = {name: self._controls.get(name).parameters for name in work.controls}
+        return self._costs.of(work, checkpoint.anatomy, nets, self._memory())
+
+    def _memory(self) -> Memory | None:
+        return self._worker.engine.memory
+
+    def memory(self, owner: str) -> dict[str, Any]:
+        """What is in the engine's memory, and how far away each checkpoint is. Raises `Refused`."""
+        _require_trusted(owner)
+        memory = self._memory()
+        pins = self._costs.pins()
+        return {
+            "engine": self._worker.engine.state,
+            **_memory_json(memory),
+            "checkpoints": [
+                {
+                    "id": one.id,
+                    "label": one.label,
+                    "family": one.family_label,
+                    "size_bytes": one.size_bytes,
+                    "where": memory.where(one.id) if memory else "disk",
+                    "held_bytes": sum(held.bytes for held in memory.of(one.id)) if memory else 0,
+                    "swap_seconds": self._costs.swap(one.id, one.anatomy, memory),
+                    "pinned": one.id in pins,
+                }
+                for one in self._catalog.all()
+                if one.anatomy and not one.problem
+            ],
+        }
+
+    def unload(self, owner: str) -> dict[str, Any]:
+        """Takes all weights out of the memory, and forgets what was pinned. A running job keeps its own, and what it leaves is
+        taken out behind it: then `done` is false, and `after` not known yet. Waits for the engine,
+        but not for a job. Raises `Refused`."""
+        _require_trusted(owner)
+        self._costs.unpin_all()
+        before = self._memory()
+        answer = self._worker.wish("unload")
+        done = answer.wait(UNLOAD_S)
+        after = self._memory() if done else None
+        return {
+            "done": done,
+            "before": _memory_json(before),
+            "after": _memory_json(after) if done else None,
+        }
+
+    def pin(self, owner: str, checkpoint_id: str, pinned: bool) -> None:
+        """Whether a checkpoint stays in memory once it is there. Raises `Refused` and
+        `InvalidRequest`."""
+        _require_trusted(owner)
+        self._catalog.get(checkpoint_id)
+        self._costs.pin(checkpoint_id, pinned)
+        self._worker.wish("pin", checkpoint=checkpoint_id, pinned=pinned)
 
     # Pictures
 
@@ -494,6 +570,18 @@ def _require_small(pixels: int, most: int) -> None:
             "Choose a smaller size.",
             field="width",
         )
+
+
+def _require_trusted(owner: str) -> None:
+    """The machine is that of the person at it, and of those with a name."""
+    if owner != LOCAL and not owner.startswith("user:"):
+        raise Refused("The memory is for those whose machine this is.", "Ask them.")
+
+
+def _memory_json(memory: Memory | None) -> dict[str, Any]:
+    """A snapshot as front ends see it; all zeros where there is no engine."""
+    found = memory or Memory(device="", dtype="")
+    return {**found.data(), "weights": found.weights}
 
 
 def record_json(record: ImageRecord) -> dict[str, Any]:

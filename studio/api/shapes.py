@@ -120,3 +120,66 @@ class PoseShape:
     width: int
     height: int
     pose: dict[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EstimateShape:
+    seconds: float | None
+    swap_seconds: float | None
+    peak_bytes: int
+    measured: bool
+    words: str
+    changes: list[str]
+    refused: dict[str, str] | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class HeldShape:
+    id: str
+    name: str
+    owners: list[str]
+    bytes: int
+    tier: Literal["device", "ram", "disk"]
+    leases: int
+    pinned: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SnapshotShape:
+    device: str
+    dtype: str
+    budget: int
+    total: int
+    free: int
+    anonymous: int
+    file: int
+    allocated: int
+    reserved: int
+    means: list[str]
+    components: list[HeldShape]
+    weights: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlacedShape:
+    id: str
+    label: str
+    family: str
+    size_bytes: int
+    where: Literal["device", "ram", "disk"]
+    held_bytes: int
+    swap_seconds: float | None
+    pinned: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MemoryShape(SnapshotShape):
+    engine: str
+    checkpoints: list[PlacedShape]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class UnloadedShape:
+    done: bool
+    before: SnapshotShape
+    after: SnapshotShape | None

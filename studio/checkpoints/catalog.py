@@ -21,6 +21,7 @@ from studio.checkpoints.header import BadFile, NotSafetensors, read_header
 from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import Sidecar, read_sidecar
 from studio.core.errors import InvalidRequest, Unavailable
+from studio.costs.anatomy import Anatomy, anatomy_of
 from studio.discovery import open_drawer
 from studio.families._family import Defaults, Family, Guidance, Role, Supports
 from studio.families._identify import identify
@@ -61,6 +62,13 @@ class Checkpoint:
     """What a ControlNet must be made for to fit; None if none can."""
     advice: str = ""
     """What to do about the problem."""
+    anatomy: Anatomy | None = None
+    """How large its parts are; None if it cannot be used."""
+
+    @property
+    def family_label(self) -> str:
+        """Its family's name for people; empty if no family knows it."""
+        return families()[self.family].label if self.family else ""
 
     @property
     def roles(self) -> frozenset[Role]:
@@ -197,7 +205,7 @@ def _file(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
     family = identify(shapes, families())
     if family is None:
         return _unknown(blank)
-    blank = replace(blank, encoder=encoder_of(shapes))
+    blank = replace(blank, encoder=encoder_of(shapes), anatomy=anatomy_of(shapes))
     return _known(blank, family, noted, family.native_px, family.multiple_px)
 
 
@@ -210,7 +218,7 @@ def _folder(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
     family = identify(shapes, families())
     if family is None:
         return _unknown(blank)
-    blank = replace(blank, encoder=encoder_of(shapes))
+    blank = replace(blank, encoder=encoder_of(shapes), anatomy=anatomy_of(shapes))
     of = {part.name: part for part in parts}
     for name, kinds in family.components.items():
         if name not in of and name in family.optional:

@@ -3,6 +3,7 @@
 import re
 import threading
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 
 from studio.checkpoints.header import BadFile, Header, read_header
@@ -51,6 +52,7 @@ class ControlNet:
     encoder: Encoder
     size_bytes: int
     stamp: Stamp
+    parameters: int = 0
 
 
 class Controls:
@@ -158,6 +160,7 @@ def _named(found: Found, header: Header, encoder: Encoder) -> ControlNet:
         path=found.path,
         encoder=encoder,
         size_bytes=header.size_bytes,
+        parameters=sum(prod(shape) for shape in header.shapes.values()),
         stamp=found.stamp,
     )
 

@@ -54,6 +54,14 @@ class Loading(Event):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Noted(Event):
+    """Something about the job was changed while it ran."""
+
+    note: str
+    """A sentence."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Progress(Event):
     picture: int
     """Which picture of the job, from 0."""

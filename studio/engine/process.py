@@ -70,6 +70,9 @@ def serve() -> None:
 
 def _run(runner: "Runner", command: Mapping[str, Any], control: Control, send: Any) -> None:
     job = str(command.get("job", ""))
+    if command.get("op") in {"unload", "pin"}:
+        _grant(runner, command)
+        return
     try:
         if command.get("op") != "run":
             raise InvalidRequest("The engine was asked something unknown.", "Start it again.")
@@ -83,6 +86,16 @@ def _run(runner: "Runner", command: Mapping[str, Any], control: Control, send: A
         send({"op": "failed", "job": job, "message": error.message, "hint": error.hint})
     finally:
         control.ended(job)
+    runner.account()
+
+
+def _grant(runner: "Runner", wish: Mapping[str, Any]) -> None:
+    """What is asked for between jobs."""
+    if wish["op"] == "unload":
+        runner.unload()
+    else:
+        runner.manager.pin(str(wish.get("checkpoint", "")), bool(wish.get("pinned")))
+    runner.account(str(wish.get("wish", "")))
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -100,6 +113,8 @@ def _read(commands: IO[bytes], control: Control, inbox: "queue.SimpleQueue[Any]"
                     control.watched = bool(header.get("on"))
                 case "stop":
                     break
+                case "unload" | "pin":
+                    inbox.put(header)
                 case _:
                     control.expected(str(header.get("job", "")))
                     inbox.put(header)

@@ -11,18 +11,27 @@ from typing import Any
 
 from PIL.Image import Image
 
-from studio.checkpoints.catalog import Catalog
-from studio.checkpoints.controls import Controls
+from studio.checkpoints.catalog import Catalog, Checkpoint
+from studio.checkpoints.controls import ControlNet, Controls
 from studio.core import intake
 from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.core.geometry import Size
 from studio.core.records import NOTHING, Picture
 from studio.core.requests import parse
+from studio.costs.admission import OutOfMemory, Room
+from studio.costs.estimate import Machine
+from studio.costs.history import Loaded
+from studio.costs.learned import Learned
+from studio.costs.plan import Means
+from studio.costs.predict import room_for
+from studio.costs.work import Pass, Work
 from studio.engine.control import Control, JobCancelled
 from studio.engine.device import is_out_of_memory
-from studio.engine.manager import Manager
+from studio.engine.frugal import FrugalPainter
+from studio.engine.gauge import Gauge, snapshot
+from studio.engine.manager import Lease, Manager
 from studio.engine.maps import Maps
-from studio.engine.painter import LatentPainter
+from studio.engine.plan import Descent
 from studio.engine.upscaling import Networks
 from studio.families._family import Role
 from studio.preprocessors._preprocessor import Map
@@ -30,6 +39,9 @@ from studio.tasks._task import ALONE, Enlarged, Painter, Span, Task
 from studio.upscalers._shelf import Shelf
 
 log = logging.getLogger("pochade.engine")
+
+MEANS: tuple[str, ...] = ()
+"""Fields of `plan.Means` that this engine has."""
 
 Send = Callable[..., None]
 """`send(header, blob=b"")` writes one frame."""
@@ -49,6 +61,35 @@ class Runner:
     send: Send
     versions: Mapping[str, str]
     maps: Maps = field(default_factory=Maps)
+    learned: Learned = field(default_factory=Learned)
+
+    @property
+    def gauge(self) -> Gauge:
+        return Gauge(device=self.manager.device)
+
+    def account(self, wish: str = "") -> None:
+        """Says what is in memory, and what jobs took since this was last said."""
+        memory = snapshot(self.gauge, self.manager, MEANS)
+        self.send(
+            {
+                "op": "account",
+                "wish": wish,
+                "memory": memory.data(),
+                "measured": self.learned.fresh(),
+            }
+        )
+
+    def free(self) -> None:
+        """Takes everything out of the memory that no job uses."""
+        self.networks.drop()
+        self.maps.drop()
+        self.manager.drop_idle()
+
+    def unload(self) -> None:
+        """Takes everything out of the memory, pinned or not."""
+        self.free()
+        self.manager.unload_all()
+        self.learned.forget_rungs()
 
     def run(
         self,
@@ -66,9 +107,7 @@ class Runner:
         ending = self._ending(job, task_id, request, files)
         if ending["op"] == "failed" and ending.pop("memory", False):
             # By now no traceback holds the tensors that filled it.
-            self.networks.drop()
-            self.maps.drop()
-            self.manager.drop_idle()
+            self.free()
         if ending["op"] == "done":
             ending["seconds"] = round(time.monotonic() - began, 3)
         self.send({**ending, "job": job})
@@ -80,6 +119,8 @@ class Runner:
             self._paint(job, task_id, request, files)
         except JobCancelled:
             return {"op": "cancelled"}
+        except OutOfMemory as error:
+            return {**_failed(error.message, error.hint), "memory": True}
         except StudioError as error:
             return _failed(error.message, error.hint)
         except Exception as error:
@@ -101,9 +142,32 @@ class Runner:
             raise InvalidRequest(
                 f"There is no task '{task_id[:40]}'.", f"There are {', '.join(self.tasks)}."
             )
-        tools = JobTools(job=job, runner=self, files=files)
-        for picture in task.run(parse(task.request, request), tools):
+        wanted = parse(task.request, request)
+        tools = JobTools(
+            job=job,
+            runner=self,
+            files=files,
+            work=task.work(wanted),
+            descent=self._descent(job),
+        )
+        for picture in task.run(wanted, tools):
             self._send_picture(job, picture)
+
+    def _descent(self, job: str) -> Descent:
+        gauge = self.gauge
+        device = gauge.device
+
+        def room(work: Work) -> Room:
+            return room_for(work, snapshot(gauge, self.manager, MEANS))
+
+        return Descent(
+            machine=Machine(device=device.name, dtype=device.dtype_name),
+            means=Means(**dict.fromkeys(MEANS, True)),
+            learned=self.learned,
+            room=room,
+            free=self.free,
+            say=lambda note: self.send({"op": "note", "job": job, "note": note}),
+        )
 
     def _send_picture(self, job: str, picture: Picture) -> None:
         header = {
@@ -126,6 +190,8 @@ class JobTools:
     job: str
     runner: Runner
     files: Mapping[str, str]
+    work: Work | None
+    descent: Descent
 
     def picture(self, ref: str) -> Image:
         self.check()
@@ -141,19 +207,83 @@ class JobTools:
         self, checkpoint_id: str, role: Role, *, controls: tuple[str, ...] = ()
     ) -> Generator[Painter]:
         self.check()
-        runner, manager = self.runner, self.runner.manager
+        runner = self.runner
         checkpoint = runner.catalog.get(checkpoint_id or None)
         found = {name: runner.controls.get(name) for name in controls}
+        work = self._work(checkpoint, controls)
+        parameters = {name: control.parameters for name, control in found.items()}
+        self.descent.begin(work, checkpoint.anatomy, parameters)
         with ExitStack() as borrowed:
-            lease = borrowed.enter_context(manager.use(checkpoint, role, loading=self._loading))
-            unet = lease.weights.components.get("unet")
-            nets = {
-                name: borrowed.enter_context(
-                    manager.use_control(control, checkpoint, unet, loading=self._loading)
+            lease, nets = self._borrowed(borrowed, checkpoint, role, found)
+            yield FrugalPainter(
+                lease=lease,
+                nets=nets,
+                descent=self.descent,
+                gauge=runner.gauge,
+                easel=self,
+                versions=runner.versions,
+                work=work,
+            )
+
+    def _work(self, checkpoint: Checkpoint, controls: tuple[str, ...]) -> Work:
+        """What the job asks for; of one that does not say it before, a picture as large as the
+        checkpoint knows them."""
+        if self.work is not None:
+            return self.work
+        side = checkpoint.native_px
+        once = Pass(width=side, height=side, calls=1)
+        return Work(checkpoint=checkpoint.id, passes=(once,), controls=controls)
+
+    def _borrowed(
+        self,
+        borrowed: ExitStack,
+        checkpoint: Checkpoint,
+        role: Role,
+        controls: Mapping[str, ControlNet],
+    ) -> tuple[Lease, Mapping[str, Any]]:
+        """The checkpoint and its ControlNets, on loan until `borrowed` ends."""
+        manager = self.runner.manager
+        while True:
+            try:
+                lease = borrowed.enter_context(self._read(checkpoint, role))
+                unet = lease.weights.components.get("unet")
+                nets = {
+                    name: borrowed.enter_context(
+                        manager.use_control(control, checkpoint, unet, loading=self._loading)
+                    )
+                    for name, control in controls.items()
+                }
+                return lease, nets
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            # outside of the except block, since a traceback keeps the tensors of its frames
+            borrowed.close()
+            self.descent.down()
+
+    @contextmanager
+    def _read(self, checkpoint: Checkpoint, role: Role) -> Generator[Lease]:
+        """A lease; what reading it took is measured."""
+        runner, told = self.runner, list[str]()
+
+        def loading(what: str) -> None:
+            told.append(what)
+            self._loading(what)
+
+        began = time.monotonic()
+        with runner.manager.use(checkpoint, role, loading=loading) as lease:
+            if told:
+                device = runner.manager.device
+                runner.learned.add(
+                    Loaded(
+                        checkpoint=checkpoint.id,
+                        device=device.name,
+                        dtype=device.dtype_name,
+                        bytes=lease.weights.size_bytes,
+                        seconds=time.monotonic() - began,
+                    )
                 )
-                for name, control in found.items()
-            }
-            yield LatentPainter(lease, manager.device, self, runner.versions, nets)
+            yield lease
 
     def control_map(self, preprocessor: str, params: Mapping[str, Any], image: Image) -> Map:
         self.check()

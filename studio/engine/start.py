@@ -1,7 +1,8 @@
 """Gets an engine process ready: libraries, device, the default checkpoint, one picture nobody sees."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.controls import Controls
 from studio.checkpoints.hashes import Hashes
 from studio.core.errors import StudioError
+from studio.costs.history import Painted, measured
+from studio.costs.learned import Learned
 from studio.discovery import open_drawer
 from studio.engine.control import Control
 from studio.engine.device import Device, choose
@@ -61,7 +64,10 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
         send=send,
         versions=VERSIONS,
         maps=Maps(_places(configuration), Path(str(cache)) / "maps" if cache else None),
+        learned=Learned(_painted(configuration)),
     )
+    for checkpoint in configuration.get("pins", ()):
+        runner.manager.pin(str(checkpoint))
     _warm_up(runner, device)
     send(
         {
@@ -71,7 +77,16 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
             "versions": VERSIONS,
         }
     )
+    runner.account()
     return runner
+
+
+def _painted(configuration: Mapping[str, Any]) -> Iterator[Painted]:
+    """What jobs took before this process."""
+    for row in configuration.get("painted", ()):
+        with suppress(ValueError):
+            if isinstance(found := measured(row), Painted):
+                yield found
 
 
 def _places(configuration: Mapping[str, Any]) -> Places:

@@ -17,6 +17,7 @@ from studio.core.events import (
     Finished,
     Interrupted,
     JobState,
+    Noted,
     Queued,
     Started,
 )
@@ -217,6 +218,18 @@ class JobStore:
                     (ending, time.time(), error, job_id),
                 )
                 _thin(db, job_id)
+
+    def note(self, job_id: str, note: str) -> None:
+        """Adds a sentence to a job's notes, and to its feed; one that is there is not said again."""
+        with self._db.write() as db:
+            row = db.execute("SELECT notes FROM jobs WHERE id = ?", (job_id,)).fetchone()
+            notes = json.loads(row["notes"]) if row else [note]
+            if note in notes:
+                return
+            db.execute(
+                "UPDATE jobs SET notes = ? WHERE id = ?", (json.dumps([*notes, note]), job_id)
+            )
+            _append(db, job_id, Noted(note=note))
 
     def cancel_queued(self, job_id: str) -> bool:
         """Cancels a job that has not begun; False if it has, and nothing changes."""

@@ -21,6 +21,8 @@ from studio.core.events import (
     Saved,
 )
 from studio.core.records import ImageRecord, Job, Picture
+from studio.costs.history import History, measured
+from studio.costs.memory import Memory, memory_of
 from studio.jobs.link import Died, EngineProcess, Frame
 from studio.jobs.store import JobStore
 
@@ -76,8 +78,27 @@ class EngineState:
     state: str = "starting"
     """`starting`, `ready` or `down`."""
     device: str = ""
+    dtype: str = ""
     versions: Mapping[str, str] = field(default_factory=dict[str, str])
     reason: str = ""
+    memory: Memory | None = None
+    """As it last said; None while there is no engine."""
+
+
+class Answer:
+    """What an engine says to a wish that is no job, once it comes to it."""
+
+    def __init__(self) -> None:
+        self.data: Mapping[str, Any] | None = None
+        self._there = threading.Event()
+
+    def give(self, data: Mapping[str, Any] | None) -> None:
+        self.data = data
+        self._there.set()
+
+    def wait(self, timeout_s: float) -> bool:
+        """False if there is none yet."""
+        return self._there.wait(timeout_s)
 
 
 class Worker:
@@ -93,6 +114,7 @@ class Worker:
         start_engine: Callable[[], EngineProcess],
         start_s: float,
         silence_s: float,
+        costs: History,
     ) -> None:
         """`changed(owner)` is called whenever something of that owner's moved; `watched(owner)`
         tells whether somebody looks, since previews cost time. An engine that is not ready after
@@ -104,6 +126,8 @@ class Worker:
         self._start_engine = start_engine
         self._start_s = start_s
         self._silence_s = silence_s
+        self._costs = costs
+        self._wishes: dict[str, Answer] = {}
         self._engine: EngineProcess | None = None
         self._live: Live | None = None
         self._wake = threading.Event()
@@ -156,6 +180,20 @@ class Worker:
         if engine is not None and live is not None:
             engine.send({"op": "watch", "on": self._watched(live.job.owner)})
 
+    def wish(self, op: str, **details: Any) -> Answer:
+        """Asks the engine for something that is no job. It comes to it when no job runs; an engine
+        that is not there, or goes away, answers nothing."""
+        name, answer = secrets.token_hex(8), Answer()
+        with self._lock:
+            engine = self._engine if self.engine.state == "ready" else None
+            if engine is not None:
+                self._wishes[name] = answer
+        if engine is None:
+            answer.give(None)
+        else:
+            engine.send({"op": op, "wish": name, **details})
+        return answer
+
     # The rest runs in the worker's own thread.
 
     def _run(self) -> None:
@@ -187,6 +225,22 @@ class Worker:
         message = self._engine.receive(timeout=0.0)
         if isinstance(message, Died):
             self._lost(message.reason)
+        elif message is not None:
+            self._account(message)
+
+    def _account(self, message: Frame) -> None:
+        """What an engine says about itself: its memory, what jobs took, answers to wishes."""
+        if message.op != "account":
+            return
+        header = message.header
+        try:
+            self.engine.memory = memory_of(header["memory"])
+            self._costs.add(measured(row) for row in header.get("measured", ()))
+        except (KeyError, ValueError, StorageFailed) as error:
+            log.warning("what the engine said about itself is lost: %s", error)
+        if answer := self._wishes.pop(str(header.get("wish", "")), None):
+            answer.give(header)
+        self._changed("")
 
     def _engine_ready(self) -> bool:
         if self._engine is None:
@@ -214,7 +268,10 @@ class Worker:
             self._failed_starts = 0
             header = message.header
             self.engine = EngineState(
-                state="ready", device=header["device"], versions=dict(header["versions"])
+                state="ready",
+                device=header["device"],
+                dtype=str(header.get("dtype", "")),
+                versions=dict(header["versions"]),
             )
             self._changed("")
         return self.engine.state == "ready"
@@ -237,6 +294,10 @@ class Worker:
         self._engine = None
         self._crashes += 1
         self.engine = EngineState(state="down", reason=reason)
+        with self._lock:
+            wishes, self._wishes = self._wishes, {}
+        for answer in wishes.values():
+            answer.give(None)
         self._changed("")
         if self._crashes > CALM_CRASHES:
             self._not_before = time.monotonic() + min(60.0, 2.0 ** (self._crashes - CALM_CRASHES))
@@ -334,6 +395,7 @@ class Worker:
             return None
         live.heard_at = time.monotonic()
         if message.header.get("job") != live.job.id:
+            self._account(message)
             return None
         return self._handle(message, live)
 
@@ -357,6 +419,8 @@ class Worker:
                 live.previews += 1
             case "picture":
                 self._save(message, live)
+            case "note":
+                self._tell(str(header["note"]), live)
             case "done":
                 return self._done(header, live)
             case "cancelled":
@@ -382,6 +446,13 @@ class Worker:
         if last or now - live.stored_at >= PROGRESS_EVERY_S:
             live.stored_at = now
             self._note(live, live.progress)
+
+    def _tell(self, note: str, live: Live) -> None:
+        """What was changed about a running job, so that it could go on."""
+        try:
+            self._jobs.note(live.job.id, note)
+        except StorageFailed as error:
+            log.warning("a note could not be written: %s", error)
 
     def _done(self, header: Mapping[str, Any], live: Live) -> Event:
         if live.unsaved:

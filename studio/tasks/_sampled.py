@@ -22,6 +22,7 @@ from studio.core.requests import (
     Steps,
     Text,
 )
+from studio.costs.work import Pass, Work
 from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._task import Brush, Control, Facts, Resolved
@@ -204,6 +205,38 @@ def snapped(
         if side != fit
     )
     return (fitted[0], fitted[1]), notes
+
+
+def one_pass(
+    request: Asked,
+    size: Size,
+    *,
+    steps: int | None = None,
+    strength: float | None = None,
+) -> Pass:
+    """What painting in that size asks for; with `strength`, over a picture."""
+    row = samplers.find(request.sampler or "")
+    taken = steps or request.steps or 1
+    if strength is not None:
+        taken = max(1, int(taken * strength + 1e-6))
+    return Pass(
+        width=size[0],
+        height=size[1],
+        calls=row.calls(taken),
+        guided=(request.guidance or 0.0) > 1.0,
+        over=strength is not None,
+    )
+
+
+def work(request: Sampled, strength: float | None = None) -> Work:
+    """What a resolved request asks for that paints each picture in one pass."""
+    size = (request.width or 0, request.height or 0)
+    return Work(
+        checkpoint=request.checkpoint or "",
+        controls=request.nets,
+        passes=() if strength == 0 else (one_pass(request, size, strength=strength),),
+        count=request.count,
+    )
 
 
 def brush(request: Sampled, index: int, controls: tuple[Control, ...] = ()) -> Brush:

@@ -12,6 +12,7 @@ from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.controls import ControlNet
 from studio.core.geometry import Size
 from studio.core.records import Picture
+from studio.costs.work import Work
 from studio.families._family import Role
 from studio.preprocessors._preprocessor import Map
 from studio.upscalers._upscaler import Upscaler
@@ -222,6 +223,10 @@ def no_pictures(request: Any) -> tuple[str, ...]:
     return ()
 
 
+def no_work(request: Any) -> Work | None:
+    return None
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task:
     """An entry of the drawer `tasks/`."""
@@ -236,3 +241,5 @@ class Task:
     """Makes the pictures of a resolved request one by one, in the engine process."""
     pictures: Callable[[Any], tuple[str, ...]] = no_pictures
     """ImageRefs that a request names, none twice: what it is made from."""
+    work: Callable[[Any], Work | None] = no_work
+    """What a resolved request asks of a checkpoint; None if it uses none."""

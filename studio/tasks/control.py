@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from studio.core.errors import InvalidRequest
 from studio.core.records import Picture
 from studio.core.requests import STRICT, ImageRef
+from studio.costs.work import Work
 from studio.tasks import img2img, inpaint, txt2img
 from studio.tasks._task import Facts, Resolved, Task, Tools
 
@@ -52,6 +53,11 @@ def pictures(request: Control) -> tuple[str, ...]:
     return task.pictures(_as(task, request))
 
 
+def work(request: Control) -> Work | None:
+    task = _task(request)
+    return task.work(_as(task, request))
+
+
 def _task(request: Control) -> Task:
     """What is steered."""
     if request.image is None:
@@ -67,5 +73,11 @@ def _as(task: Task, request: Control) -> object:
 
 
 TASK = Task(
-    id="control", label="Control", request=Control, resolve=resolve, run=run, pictures=pictures
+    id="control",
+    label="Control",
+    request=Control,
+    resolve=resolve,
+    run=run,
+    pictures=pictures,
+    work=work,
 )

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from studio.core.records import Picture
 from studio.core.requests import STRICT, ImageRef, Strength
+from studio.costs.work import Work
 from studio.families._family import Role
 from studio.tasks import _sampled
 from studio.tasks._over import fitted, flat
@@ -54,6 +55,10 @@ def pictures(request: Img2Img) -> tuple[str, ...]:
     return tuple(dict.fromkeys((request.image, *refs(request.units))))
 
 
+def work(request: Img2Img) -> Work:
+    return _sampled.work(request, request.strength)
+
+
 TASK = Task(
     id="img2img",
     label="Image to image",
@@ -61,4 +66,5 @@ TASK = Task(
     resolve=resolve,
     run=run,
     pictures=pictures,
+    work=work,
 )

@@ -7,6 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from studio.core.records import Picture
 from studio.core.requests import STRICT, Strength
+from studio.costs.work import Work
 from studio.families._family import Role
 from studio.tasks import _sampled
 from studio.tasks._masked import Masked, view
@@ -60,6 +61,16 @@ def pictures(request: Inpaint) -> tuple[str, ...]:
     return tuple(dict.fromkeys((request.image, request.mask, *refs(request.units))))
 
 
+def work(request: Inpaint) -> Work:
+    return _sampled.work(request, request.strength)
+
+
 TASK = Task(
-    id="inpaint", label="Inpaint", request=Inpaint, resolve=resolve, run=run, pictures=pictures
+    id="inpaint",
+    label="Inpaint",
+    request=Inpaint,
+    resolve=resolve,
+    run=run,
+    pictures=pictures,
+    work=work,
 )

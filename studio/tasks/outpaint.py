@@ -15,6 +15,7 @@ from studio.core.intake import MAX_PIXELS, MAX_SIDE_PX
 from studio.core.masks import Mask
 from studio.core.records import Picture
 from studio.core.requests import STRICT, Feather, ImageRef, Strength
+from studio.costs.work import Work
 from studio.families._family import Role
 from studio.tasks import _sampled
 from studio.tasks._over import repaint
@@ -122,6 +123,16 @@ def pictures(request: Outpaint) -> tuple[str, ...]:
     return tuple(dict.fromkeys((request.image, *refs(request.units))))
 
 
+def work(request: Outpaint) -> Work:
+    return _sampled.work(request, request.strength)
+
+
 TASK = Task(
-    id="outpaint", label="Outpaint", request=Outpaint, resolve=resolve, run=run, pictures=pictures
+    id="outpaint",
+    label="Outpaint",
+    request=Outpaint,
+    resolve=resolve,
+    run=run,
+    pictures=pictures,
+    work=work,
 )

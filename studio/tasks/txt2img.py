@@ -11,6 +11,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.geometry import Size
 from studio.core.records import Picture
 from studio.core.requests import STRICT, Factor, Name, Steps, Strength
+from studio.costs.work import Work
 from studio.families._family import Role
 from studio.tasks import _sampled
 from studio.tasks._sampled import MOST_PX, Sampled, brush, checkpoint_for, require_work
@@ -118,6 +119,18 @@ def pictures(request: Txt2Img) -> tuple[str, ...]:
     return tuple(dict.fromkeys(refs(request.units)))
 
 
+def work(request: Txt2Img) -> Work:
+    once = _sampled.work(request)
+    if request.hires is None or not request.hires.strength:
+        return once
+    # the same as the one that is painted, but for what a multiple takes off its sides
+    size = larger(request, request.hires, 1)
+    second = _sampled.one_pass(
+        request, size, steps=request.hires.steps, strength=request.hires.strength
+    )
+    return replace(once, passes=(*once.passes, second))
+
+
 def _twice(
     request: Txt2Img,
     hires: Hires,
@@ -168,4 +181,5 @@ TASK = Task(
     resolve=resolve,
     run=run,
     pictures=pictures,
+    work=work,
 )

@@ -16,6 +16,7 @@ ROOMS = frozenset(
         "jobs",
         "gallery",
         "checkpoints",
+        "costs",
     }
 )
 EVERYTHING = frozenset({"everything"})
@@ -23,13 +24,15 @@ EVERYTHING = frozenset({"everything"})
 SEES = {
     **dict.fromkeys(WORDS | ROOMS, WORDS),
     # which family a file is of is what identifying means
-    "checkpoints": WORDS | {"families"},
+    "checkpoints": WORDS | {"families", "costs"},
     # a file of weights is found and judged as a checkpoint's is
     "upscalers": WORDS | {"checkpoints"},
+    # what was measured comes from the engine by way of the worker
+    "jobs": WORDS | {"costs"},
     "tasks": WORDS | ROOMS - {"jobs", "gallery"},
     "engine": WORDS | ROOMS - {"jobs", "gallery"} | {"tasks"},
     # the rest is handed to its constructor
-    "service": WORDS | {"tasks", "families"},
+    "service": WORDS | {"tasks", "families", "costs"},
     "ui": WORDS | ROOMS | {"tasks", "service"},
     "api": WORDS | ROOMS | {"tasks", "service"},
     "settings": WORDS,

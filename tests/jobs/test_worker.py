@@ -195,3 +195,33 @@ def test_closing_interrupts_and_a_new_start_goes_on(desk: Desk, tmp_path: Path) 
     app.start()
     assert here.ended(queued).state is JobState.FINISHED
     app.close()
+
+
+def test_what_jobs_took_is_learned_and_told(desk: Desk) -> None:
+    desk.ended(desk.submit(steps=4, width=128, height=128))
+    asked = {"prompt": "", "checkpoint": "tiny", "width": 128, "height": 128, "steps": 4}
+    desk.until(lambda: desk.app.studio.estimate(OWNER, "txt2img", asked)["measured"])
+    told = desk.app.studio.estimate(OWNER, "txt2img", asked)
+    assert told["words"].startswith("≈ ") and told["swap_seconds"] == 0
+    memory = desk.app.studio.memory(OWNER)
+    [tiny] = [row for row in memory["checkpoints"] if row["id"] == "tiny"]
+    assert tiny["where"] == "ram" and tiny["held_bytes"] > 0 and tiny["swap_seconds"] == 0
+    assert memory["anonymous"] > 0
+
+
+def test_unload_all_does(desk: Desk) -> None:
+    desk.ended(desk.submit())
+    desk.app.studio.pin(OWNER, "tiny", True)
+    told = desk.app.studio.unload(OWNER)
+    assert told["done"] and told["before"]["weights"] > 0
+    assert told["after"]["weights"] == 0 and not told["after"]["components"]
+    assert desk.ended(desk.submit()).state is JobState.FINISHED
+
+
+def test_a_note_of_the_engine_is_kept_with_the_job(desk: Desk) -> None:
+    job = desk.ended(desk.submit())
+    for _ in range(2):
+        desk.app.jobs.note(job.id, "Memory ran out: tiles.")
+    assert desk.app.jobs.get(job.id).notes == ("Memory ran out: tiles.",)
+    kinds = [event["kind"] for _, event in desk.app.studio.events(OWNER, job.id)]
+    assert kinds.count("noted") == 1

@@ -1,0 +1,80 @@
+"""How large the parts of a checkpoint are, read from the shapes of its tensors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+_TEXT = ("text_encoder", "cond_stage_model.", "conditioner.", "text_encoders.", "language_model.")
+_VAE = ("vae.", "first_stage_model.", "vqgan.", "movq.")
+_FIRST = (
+    "unet.conv_in.weight",
+    "model.diffusion_model.input_blocks.0.0.weight",
+)
+"""The convolution that a UNet begins with."""
+_LAST = (
+    "vae.decoder.conv_norm_out.weight",
+    "vae.decoder.conv_out.weight",
+    "first_stage_model.decoder.norm_out.weight",
+)
+"""What is as wide as an autoencoder at full resolution."""
+_TINY = "vae.decoder.layers.0.weight"
+_STABLE_DIFFUSION = 128
+"""Channels of its autoencoder at full resolution."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Anatomy:
+    """Parameters by part, and what activations grow with."""
+
+    denoiser: int
+    """Parameters of it, as of the others."""
+    text: int
+    vae: int
+    width: int
+    """Channels of a UNet after its first convolution; of a transformer, its inner width."""
+    convolves: bool = True
+    """The denoiser is a UNet, not a transformer."""
+    vae_width: int = _STABLE_DIFFUSION
+    """Channels of the autoencoder at full resolution."""
+    tiny_vae: bool = False
+    """The autoencoder has no blocks wider than that."""
+
+    @property
+    def parameters(self) -> int:
+        return self.denoiser + self.text + self.vae
+
+
+def anatomy_of(shapes: Shapes) -> Anatomy:
+    """Of a checkpoint whose tensors have these shapes, the part's name in front of each key."""
+    sizes = {"text": 0, "vae": 0, "denoiser": 0}
+    for key, shape in shapes.items():
+        sizes[_part(key)] += prod(shape)
+    width = next((shapes[key][0] for key in _FIRST if key in shapes), 0)
+    inner = [
+        shape[1] for key, shape in shapes.items() if _part(key) == "denoiser" and len(shape) == 2
+    ]
+    tiny = _TINY in shapes
+    full = shapes[_TINY] if tiny else next((shapes[key] for key in _LAST if key in shapes), ())
+    last = full[0] if len(full) == 1 or tiny else full[1] if len(full) > 1 else _STABLE_DIFFUSION
+    return Anatomy(
+        denoiser=sizes["denoiser"],
+        text=sizes["text"],
+        vae=sizes["vae"],
+        width=width or _most_common(inner),
+        convolves=bool(width),
+        vae_width=last,
+        tiny_vae=tiny,
+    )
+
+
+def _part(key: str) -> str:
+    if key.startswith(_VAE):
+        return "vae"
+    return "text" if key.startswith(_TEXT) else "denoiser"
+
+
+def _most_common(widths: list[int]) -> int:
+    """What most matrices of a transformer take in is its inner width."""
+    return max(set(widths), key=widths.count) if widths else 0

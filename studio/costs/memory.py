@@ -1,0 +1,89 @@
+"""What is in an engine's memory, as it last said."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+Tier = Literal["device", "ram", "disk"]
+FARTHEST: tuple[Tier, ...] = ("disk", "ram", "device")
+"""Where weights may be. A processor computes with what is in RAM, there is no device."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Held:
+    """A network in memory. Checkpoints with the same one share it."""
+
+    id: str
+    """What it holds tells it apart, not where it came from."""
+    name: str
+    """`unet`, `vae`, `text_encoder`, `controlnet` …"""
+    owners: tuple[str, ...]
+    """Ids of the checkpoints and ControlNets that it belongs to, as far as they were used."""
+    bytes: int
+    tier: Tier
+    leases: int = 0
+    """Jobs that use it now."""
+    pinned: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Memory:
+    """A snapshot. All figures are bytes."""
+
+    device: str
+    dtype: str
+    budget: int = 0
+    """What weights may take on the device together."""
+    total: int = 0
+    """Of the device's memory; on a processor, of this machine's that the studio may use."""
+    free: int = 0
+    """Of it, what nobody uses."""
+    anonymous: int = 0
+    """Of the engine process: memory of its own."""
+    file: int = 0
+    """Of the engine process: parts of files, which the system takes back when it wants to."""
+    allocated: int = 0
+    """On a GPU: what tensors take."""
+    reserved: int = 0
+    """On a GPU: what the process took for tensors, used or not."""
+    means: tuple[str, ...] = ()
+    """Fields of `plan.Means` that hold here."""
+    components: tuple[Held, ...] = ()
+
+    @property
+    def weights(self) -> int:
+        """Bytes of everything that is held, shared parts once."""
+        return sum(held.bytes for held in self.components if held.tier != "disk")
+
+    def of(self, owner: str) -> tuple[Held, ...]:
+        """What is held of a checkpoint."""
+        return tuple(held for held in self.components if owner in held.owners)
+
+    @property
+    def home(self) -> Tier:
+        """Where weights are computed with."""
+        return "ram" if self.device == "cpu" else "device"
+
+    def there(self, owner: str) -> int:
+        """Bytes of a checkpoint that a job finds where it computes."""
+        return sum(held.bytes for held in self.of(owner) if held.tier == self.home)
+
+    def where(self, owner: str) -> Tier:
+        """Where all of a checkpoint is; `disk` if nothing of it was loaded."""
+        tiers = {held.tier for held in self.of(owner)}
+        return min(tiers, key=FARTHEST.index) if tiers else "disk"
+
+    def data(self) -> dict[str, Any]:
+        """As JSON data; `memory_of` is the other way."""
+        return asdict(self)
+
+
+def memory_of(data: Mapping[str, Any]) -> Memory:
+    """Raises `ValueError` for what is no snapshot."""
+    try:
+        held = [
+            Held(**{**one, "owners": tuple(one["owners"])}) for one in data.get("components", ())
+        ]
+        return Memory(**{**data, "components": tuple(held), "means": tuple(data.get("means", ()))})
+    except (KeyError, TypeError) as error:
+        raise ValueError("no snapshot of memory") from error

@@ -1,0 +1,109 @@
+"""Bytes that a job needs, predicted from its sizes; measured peaks correct the prediction."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from studio.costs.anatomy import Anatomy
+from studio.costs.plan import OFFLOADED_SHARE, Plan
+from studio.costs.work import Pass, Work
+
+LATENT_PX = 8
+"""Pixels to a latent, along one side."""
+STABLE_DIFFUSION_WIDTH = 320
+DENOISING_BYTES = 0.01 * 2**20
+"""A latent, a picture of the batch and a byte of the number format, at Stable Diffusion's width and
+with attention that keeps no matrix; ComfyUI's figure."""
+TRANSFORMER_WIDTH = 3072
+TRANSFORMER_FACTOR = 2.8
+"""The same for FLUX.1's transformer, beside Stable Diffusion's UNet."""
+CONTROL_SHARE = 0.3
+"""What a ControlNet's activations add to the denoiser's: half of it, most of it gone again."""
+DECODING_VALUES = 2200 / 128
+ENCODING_VALUES = 1100 / 128
+"""Values that live at once, a pixel and a channel at full resolution; InvokeAI's 2200 and 1100 a
+pixel for Stable Diffusion's autoencoder with 128 channels."""
+TINY_VALUES = 6.0
+TILED = 1.25
+"""What blending tiles adds, and InvokeAI's figure."""
+SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
+"""Bytes of a value, by number format."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Needs:
+    """Bytes of a job under a plan."""
+
+    weights: int
+    """Of the checkpoint, as far as they are there while it paints."""
+    controls: int
+    """Of ControlNets."""
+    picture: int
+    """Of everything else at its largest: activations."""
+    peak: int
+    """At the job's most expensive moment. Not the sum: text encoders may be gone by then."""
+
+
+def needs(
+    work: Work,
+    anatomy: Anatomy,
+    controls: Mapping[str, int],
+    *,
+    dtype: str,
+    plan: Plan,
+    factor: float = 1.0,
+) -> Needs:
+    """What a job needs under a plan.
+
+    `controls` has parameters by ControlNet; `factor` is what measured activations were of
+    predicted ones before.
+    """
+    value = SIZES.get(dtype, 4)
+    heard = sum(controls.get(name, 0) for name in work.controls) * value
+    denoiser = anatomy.denoiser * (1 if plan.fp8 else value)
+    if plan.offload:
+        denoiser, heard = int(denoiser * OFFLOADED_SHARE), int(heard * OFFLOADED_SHARE)
+    text = anatomy.text * value
+    painting = denoiser + anatomy.vae * value
+    picture = int(factor * activations(work, anatomy, dtype=dtype, plan=plan))
+    weights = painting if plan.drop_text else painting + text
+    return Needs(
+        weights=weights,
+        controls=heard,
+        picture=picture,
+        peak=heard + max(painting + text, weights + picture),
+    )
+
+
+def activations(work: Work, anatomy: Anatomy, *, dtype: str, plan: Plan) -> int:
+    """Bytes beside weights at the largest moment of a job's largest pass, before correction."""
+    one = work.largest
+    if one is None:
+        return 0
+    value = SIZES.get(dtype, 4)
+    return max(
+        denoising(one, anatomy, value, split=plan.split, nets=len(work.controls)),
+        coding(one, anatomy, value, tile_px=plan.tile_px),
+    )
+
+
+def denoising(one: Pass, anatomy: Anatomy, value: int, *, split: bool, nets: int) -> int:
+    """Bytes of one call of the denoiser with `nets` ControlNets before it."""
+    latents = one.pixels / LATENT_PX**2
+    if anatomy.convolves:
+        wide = anatomy.width / STABLE_DIFFUSION_WIDTH
+    else:
+        wide = TRANSFORMER_FACTOR * anatomy.width / TRANSFORMER_WIDTH
+    batch = 1 if split else one.batch
+    return int(batch * latents * value * DENOISING_BYTES * wide * (1 + CONTROL_SHARE * nets))
+
+
+def coding(one: Pass, anatomy: Anatomy, value: int, *, tile_px: int) -> int:
+    """Bytes of decoding the picture, or of encoding the one before it where that takes more."""
+    if anatomy.tiny_vae:
+        values = TINY_VALUES
+    else:
+        values = max(DECODING_VALUES, ENCODING_VALUES if one.over else 0.0)
+    tiled = 0 < tile_px < max(one.width, one.height)
+    seen = min(one.width, tile_px) * min(one.height, tile_px) * TILED if tiled else one.pixels
+    # the whole picture in colours, which tiles are put together into
+    return int(seen * values * anatomy.vae_width * value) + (one.pixels * 3 * 4 if tiled else 0)

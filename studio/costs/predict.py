@@ -1,0 +1,114 @@
+"""What a job will take, told for front ends."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from studio.costs.admission import Room, admitted, refusal
+from studio.costs.anatomy import Anatomy
+from studio.costs.estimate import Estimate, Machine, correction, estimate, swap_seconds, words
+from studio.costs.history import History
+from studio.costs.memory import Memory
+from studio.costs.needs import SIZES, Needs, needs
+from studio.costs.plan import Means, Plan, ladder
+from studio.costs.work import Work
+
+UNKNOWN = Machine(device="cpu", dtype="float32")
+"""Where jobs will run, as long as no engine has said so."""
+
+
+class Costs:
+    """Learns from the history, and knows which checkpoints are pinned. For any thread."""
+
+    def __init__(self, history: History) -> None:
+        self._history = history
+
+    def unknown(self) -> dict[str, Any]:
+        """Of a job that nothing can be told about."""
+        nothing = Estimate(seconds=None, swap_seconds=None, peak_bytes=0, measured=False)
+        return _told(nothing, (), None)
+
+    def of(
+        self,
+        work: Work,
+        anatomy: Anatomy,
+        controls: Mapping[str, int],
+        memory: Memory | None,
+    ) -> dict[str, Any]:
+        """Seconds, bytes and words of a job, with what its plan changes or why it is refused."""
+        machine = _machine(memory)
+        painted = self._history.painted()
+        found = estimate(
+            work,
+            anatomy,
+            controls,
+            machine,
+            missing_bytes=_missing(work.checkpoint, anatomy, machine, memory),
+            painted=painted,
+            loaded=self._history.loaded(),
+        )
+        if memory is None:
+            return _told(found, (), None)
+        factor = correction(work.checkpoint, machine, painted)
+
+        def needed(plan: Plan) -> Needs:
+            return needs(work, anatomy, controls, dtype=machine.dtype, plan=plan, factor=factor)
+
+        plans = ladder(work, Means(**dict.fromkeys(memory.means, True)))
+        room = room_for(work, memory)
+        place = admitted(plans, room, needed)
+        if place is None:
+            error = refusal(work, needed(plans[-1]), room.most)
+            return _told(found, (), {"message": error.message, "hint": error.hint})
+        return _told(found, plans[place].changes, None)
+
+    def swap(self, checkpoint: str, anatomy: Anatomy | None, memory: Memory | None) -> float | None:
+        """Seconds until a checkpoint can paint; None if it never can."""
+        if anatomy is None:
+            return None
+        machine = _machine(memory)
+        missing = _missing(checkpoint, anatomy, machine, memory)
+        return swap_seconds(checkpoint, missing, machine, self._history.loaded())
+
+    def pins(self) -> tuple[str, ...]:
+        return self._history.pins()
+
+    def pin(self, checkpoint: str, pinned: bool) -> None:
+        self._history.pin(checkpoint, pinned)
+
+    def unpin_all(self) -> None:
+        self._history.unpin_all()
+
+
+def room_for(work: Work, memory: Memory) -> Room:
+    """What a job may use of the memory as it is now."""
+    names = {work.checkpoint, *(f"controlnet:{name}" for name in work.controls)}
+    on_device = [held for held in memory.components if held.tier == memory.home]
+    mine = sum(held.bytes for held in on_device if names & set(held.owners))
+    idle = sum(held.bytes for held in on_device if not names & set(held.owners) and not held.leases)
+    return Room(free=memory.free, mine=mine, idle=idle)
+
+
+def _machine(memory: Memory | None) -> Machine:
+    return Machine(device=memory.device, dtype=memory.dtype) if memory else UNKNOWN
+
+
+def _missing(checkpoint: str, anatomy: Anatomy, machine: Machine, memory: Memory | None) -> int:
+    """Bytes of a checkpoint that are not where it computes."""
+    whole = anatomy.parameters * SIZES.get(machine.dtype, 4)
+    if memory is None or not memory.of(checkpoint):
+        return whole
+    if memory.where(checkpoint) == memory.home:
+        return 0  # what is there is all that it has, however its parts were counted
+    return max(0, whole - memory.there(checkpoint))
+
+
+def _told(
+    found: Estimate, changes: tuple[str, ...], refused: Mapping[str, str] | None
+) -> dict[str, Any]:
+    return {
+        **asdict(found),
+        "words": words(found),
+        "changes": list(changes),
+        "refused": dict(refused) if refused else None,
+    }

@@ -1,0 +1,45 @@
+"""What a job asks for, in numbers that are the same on every machine."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pass:
+    """One walk from noise, or from a picture, to a picture."""
+
+    width: int
+    height: int
+    """Of what is painted, in pixels."""
+    calls: int
+    """Calls of the denoiser; samplers of second order make two a step."""
+    guided: bool = True
+    """Each call paints two pictures: what is wanted and what is kept away from."""
+    over: bool = False
+    """It starts from a picture, which is encoded first."""
+
+    @property
+    def pixels(self) -> int:
+        return self.width * self.height
+
+    @property
+    def batch(self) -> int:
+        """Pictures in one call."""
+        return 2 if self.guided else 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Work:
+    """A job of a task that paints with a checkpoint."""
+
+    checkpoint: str
+    """Its id."""
+    passes: tuple[Pass, ...]
+    """Of each picture; a picture of strength 0 has none."""
+    count: int = 1
+    """Pictures."""
+    controls: tuple[str, ...] = ()
+    """Ids of the ControlNets that are heard, none twice."""
+
+    @property
+    def largest(self) -> Pass | None:
+        return max(self.passes, key=lambda one: one.pixels, default=None)

@@ -1,0 +1,251 @@
+"""Networks that take less memory, made for one job: what others share is neither changed nor hooked."""
+
+import copy
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from studio.checkpoints.catalog import Checkpoint
+from studio.core.records import Picture
+from studio.costs.history import Painted
+from studio.costs.needs import activations
+from studio.costs.plan import Plan
+from studio.costs.work import Pass, Work
+from studio.engine.device import is_out_of_memory
+from studio.engine.gauge import Gauge
+from studio.engine.manager import Lease
+from studio.engine.painter import Easel, LatentPainter
+from studio.engine.plan import Descent, pass_of, with_pass
+from studio.tasks._task import ALONE, Brush, Canvas, Painter, Span
+
+DENOISERS = ("unet", "transformer", "prior", "decoder")
+"""What pipelines call the network that a step calls."""
+
+
+def tiled(vae: Any, side_px: int) -> Any:
+    """An autoencoder with the same layers that works in tiles; `vae` itself stays as it is."""
+    own = copy.copy(vae)  # its layers and weights are the shared ones, its settings its own
+    own.use_tiling = True
+    sizes: dict[str, Any] = vars(own)
+    scale = 8
+    if sizes.get("tile_latent_min_size"):
+        scale = max(1, round(sizes["tile_sample_min_size"] / sizes["tile_latent_min_size"]))
+    wanted = {
+        "tile_sample_min_size": side_px,
+        "tile_latent_min_size": side_px // scale,
+        "tile_sample_min_height": side_px,
+        "tile_sample_min_width": side_px,
+        "tile_sample_stride_height": side_px * 3 // 4,
+        "tile_sample_stride_width": side_px * 3 // 4,
+    }
+    for name, size in wanted.items():
+        if name in sizes:
+            setattr(own, name, size)
+    return own
+
+
+class Split:
+    """A network that sees the pictures of a batch one after another."""
+
+    def __init__(self, network: Any) -> None:
+        self._network = network
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._network, name)
+
+    def __call__(self, sample: Tensor, *args: Any, **options: Any) -> Any:
+        count = len(sample)
+        if count < 2:
+            return self._network(sample, *args, **options)
+        return _joined(
+            [
+                self._network(
+                    sample[at : at + 1],
+                    *(_one(value, at, count) for value in args),
+                    **{name: _one(value, at, count) for name, value in options.items()},
+                )
+                for at in range(count)
+            ]
+        )
+
+
+def _one(value: Any, at: int, count: int) -> Any:
+    """The part of an argument that belongs to picture `at` of a batch."""
+    if isinstance(value, Tensor):
+        return value[at : at + 1] if value.ndim and len(value) == count else value
+    if isinstance(value, Mapping):
+        return {name: _one(inner, at, count) for name, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_one(inner, at, count) for inner in value)
+    return value
+
+
+def _joined(parts: list[Any]) -> Any:
+    """Outputs of one picture each, as the network would have given them for all."""
+    first = parts[0]
+    if isinstance(first, Tensor):
+        return torch.cat(parts)
+    if isinstance(first, Mapping):  # diffusers' outputs are
+        return type(first)(**{name: _joined([part[name] for part in parts]) for name in first})
+    if isinstance(first, list | tuple):
+        return type(first)(_joined(list(column)) for column in zip(*parts, strict=True))
+    return first
+
+
+def applied(pipeline: Any, nets: Mapping[str, Any], plan: Plan) -> Mapping[str, Any]:
+    """Puts a plan into a job's own pipeline; the ControlNets to be used with it."""
+    if plan.tile_px:
+        pipeline.vae = tiled(pipeline.vae, plan.tile_px)
+    if not plan.split:
+        return nets
+    for name in DENOISERS:
+        if (network := getattr(pipeline, name, None)) is not None:
+            setattr(pipeline, name, Split(network))
+    return {name: Split(net) for name, net in nets.items()}
+
+
+@dataclass(slots=True)
+class _Timed:
+    """An easel that also looks at the clock."""
+
+    easel: Easel
+    first: float = 0.0
+    last: float = 0.0
+    told: int = 0
+
+    @property
+    def watched(self) -> bool:
+        return self.easel.watched
+
+    def check(self) -> None:
+        self.easel.check()
+
+    def preview(self, picture: int, jpeg: bytes) -> None:
+        self.easel.preview(picture, jpeg)
+
+    def progress(self, **told: Any) -> None:
+        self.last = time.monotonic()
+        self.first = self.first or self.last
+        self.told += 1
+        self.easel.progress(**told)
+
+    def each(self, calls: int, seconds: float) -> float:
+        """Seconds of a call; the first one also encodes and warms up, so it is not counted."""
+        if self.told < 2 or calls < 2:
+            return seconds / max(1, calls)
+        return (self.last - self.first) / (calls - calls / self.told)
+
+
+class FrugalPainter:
+    """Paints by a plan, and by the next one where memory runs out: no finished picture is lost."""
+
+    def __init__(
+        self,
+        *,
+        lease: Lease,
+        nets: Mapping[str, Any],
+        descent: Descent,
+        gauge: Gauge,
+        easel: Easel,
+        versions: Mapping[str, str],
+        work: Work,
+    ) -> None:
+        self._lease = lease
+        self._nets = nets
+        self._descent = descent
+        self._gauge = gauge
+        self._easel = _Timed(easel)
+        self._versions = versions
+        self._work = work
+        self._parts = {name: getattr(lease.pipeline, name, None) for name in ("vae", *DENOISERS)}
+        self._painter: tuple[Plan, LatentPainter] | None = None
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        return self._lease.checkpoint
+
+    def paint(
+        self,
+        brush: Brush,
+        *,
+        index: int,
+        pictures: int,
+        canvas: Canvas | None = None,
+        span: Span = ALONE,
+    ) -> Picture:
+        one = pass_of(brush, canvas)
+        work = with_pass(self._work, one)
+        if work is not self._work:
+            self._work = work
+            descent = self._descent
+            descent.begin(work, self.checkpoint.anatomy, descent.nets)
+        while True:
+            self._easel.first, self._easel.told = 0.0, 0
+            began, before = time.monotonic(), self._gauge.begin()
+            try:
+                picture = self._by(self._descent.plan).paint(
+                    brush, index=index, pictures=pictures, canvas=canvas, span=span
+                )
+            except Exception as error:
+                if not is_out_of_memory(error):
+                    raise
+            else:
+                self._descent.worked()
+                self._measure(one, time.monotonic() - began, self._gauge.peak(before))
+                return self._told(picture)
+            # outside of the except block, since a traceback keeps the tensors of its frames
+            self._restore()
+            self._descent.down()
+
+    def _by(self, plan: Plan) -> Painter:
+        """The painter of a plan; made anew only where the plan is another one."""
+        if self._painter is None or self._painter[0] != plan:
+            self._restore()
+            nets = applied(self._lease.pipeline, self._nets, plan)
+            device = self._gauge.device
+            made = LatentPainter(self._lease, device, self._easel, self._versions, nets)
+            self._painter = (plan, made)
+        return self._painter[1]
+
+    def _restore(self) -> None:
+        self._painter = None
+        for name, part in self._parts.items():
+            if part is not None:
+                setattr(self._lease.pipeline, name, part)
+
+    def _told(self, picture: Picture) -> Picture:
+        changes = self._descent.plan.changes
+        if not changes:
+            return picture
+        return replace(picture, facts={**picture.facts, "plan": list(changes)})
+
+    def _measure(self, one: Pass, seconds: float, peak: int) -> None:
+        anatomy = self.checkpoint.anatomy
+        if anatomy is None or not self._easel.told:
+            return
+        descent, device = self._descent, self._gauge.device
+        call_s = self._easel.each(one.calls, seconds)
+        work = replace(self._work, passes=(one,))
+        descent.learned.add(
+            Painted(
+                checkpoint=self.checkpoint.id,
+                device=device.name,
+                dtype=device.dtype_name,
+                pixels=one.pixels,
+                calls=one.calls,
+                batch=one.batch,
+                nets=len(self._nets),
+                call_s=call_s,
+                rest_s=max(0.0, seconds - call_s * one.calls),
+                predicted_bytes=activations(
+                    work, anatomy, dtype=device.dtype_name, plan=descent.plan
+                ),
+                peak_bytes=peak,
+                plan=descent.plan.name,
+                parameters=anatomy.denoiser,
+            )
+        )

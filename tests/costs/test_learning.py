@@ -1,0 +1,180 @@
+"""What is predicted is learned: seconds, swaps, and how far predicted bytes are off."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from studio.costs import estimate as costs
+from studio.costs.anatomy import Anatomy
+from studio.costs.estimate import Estimate, Machine
+from studio.costs.history import History, Loaded, Painted, measured, sent
+from studio.costs.memory import Held, Memory, memory_of
+from studio.costs.predict import Costs, room_for
+from studio.costs.work import Pass, Work
+
+HERE = Machine(device="cuda", dtype="float16")
+SD = Anatomy(denoiser=860_000_000, text=123_000_000, vae=84_000_000, width=320)
+ONE = Pass(width=512, height=512, calls=20)
+WORK = Work(checkpoint="sd", passes=(ONE,))
+ROW = Painted(
+    checkpoint="sd",
+    device="cuda",
+    dtype="float16",
+    pixels=512 * 512,
+    calls=20,
+    batch=2,
+    nets=0,
+    call_s=0.1,
+    rest_s=0.5,
+    predicted_bytes=10**9,
+    peak_bytes=2 * 10**9,
+    parameters=860_000_000,
+)
+
+
+def test_nothing_is_claimed_without_a_history() -> None:
+    assert costs.seconds(WORK, SD, HERE, []) == (None, False)
+    elsewhere = replace(ROW, device="cpu")
+    assert costs.seconds(WORK, SD, HERE, [elsewhere]) == (None, False)
+
+
+def test_the_same_again_takes_as_long_as_it_did() -> None:
+    found, known = costs.seconds(WORK, SD, HERE, [ROW])
+    assert known and found == pytest.approx(20 * 0.1 + 0.5)
+    four, _ = costs.seconds(replace(WORK, count=4), SD, HERE, [ROW])
+    assert four == pytest.approx(4 * found)
+
+
+def test_other_sizes_steps_and_guidance_follow_from_it() -> None:
+    larger = replace(ONE, width=1024)
+    found, known = costs.seconds(replace(WORK, passes=(larger,)), SD, HERE, [ROW])
+    assert known and found == pytest.approx(2 * 2.5)
+    plain = replace(ONE, guided=False, calls=10)
+    found, _ = costs.seconds(replace(WORK, passes=(plain,)), SD, HERE, [ROW])
+    assert found == pytest.approx(10 * 0.05 + 0.5)
+    huge = replace(ONE, width=2048, height=2048)
+    assert not costs.seconds(replace(WORK, passes=(huge,)), SD, HERE, [ROW])[1]
+
+
+def test_the_nearest_size_counts_and_of_it_the_newest() -> None:
+    old = [replace(ROW, call_s=9.0)] * 5
+    new = [replace(ROW, call_s=0.2)] * 5
+    far = [replace(ROW, pixels=1024 * 1024, call_s=99.0)] * 9
+    found, _ = costs.seconds(WORK, SD, HERE, [*old, *new, *far])
+    assert found == pytest.approx(20 * 0.2 + 0.5)
+
+
+def test_another_checkpoint_is_a_guess_by_its_size() -> None:
+    twice = replace(SD, denoiser=2 * SD.denoiser)
+    found, known = costs.seconds(replace(WORK, checkpoint="xl"), twice, HERE, [ROW])
+    assert not known and found == pytest.approx(2 * 2.5)
+
+
+def test_swaps_are_learned_by_byte() -> None:
+    row = Loaded(checkpoint="sd", device="cuda", dtype="float16", bytes=10**9, seconds=0.3)
+    assert costs.swap_seconds("sd", 0, HERE, [row]) == 0
+    assert costs.swap_seconds("sd", 2 * 10**9, HERE, [row]) == pytest.approx(0.6)
+    assert costs.swap_seconds("xl", 2 * 10**9, HERE, [row]) == pytest.approx(0.6)
+    assert costs.swap_seconds("sd", 10**9, HERE, []) == pytest.approx(1.0)
+
+
+def test_peaks_correct_the_prediction() -> None:
+    assert costs.correction("sd", HERE, []) == 1
+    assert costs.correction("sd", HERE, [ROW, replace(ROW, peak_bytes=10**9)]) == 2
+    assert costs.correction("xl", HERE, [ROW]) == 1
+    assert costs.correction("sd", HERE, [replace(ROW, peak_bytes=0)]) == 1
+    small = replace(ROW, predicted_bytes=1000, peak_bytes=10**9)
+    assert costs.correction("sd", HERE, [small]) == 1
+
+
+@pytest.mark.parametrize(
+    ("found", "words"),
+    [
+        ((2.13, 0.3, 1_400_000_000, True), "≈ 2.1 s · 1.4 GB · swap 0.3 s"),
+        ((2.0, 0.0, 1_400_000_000, True), "≈ 2 s · 1.4 GB"),
+        ((137.0, 0.01, 900_000_000, False), "about 2 min · 0.90 GB"),
+        ((34.0, 12.0, 900_000_000, False), "about 30 s · 0.90 GB · swap 12 s"),
+        ((None, None, 900_000_000, False), "0.90 GB"),
+        ((0.0, None, 0, True), ""),
+    ],
+)
+def test_it_says_about_or_nothing_rather_than_a_lie(
+    found: tuple[float | None, float | None, int, bool], words: str
+) -> None:
+    seconds, swap, peak, known = found
+    told = Estimate(seconds=seconds, swap_seconds=swap, peak_bytes=peak, measured=known)
+    assert costs.words(told) == words
+
+
+def test_the_history_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("studio.costs.history.KEPT", 3)
+    load = Loaded(checkpoint="sd", device="cuda", dtype="float16", bytes=10**9, seconds=0.3)
+    history = History(tmp_path / "costs.db")
+    history.add([ROW, load, *(replace(ROW, calls=n) for n in range(1, 4))])
+    history.pin("sd", True)
+    history.pin("xl", True)
+    history.pin("xl", False)
+    history.close()
+    again = History(tmp_path / "costs.db")
+    assert [row.calls for row in again.painted()] == [1, 2, 3]
+    assert again.loaded() == (load,) and again.pins() == ("sd",)
+    again.close()
+
+
+def test_a_row_travels_as_plain_data() -> None:
+    assert measured(sent(ROW)) == ROW
+    for broken in ({}, {"kind": "painted"}, {**sent(ROW), "kind": "x"}, {**sent(ROW), "more": 1}):
+        with pytest.raises(ValueError, match="no measurement"):
+            measured(broken)
+
+
+def held(name: str, *owners: str, size: int, tier: str = "device", leases: int = 0) -> Held:
+    return Held(id=name, name=name, owners=owners, bytes=size, tier=tier, leases=leases)
+
+
+MEMORY = Memory(
+    device="cuda",
+    dtype="float16",
+    total=10 * 10**9,
+    free=3 * 10**9,
+    components=(
+        held("unet", "sd", size=1_720_000_000),
+        held("vae", "sd", "other", size=168_000_000),
+        held("text", "sd", size=246_000_000),
+        held("other", "other", size=1_700_000_000),
+        held("far", "away", size=5, tier="ram"),
+    ),
+)
+
+
+def test_what_a_snapshot_says() -> None:
+    assert memory_of(MEMORY.data()) == MEMORY
+    assert MEMORY.where("sd") == "device" and MEMORY.where("away") == "ram"
+    assert MEMORY.where("never") == "disk"
+    assert MEMORY.weights == sum(one.bytes for one in MEMORY.components)
+    room = room_for(WORK, MEMORY)
+    assert (room.mine, room.idle) == (2_134_000_000, 1_700_000_000)
+    for broken in ({}, {"device": "cpu"}, {**MEMORY.data(), "components": [{}]}):
+        with pytest.raises(ValueError, match="no snapshot"):
+            memory_of(broken)
+
+
+def test_a_front_end_hears_of_the_plan_or_the_refusal(tmp_path: Path) -> None:
+    history = History(tmp_path / "costs.db")
+    history.add([replace(ROW, peak_bytes=0)])
+    here = Costs(history)
+    fits = here.of(WORK, SD, {}, MEMORY)
+    assert fits["words"] == "≈ 2.5 s · 3.3 GB" and fits["swap_seconds"] == 0
+    assert not fits["changes"] and fits["refused"] is None
+    large = replace(WORK, passes=(replace(ONE, width=1536, height=1536),))
+    tight = here.of(large, SD, {}, MEMORY)
+    assert tight["changes"] == ["The picture was encoded and decoded in tiles of 512 px."]
+    full = replace(MEMORY, free=0, components=())
+    refused = here.of(large, SD, {}, full)["refused"]
+    assert refused and "there are 1 MB" in refused["message"]
+    assert here.swap("sd", SD, MEMORY) == 0
+    assert here.swap("sd", SD, full) == pytest.approx(2.134)
+    assert here.of(WORK, SD, {}, None)["swap_seconds"] == pytest.approx(4.268)
+    assert here.unknown()["words"] == ""
+    history.close()

@@ -1,0 +1,109 @@
+"""Bytes, plans and refusals as pure functions."""
+
+import pytest
+
+from studio.core.errors import StudioError
+from studio.costs.admission import Room, admitted, exhausted, gigabytes, refusal
+from studio.costs.anatomy import Anatomy, anatomy_of
+from studio.costs.needs import Needs, coding, needs
+from studio.costs.plan import WHOLE, Means, Plan, ladder, named
+from studio.costs.work import Pass, Work
+
+SD15 = Anatomy(denoiser=860_000_000, text=123_000_000, vae=84_000_000, width=320)
+NET = 361_000_000
+
+
+def work(side: int = 512, *, guided: bool = True, nets: int = 0) -> Work:
+    once = Pass(width=side, height=side, calls=20, guided=guided)
+    return Work(checkpoint="sd", passes=(once,), controls=tuple(map(str, range(nets))))
+
+
+def needed(wanted: Work, plan: Plan = WHOLE, dtype: str = "float16") -> Needs:
+    return needs(wanted, SD15, dict.fromkeys(wanted.controls, NET), dtype=dtype, plan=plan)
+
+
+def test_the_constants_are_those_of_the_study() -> None:
+    """InvokeAI's 2200 B × pixels × element size: 4.6 GB for 1024 px in fp16."""
+    once = Pass(width=1024, height=1024, calls=1)
+    assert coding(once, SD15, 2, tile_px=0) == 2200 * 1024**2 * 2
+    assert coding(once, SD15, 2, tile_px=512) < coding(once, SD15, 2, tile_px=0) / 3
+
+
+def test_every_rung_needs_less_or_the_same() -> None:
+    wanted = work(2048, nets=4)
+    plans = ladder(wanted, Means(drop_text=True, fp8=True, offload=True))
+    peaks = [needed(wanted, plan).peak for plan in plans]
+    assert peaks == sorted(peaks, reverse=True) and peaks[-1] < peaks[0] / 4
+    assert [plan.name.split()[-1] if plan.name else "" for plan in plans] == [
+        "",
+        "evict",
+        "tiles-512",
+        "tiles-384",
+        "split",
+        "drop-text",
+        "fp8",
+        "offload",
+    ]
+
+
+def test_rungs_that_change_nothing_are_left_out() -> None:
+    assert [plan.name for plan in ladder(work(256, guided=False), Means())] == ["", "evict"]
+    assert ladder(work(400), Means())[2].tile_px == 384
+
+
+def test_four_units_get_a_plan_that_fits_or_a_refusal_with_figures() -> None:
+    wanted = work(1024, nets=4)
+    plans = ladder(wanted, Means())
+    place = admitted(plans, Room(free=8 * 10**9), lambda plan: needed(wanted, plan))
+    assert place is not None and plans[place].tile_px
+    assert needed(wanted, plans[place]).peak <= 8 * 10**9 < needed(wanted).peak
+    assert admitted(plans, Room(free=5 * 10**9), lambda plan: needed(wanted, plan)) is None
+    error = refusal(wanted, needed(wanted, plans[-1]), 5 * 10**9)
+    assert isinstance(error, StudioError)
+    assert "there are 5.0 GB" in error.message and "for 4 ControlNets" in error.message
+    assert "fewer control units" in error.hint
+
+
+def test_idle_checkpoints_count_once_they_may_be_dropped() -> None:
+    wanted = work(256, guided=False)
+    plans = ladder(wanted, Means())
+    room = Room(free=10**9, idle=10**10)
+    assert admitted(plans, room, lambda plan: needed(wanted, plan)) == 1
+    assert admitted(plans, room, lambda plan: needed(wanted, plan), first=1) == 1
+    held = Room(free=10**9, mine=2 * 10**9)
+    assert admitted(plans, held, lambda plan: needed(wanted, plan)) == 0
+
+
+def test_a_plan_is_found_by_its_name() -> None:
+    plans = ladder(work(1024), Means())
+    assert [named(plan.name, plans) for plan in plans] == list(range(len(plans)))
+    assert named("of another time", plans) == 0
+
+
+@pytest.mark.parametrize(
+    ("count", "text"),
+    [(0, "1 MB"), (31_000_000, "31 MB"), (250_000_000, "0.25 GB"), (9_812_345_678, "9.8 GB")],
+)
+def test_bytes_are_said_as_people_say_them(count: int, text: str) -> None:
+    assert gigabytes(count) == text
+
+
+def test_an_exhausted_ladder_does_not_claim_what_is_not_so() -> None:
+    assert "it needs about 9.0 GB, and there are 7.0 GB" in str(
+        exhausted(work(), 9 * 10**9, 7 * 10**9)
+    )
+    assert "it needs more, and there are 7.0 GB" in str(exhausted(work(), 10**9, 7 * 10**9))
+
+
+def test_parts_are_told_apart_by_their_keys() -> None:
+    shapes = {
+        "model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
+        "first_stage_model.decoder.norm_out.weight": (128,),
+        "cond_stage_model.transformer.text_model.x": (10, 10),
+    }
+    found = anatomy_of(shapes)
+    assert (found.denoiser, found.vae, found.text) == (11520, 128, 100)
+    assert (found.width, found.vae_width, found.convolves) == (320, 128, True)
+    tiny = anatomy_of({"vae.decoder.layers.0.weight": (48, 4, 3, 3), "transformer.a": (64, 3072)})
+    assert tiny.tiny_vae and tiny.vae_width == 48
+    assert tiny.width == 3072 and not tiny.convolves

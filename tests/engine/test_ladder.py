@@ -1,0 +1,263 @@
+"""Memory runs out, or would: the job goes on by a cheaper plan, tells it, and leaves nothing."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from studio.engine.frugal import Split, tiled
+from studio.engine.gauge import Gauge
+from tests.engine.desk import Desk
+
+Params = pytest.MonkeyPatch
+
+
+@pytest.fixture(autouse=True)
+def _small_tiles(monkeypatch: Params) -> None:
+    """The tiny checkpoints paint 64 px, which no real tile would cut."""
+    monkeypatch.setattr("studio.costs.plan.TILES_PX", (48, 32))
+
+
+class Exhausting:
+    """Stands in for a network's forward: memory runs out at the given calls, counted from 1."""
+
+    def __init__(self, real: Callable[..., Any], calls: set[int]) -> None:
+        self.real, self.calls, self.count = real, calls, 0
+        self.sizes: list[int] = []
+
+    def __call__(self, network: Any, *args: Any, **options: Any) -> Any:
+        self.count += 1
+        self.sizes.append(len(args[0]))
+        if self.count in self.calls:
+            hoard = torch.empty(1000)  # what a traceback would hold
+            raise torch.OutOfMemoryError(f"CUDA out of memory ({len(hoard)})")
+        return self.real(network, *args, **options)
+
+
+@pytest.fixture
+def exhaust(monkeypatch: Params) -> Callable[..., Exhausting]:
+    def inject(*calls: int, kind: Any = diffusers.UNet2DConditionModel) -> Exhausting:
+        made = Exhausting(kind.forward, set(calls))
+
+        def forward(network: Any, *args: Any, **options: Any) -> Any:
+            return made(network, *args, **options)
+
+        monkeypatch.setattr(kind, "forward", forward)
+        return made
+
+    return inject
+
+
+def notes(desk: Desk) -> list[str]:
+    return [frame["note"] for frame in desk.frames("note")]
+
+
+def facts(desk: Desk) -> list[list[str]]:
+    return [frame["facts"].get("plan", []) for frame in desk.frames("picture")]
+
+
+@pytest.mark.parametrize("step", [1, 3])
+def test_out_of_memory_at_step_k_costs_no_job(
+    desk: Desk, make_desk: Callable[..., Desk], shelf: Path, exhaust: Any, step: int
+) -> None:
+    fresh = make_desk(shelf).paint()
+    desk.paint(checkpoint="sd2")
+    hook = exhaust(step)
+    assert desk.paint() == fresh
+    assert hook.count == step + 3
+    assert desk.runner.manager.kept == ("sd",)  # what nobody used made room
+    assert desk.paint() == fresh and desk.paint(checkpoint="xl") == make_desk(shelf).paint(
+        checkpoint="xl"
+    )
+    assert not any(holding.leases for holding in desk.runner.manager.ledger().holdings)
+
+
+def test_pictures_that_are_done_are_not_made_again(desk: Desk, exhaust: Any) -> None:
+    alone = desk.paint(count=3)
+    hook = exhaust(5)
+    assert desk.paint(count=3) == alone
+    assert [frame["index"] for frame in desk.frames("picture")] == [0, 1, 2]
+    assert hook.count == 3 + 2 + 3 + 3
+
+
+def test_it_says_what_it_changed_and_begins_there_the_next_time(desk: Desk, exhaust: Any) -> None:
+    whole = desk.paint()
+    hook = exhaust(1, 2, 3)
+    desk.paint()
+    [told] = facts(desk)
+    assert told == ["The picture was encoded and decoded in tiles of 32 px."]
+    assert notes(desk)[-1].startswith("Memory ran out: the picture was encoded and decoded in")
+    hook.count = 3
+    desk.paint()
+    assert hook.count == 6 and facts(desk) == [told]
+    assert desk.paint(width=128)  # another size begins at the top
+    assert facts(desk) == [[]]
+    desk.runner.unload()
+    assert desk.paint() == whole and facts(desk) == [[]]
+
+
+def test_the_ladder_ends_with_figures_and_the_next_job_is_fine(desk: Desk, exhaust: Any) -> None:
+    fresh = desk.paint()
+    hook = exhaust(*range(1, 100))
+    ending = desk.run()
+    assert ending["op"] == "failed"
+    assert ending["message"].startswith(
+        "There is not enough memory for a picture of 64×64 px: it needs more, and there are "
+    )
+    assert hook.count == 5 and hook.sizes[-1] == 1  # the last plan paints one after the other
+    assert desk.runner.manager.kept == ()
+    hook.calls.clear()
+    assert desk.paint() == fresh
+
+
+@pytest.mark.parametrize("task", ["img2img", "inpaint"])
+def test_it_goes_on_over_a_picture_too(desk: Desk, exhaust: Any, tmp_path: Path, task: str) -> None:
+    image = desk.put(Image.effect_noise((64, 64), 80).convert("RGB"), tmp_path)
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (8, 8, 40, 40))
+    asked: dict[str, Any] = {"image": image, "strength": 0.9}
+    if task == "inpaint":
+        asked["mask"] = desk.put(mask, tmp_path)
+    before = desk.paint(task=task, **asked)
+    exhaust(2)
+    assert desk.paint(task=task, **asked) == before
+
+
+def test_weights_that_do_not_fit_beside_others_are_read_once_there_is_room(
+    desk: Desk, monkeypatch: Params
+) -> None:
+    fresh = desk.paint()
+    desk.runner.unload()
+    desk.paint(checkpoint="sd2")
+    real, tried = desk.runner.manager._load, []
+
+    def full(checkpoint: Any) -> Any:
+        tried.append(desk.runner.manager.kept)
+        if len(tried) < 2:
+            raise MemoryError
+        return real(checkpoint)
+
+    monkeypatch.setattr(desk.runner.manager, "_load", full)
+    assert desk.paint() == fresh
+    assert tried == [("sd2",), ()]
+
+
+def test_a_job_that_would_not_fit_whole_is_admitted_by_a_plan(
+    desk: Desk, monkeypatch: Params
+) -> None:
+    whole = desk.paint()
+    for free in range(9_000_000, 0, -100_000):
+        monkeypatch.setattr(Gauge, "free", lambda _, free=free: free)
+        ending = desk.run()
+        if ending["op"] == "failed" or facts(desk)[0]:
+            break
+    assert ending["op"] == "done"
+    assert facts(desk) == [["The picture was encoded and decoded in tiles of 48 px."]]
+    assert notes(desk) == [
+        "To fit into memory: the picture was encoded and decoded in tiles of 48 px."
+    ]
+    monkeypatch.setattr(Gauge, "free", lambda _: 0)
+    refused = desk.run()
+    assert refused["op"] == "failed" and not desk.frames("picture")
+    assert refused["message"].startswith("This needs about ")
+    assert "for 64×64 px" in refused["message"]
+    monkeypatch.undo()
+    assert desk.paint() == whole
+
+
+def test_four_units_are_counted_before_they_are_read(
+    desk: Desk, monkeypatch: Params, tmp_path: Path
+) -> None:
+    shown = desk.put(Image.new("RGB", (64, 64), "white"), tmp_path)
+    units = [
+        {"map": shown, "controlnet": net}
+        for net in ("tiny-canny", "tiny-depth", "tiny-canny", "tiny-depth")
+    ]
+    desk.paint()
+    monkeypatch.setattr(Gauge, "free", lambda _: 1_000)
+    refused = desk.run(units=units)
+    assert refused["op"] == "failed" and "for 2 ControlNets" in refused["message"]
+    assert "fewer control units" in refused["hint"]
+    assert not any("controlnet" in name for name in desk.runner.manager.kept)
+    monkeypatch.undo()
+    assert desk.paint(units=units)
+
+
+@pytest.mark.parametrize("checkpoint", ["sd", "v", "xl"])
+def test_splitting_changes_little_and_tiles_leave_the_shared_autoencoder_alone(
+    desk: Desk, monkeypatch: Params, checkpoint: str
+) -> None:
+    whole = desk.paint(checkpoint=checkpoint)
+    manager = desk.runner.manager
+    shared = manager._kept[checkpoint].weights.components
+    before = {name: dict(vars(part)) for name, part in shared.items() if name in ("vae", "unet")}
+    monkeypatch.setattr(
+        desk.runner.learned, "rung", lambda *_: "evict tiles-32 split" if on else ""
+    )
+    on = True
+    thrifty = desk.paint(checkpoint=checkpoint)
+    assert len(facts(desk)[0]) == 2
+    off = np.abs(
+        np.frombuffer(whole[0], np.uint8).astype(int) - np.frombuffer(thrifty[0], np.uint8)
+    )
+    # random networks have nothing but seams, and the small one blends none of so small tiles
+    assert checkpoint == "v" or off.mean() < 40
+    on = False
+    assert desk.paint(checkpoint=checkpoint) == whole
+    assert {name: dict(vars(shared[name])) for name in before} == before
+
+
+def test_an_autoencoder_in_tiles_is_the_same_weights() -> None:
+    vae = diffusers.AutoencoderKL(
+        block_out_channels=(8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
+        norm_num_groups=4,
+        sample_size=64,
+    )
+    own: Any = tiled(vae, 48)
+    assert own.use_tiling and not vae.use_tiling
+    assert (own.tile_sample_min_size, own.tile_latent_min_size) == (48, 24)
+    assert vae.tile_sample_min_size == 64
+    assert all(a is b for a, b in zip(own.parameters(), vae.parameters(), strict=True))
+    latents = torch.randn(1, 4, 40, 40)
+    with torch.inference_mode():
+        small, large = own.decode(latents).sample, vae.decode(latents).sample
+    assert small.shape == large.shape and not torch.equal(small, large)
+
+
+def test_a_split_network_takes_its_part_of_everything() -> None:
+    def network(sample: Any, step: Any, *, states: Any, more: Any, scale: float) -> Any:
+        assert len(sample) == len(states) == len(more["ids"]) == len(more["list"][0]) == 1
+        return (sample + states, [more["list"][0] * scale])
+
+    both = torch.arange(2.0).reshape(2, 1)
+    split: Any = Split(network)
+    summed, [scaled] = split(
+        both, torch.tensor(3), states=both, more={"ids": both, "list": [both]}, scale=2.0
+    )
+    assert summed.tolist() == [[0.0], [2.0]] and scaled.tolist() == [[0.0], [2.0]]
+
+
+def test_what_jobs_took_is_told_once(desk: Desk) -> None:
+    desk.paint(count=2, steps=4)
+    desk.runner.account()
+    told = desk.frames("account")[-1]
+    kinds = [row["kind"] for row in told["measured"]]
+    assert kinds == ["loaded", "painted", "painted"]
+    row = told["measured"][1]
+    assert (row["pixels"], row["calls"], row["batch"], row["plan"]) == (4096, 4, 2, "")
+    assert row["call_s"] > 0 and row["rest_s"] >= 0 and row["parameters"] > 0
+    memory = told["memory"]
+    assert memory["anonymous"] > 0 and memory["total"] > memory["free"] > 0
+    assert {held["name"] for held in memory["components"]} == {"unet", "vae", "text_encoder"}
+    desk.runner.account()
+    assert not desk.frames("account")[-1]["measured"]
+    desk.runner.unload()
+    desk.runner.account()
+    assert not desk.frames("account")[-1]["memory"]["components"]
