@@ -79,7 +79,9 @@ def parser() -> argparse.ArgumentParser:
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _serve(_command(commands, "serve", "show the studio in the browser (what happens without one)"))
     _generate(_command(commands, "generate", "make pictures from the command line"))
-    _checkpoints(_command(commands, "checkpoints", "list the checkpoints there are"))
+    _checkpoints(
+        _command(commands, "checkpoints", "list, inspect, verify, convert and merge checkpoints")
+    )
     commands.add_parser("test", help="run the tests; what follows goes to pytest", add_help=False)
     commands.add_parser("bench", help="run measurements, all or those named", add_help=False)
     return top
@@ -202,6 +204,62 @@ def _generate(command: argparse.ArgumentParser) -> None:
 def _checkpoints(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="print JSON")
     _common(command)
+    actions = command.add_subparsers(dest="action", metavar="ACTION")
+    _action(actions, "list", "which there are (what happens without an action)")
+    _action(
+        actions, "inspect", "family, parts, number formats, hashes and metadata of one"
+    ).add_argument("name", metavar="NAME", help="of a checkpoint, as the list shows it")
+    _action(actions, "verify", "read every byte of one, or of all").add_argument(
+        "name", metavar="NAME", nargs="?", help="of a checkpoint, as the list shows it"
+    )
+    convert = _action(actions, "convert", "write one in another layout or number format")
+    convert.add_argument("name", metavar="NAME", help="of a checkpoint, as the list shows it")
+    convert.add_argument(
+        "--to",
+        choices=("file", "folder"),
+        required=True,
+        help="a single file, or diffusers' folder",
+    )
+    merge = _action(actions, "merge", "make one of two or three")
+    merge.add_argument("names", metavar="NAME", nargs="+", help="A B, or A B C")
+    merge.add_argument(
+        "--method",
+        choices=("weighted", "add-difference"),
+        default="weighted",
+        help="A (1 - alpha) + B alpha, or A + (B - C) alpha",
+    )
+    merge.add_argument("--alpha", type=float, required=True, help="how much of B, or of B - C")
+    for writing in (convert, merge):
+        writing.add_argument(
+            "--dtype",
+            dest="to_dtype",
+            choices=("fp16", "bf16", "fp32"),
+            help="number format; without it, numbers stay as they are",
+        )
+        writing.add_argument(
+            "--out",
+            metavar="PATH",
+            required=writing is merge,
+            help="a name, which lies in 'checkpoints' in the data folder, or a path",
+        )
+        writing.add_argument(
+            "--force", action="store_true", help="replace what is there under that name"
+        )
+
+
+def _action(actions: Any, name: str, text: str) -> argparse.ArgumentParser:
+    action = actions.add_parser(
+        name,
+        help=text,
+        description=f"{text[:1].upper()}{text[1:]}.",
+        epilog=EXPLAINED,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        # what is not given here may have been given before the action
+        argument_default=argparse.SUPPRESS,
+    )
+    action.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON")
+    _common(action)
+    return action
 
 
 def _developer(command: str, rest: Sequence[str]) -> int:

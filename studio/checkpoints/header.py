@@ -15,7 +15,7 @@ from typing import Any, cast
 MAX_HEADER_BYTES = 16 << 20
 """SDXL's 2,500 tensors need 0.4 MB; a larger header is an attack on memory."""
 
-_BITS = {
+BITS = {
     **dict.fromkeys(("BOOL", "U8", "I8", "F8_E4M3", "F8_E5M2", "F8_E8M0"), 8),
     **dict.fromkeys(("F8_E4M3FNUZ", "F8_E5M2FNUZ"), 8),
     **dict.fromkeys(("U16", "I16", "F16", "BF16"), 16),
@@ -24,12 +24,26 @@ _BITS = {
     **dict.fromkeys(("F6_E2M3", "F6_E3M2"), 6),
     "F4": 4,
 }
+"""Bits to a number of each dtype."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """One tensor as a header announces it."""
+
+    dtype: str
+    """As safetensors calls it: F16, BF16, F32, …"""
+    shape: tuple[int, ...]
+    begin: int
+    """First byte, counted from `Header.data_begin`."""
+    end: int
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Header:
     """What one safetensors file holds."""
 
+    tensors: Mapping[str, Tensor]
     shapes: Mapping[str, tuple[int, ...]]
     metadata: Mapping[str, str]
     data_begin: int
@@ -73,11 +87,12 @@ def read_header(path: Path) -> Header:
     metadata = entries.pop("__metadata__", {})
     if not isinstance(metadata, dict):
         raise Damaged("The model file is damaged (its header is malformed).")
-    shapes, end = _layout(entries)
+    tensors, end = _layout(entries)
     if size != 8 + length + end:
         raise Damaged(_wrong_size(size, 8 + length + end))
     return Header(
-        shapes=shapes,
+        tensors=tensors,
+        shapes={name: tensor.shape for name, tensor in tensors.items()},
         metadata={str(k): str(v) for k, v in cast(dict[Any, Any], metadata).items()},
         data_begin=8 + length,
         size_bytes=size,
@@ -100,14 +115,10 @@ def _no_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _layout(entries: Mapping[str, Any]) -> tuple[dict[str, tuple[int, ...]], int]:
-    """Shapes by name, and where the last tensor ends; ranges must follow each other exactly."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    ranges: list[tuple[int, int]] = []
-    for name, entry in entries.items():
-        shape, begin, end = _tensor(entry)
-        shapes[name] = shape
-        ranges.append((begin, end))
+def _layout(entries: Mapping[str, Any]) -> tuple[dict[str, Tensor], int]:
+    """Tensors by name, and where the last one ends; ranges must follow each other exactly."""
+    tensors = {name: _tensor(entry) for name, entry in entries.items()}
+    ranges = [(tensor.begin, tensor.end) for tensor in tensors.values()]
     ranges.sort()
     reached = 0
     for begin, end in ranges:
@@ -115,15 +126,16 @@ def _layout(entries: Mapping[str, Any]) -> tuple[dict[str, tuple[int, ...]], int
             kind = "overlap" if begin < reached else "leave a gap"
             raise Damaged(f"The model file is damaged (two of its tensors {kind}).")
         reached = end
-    return shapes, reached
+    return tensors, reached
 
 
-def _tensor(entry: Any) -> tuple[tuple[int, ...], int, int]:
-    """Shape, begin and end of one tensor; the three must agree with its dtype."""
+def _tensor(entry: Any) -> Tensor:
+    """One entry; shape, begin and end must agree with its dtype."""
     wrong = Damaged("The model file is damaged (the size of a tensor is not what it should be).")
     try:
         shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
-        bits = _BITS[entry["dtype"]]
+        dtype = entry["dtype"]
+        bits = BITS[dtype]
     except (KeyError, TypeError, ValueError):
         raise Damaged("The model file is damaged (its header is malformed).") from None
     numbers = (*shape, begin, end)
@@ -131,7 +143,7 @@ def _tensor(entry: Any) -> tuple[tuple[int, ...], int, int]:
         raise wrong
     if len(shape) > 16 or prod(shape) * bits != (end - begin) * 8:
         raise wrong
-    return shape, begin, end
+    return Tensor(dtype, shape, begin, end)
 
 
 def _wrong_size(is_: int, should: int) -> str:

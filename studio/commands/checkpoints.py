@@ -1,36 +1,258 @@
-"""`checkpoints`: which weights there are to paint with."""
+"""`checkpoints`: which weights there are to paint with, what they are, and new ones made of them."""
 
 import json
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
 from typing import Any
 
 from studio.checkpoints.catalog import Catalog, Checkpoint
-from studio.commands.exit_codes import OK
+from studio.checkpoints.convert import convert
+from studio.checkpoints.facts import Verdict, facts, verify
+from studio.checkpoints.hashes import Hashes
+from studio.checkpoints.header import BadFile, readable
+from studio.checkpoints.merge import merge
+from studio.checkpoints.numbers import FORMATS
+from studio.checkpoints.streams import Progress
+from studio.commands.exit_codes import DAMAGED, OK
+from studio.commands.generate import Status
+from studio.core.errors import InvalidRequest
 from studio.core.layouts import Kind
-from studio.paths import BUILTIN_CHECKPOINT
-from studio.settings import load
+from studio.paths import BUILTIN_CHECKPOINT, CONFIGS
+from studio.settings import Settings, load
+
+MOST_SHOWN = 400
+"""Characters of an entry of metadata that are printed."""
 
 
 def checkpoints(options: Mapping[str, Any]) -> int:
-    """Prints a line for each; those that cannot be used say why below it."""
-    settings = load({key: value for key, value in options.items() if key != "json"})
-    found = Catalog(settings.all_dirs(Kind.CHECKPOINTS), builtin=BUILTIN_CHECKPOINT).all()
-    if options["json"]:
-        print(json.dumps({"checkpoints": [_json(entry) for entry in found]}, ensure_ascii=False))
-        return OK
-    if not found:
-        print("There is no checkpoint yet.")
-        print(
-            "Put a .safetensors file or a diffusers folder into 'checkpoints' in the data folder."
-        )
-        return OK
-    wide = max(len(entry.id) for entry in found)
+    """Runs the action that was asked for; without one it lists them. Raises `StudioError`."""
+    named = {field.name for field in fields(Settings)}
+    settings = load({key: value for key, value in options.items() if key in named})
+    desk = _Desk(settings, as_json=bool(options.get("json")))
+    action = options.get("action") or "list"
+    try:
+        return _ACTIONS[action](desk, options)
+    except BadFile as problem:
+        raise InvalidRequest(
+            str(problem), "Copy or download it again.", field="checkpoint"
+        ) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Desk:
+    """What every action needs."""
+
+    settings: Settings
+    as_json: bool
+
+    @property
+    def catalog(self) -> Catalog:
+        return Catalog(self.settings.all_dirs(Kind.CHECKPOINTS), builtin=BUILTIN_CHECKPOINT)
+
+    @property
+    def hashes(self) -> Hashes:
+        return Hashes(self.settings.data_dir / "cache")
+
+    @property
+    def shelf(self) -> Path:
+        return self.settings.data_dir / Kind.CHECKPOINTS.value
+
+    def find(self, name: str) -> Checkpoint:
+        """By id, also one that cannot be used. Raises `InvalidRequest`."""
+        catalog = self.catalog
+        for entry in catalog.all():
+            if name in {entry.id, f"{entry.id}.safetensors"}:
+                return entry
+        return catalog.get(name)  # which says what there is
+
+    def say(self, found: Mapping[str, Any], *lines: str) -> None:
+        """Prints the object for scripts, or the lines for people."""
+        if self.as_json:
+            print(json.dumps(found, ensure_ascii=False))
+        else:
+            print("\n".join(lines))
+
+    @contextmanager
+    def progress(self, verb: str) -> Iterator[Progress]:
+        """A line on a terminal that says how far it is."""
+        status, shown = Status(sys.stderr), [-1]
+
+        def tell(done: int, total: int) -> None:
+            percent = done * 100 // max(total, 1)
+            if status.shown and percent != shown[0]:
+                shown[0] = percent
+                status.show(f"{verb}: {percent} % of {readable(total)}")
+
+        try:
+            yield tell
+        finally:
+            status.clear()
+
+
+def _list(desk: _Desk, options: Mapping[str, Any]) -> int:
+    """A line for each; those that cannot be used say why below it."""
+    found = desk.catalog.all()
+    lines: list[str] = []
+    wide = max((len(entry.id) for entry in found), default=0)
     for entry in found:
         size = f"{entry.size_bytes / 1e9:.2f} GB"
-        print(f"{entry.id:{wide}}  {entry.family or 'unknown':8}  {size:>9}  {entry.label}")
+        lines.append(f"{entry.id:{wide}}  {entry.family or 'unknown':8}  {size:>9}  {entry.label}")
         if entry.problem:
-            print(f"{'':{wide}}  {entry.problem} {entry.advice or ''}".rstrip())
+            lines.append(f"{'':{wide}}  {entry.problem} {entry.advice or ''}".rstrip())
+    if not found:
+        lines = [
+            "There is no checkpoint yet.",
+            "Put a .safetensors file or a diffusers folder into 'checkpoints' in the data folder.",
+        ]
+    desk.say({"checkpoints": [_json(entry) for entry in found]}, *lines)
     return OK
+
+
+def _inspect(desk: _Desk, options: Mapping[str, Any]) -> int:
+    entry = desk.find(options["name"])
+    if entry.problem:
+        desk.say(_json(entry), f"{entry.id}: {entry.problem}", entry.advice)
+        return DAMAGED
+    with desk.progress("Reading") as progress:
+        found = facts(entry, desk.hashes, progress)
+    lines = [
+        f"{entry.id}: {entry.label}",
+        f"family    {entry.family}, {entry.layout}, {readable(entry.size_bytes)}",
+        f"paints    {entry.native_px} px, {entry.defaults.steps} steps, "
+        f"guidance {entry.defaults.guidance:g}",
+    ]
+    for part in found.parts:
+        formats = ", ".join(f"{name} {count:,}" for name, count in part.dtypes.items())
+        kind = f" ({part.kind})" if part.kind else ""
+        lines.append(f"part      {part.name}{kind}: {formats}; {readable(part.size_bytes)}")
+    for name, sums in found.sums.items():
+        lines.append(f"file      {name}")
+        lines.append(f"          SHA-256 {sums.sha256}")
+        lines.append(
+            f"          AutoV1 {sums.autov1}  AutoV2 {sums.autov2}  AutoV3 {sums.autov3 or '–'}"
+        )
+    lines += [f"metadata  {key}: {_short(value)}" for key, value in found.metadata.items()]
+    desk.say(
+        {
+            **_json(entry),
+            "layout": entry.layout,
+            "parameters": sum(part.parameters for part in found.parts),
+            "parts": [asdict(part) for part in found.parts],
+            "hashes": {name: asdict(sums) for name, sums in found.sums.items()},
+            "metadata": dict(found.metadata),
+        },
+        *lines,
+    )
+    return OK
+
+
+def _verify(desk: _Desk, options: Mapping[str, Any]) -> int:
+    """One, or all. Ends with `DAMAGED` if one of them is not what it should be."""
+    name = options.get("name")
+    entries = desk.catalog.all() if name is None else (desk.find(name),)
+    verdicts: dict[str, Verdict] = {}
+    lines: list[str] = []
+    for entry in entries:
+        with desk.progress(entry.id) as progress:
+            verdict = verdicts[entry.id] = verify(entry, desk.hashes, {}, progress)
+        lines.append(f"{entry.id}: {'not as it should be' if verdict.problems else 'sound'}")
+        lines += [f"  {sentence}" for sentence in (*verdict.problems, *verdict.notes)]
+    told = {
+        "checkpoints": [
+            {"id": key, "sound": not found.problems, **asdict(found)}
+            for key, found in verdicts.items()
+        ]
+    }
+    desk.say(told, *lines)
+    return DAMAGED if any(found.problems for found in verdicts.values()) else OK
+
+
+def _convert(desk: _Desk, options: Mapping[str, Any]) -> int:
+    entry = _usable(desk, options["name"])
+    to, dtype = options["to"], options.get("to_dtype")
+    name = entry.id.rpartition("/")[2] + (f"-{dtype}" if dtype else "")
+    target = _target(desk.shelf, options.get("out") or name, single=to == "file")
+    with desk.progress("Writing") as progress:
+        made = convert(
+            entry,
+            to,
+            target,
+            configs=CONFIGS,
+            dtype=FORMATS[dtype] if dtype else None,
+            force=bool(options.get("force")),
+            progress=progress,
+        )
+    if made.sha256:
+        desk.hashes.remember(made.path, made.sha256)
+    left = ()
+    if made.left_out:
+        left = (f"Left out, since no network has it: {_some(made.left_out)}",)
+    told = {**asdict(made), "path": str(made.path)}
+    desk.say(told, f"{made.path}  {readable(made.size_bytes)}", *made.notes, *left)
+    return OK
+
+
+def _merge(desk: _Desk, options: Mapping[str, Any]) -> int:
+    entries = tuple(_usable(desk, name) for name in options["names"])
+    dtype = options.get("to_dtype")
+    with desk.progress("Writing") as progress:
+        made = merge(
+            entries,
+            options["method"],
+            options["alpha"],
+            _target(desk.shelf, options["out"], single=True),
+            dtype=FORMATS[dtype] if dtype else None,
+            force=bool(options.get("force")),
+            progress=progress,
+        )
+    desk.hashes.remember(made.path, made.sha256)
+    lines = [f"{made.path}  {readable(made.size_bytes)}"]
+    if made.only_first:
+        lines.append(f"Only in {entries[0].id}, or of another shape: {_some(made.only_first)}")
+    if made.not_taken:
+        lines.append(f"Not in {entries[0].id}, and not taken: {_some(made.not_taken)}")
+    desk.say({**asdict(made), "path": str(made.path)}, *lines)
+    return OK
+
+
+_ACTIONS: Mapping[str, Callable[[_Desk, Mapping[str, Any]], int]] = {
+    "list": _list,
+    "inspect": _inspect,
+    "verify": _verify,
+    "convert": _convert,
+    "merge": _merge,
+}
+
+
+def _usable(desk: _Desk, name: str) -> Checkpoint:
+    entry = desk.find(name)
+    if entry.problem:
+        raise InvalidRequest(entry.problem, entry.advice, field="checkpoint")
+    return entry
+
+
+def _target(shelf: Path, out: str, *, single: bool) -> Path:
+    """A bare name lies on the shelf, anything else is a path of the person's own."""
+    path = Path(out).expanduser()
+    if path.name in {"", "..", "."} or path.name.startswith("."):
+        raise InvalidRequest(
+            f"'{out[:60]}' is no name for a checkpoint.", "Choose another one.", field="out"
+        )
+    if single and path.suffix.lower() != ".safetensors":
+        path = path.with_name(f"{path.name}.safetensors")
+    return shelf / path if len(path.parts) == 1 else path.absolute()
+
+
+def _some(names: tuple[str, ...]) -> str:
+    shown = ", ".join(names[:5])
+    return f"{shown} and {len(names) - 5} more" if len(names) > 5 else shown
+
+
+def _short(value: str) -> str:
+    return value if len(value) <= MOST_SHOWN else f"{value[:MOST_SHOWN]}…"
 
 
 def _json(entry: Checkpoint) -> dict[str, Any]:

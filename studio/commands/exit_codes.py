@@ -5,6 +5,7 @@ WENT_WRONG = 1
 BAD_INPUT = 2
 DATA_DIR_UNUSABLE = 3
 NOT_PAINTED = 4
+DAMAGED = 5
 STOPPED = 130
 
 EXPLAINED = """\
@@ -14,6 +15,7 @@ exit codes:
   2    a flag, a setting or the request is wrong
   3    the data folder is in use by another studio, or cannot be used
   4    the engine failed, or cannot paint at the moment
+  5    a checkpoint is not what it should be
   130  stopped with Ctrl+C
 """
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from studio.families._keys import Rule
 from studio.samplers import DIFFUSION
@@ -108,6 +108,16 @@ class Sampling:
     """Whether the negative prompt has a say; see `Family.guided`."""
 
 
+@dataclass(frozen=True, slots=True)
+class Network:
+    """A network in a single file."""
+
+    prefix: str
+    """Of the names of its tensors."""
+    kind: Literal["unet", "vae", "clip", "open_clip"]
+    """Which table of `checkpoints.names` knows what comes after it."""
+
+
 CallArgs = Callable[[Sampling], dict[str, Any]]
 
 
@@ -157,6 +167,9 @@ class Family:
     empty where there are none to be read."""
     overrides: Mapping[str, Mapping[str, Any]] = field(default_factory=dict[str, Mapping[str, Any]])
     """Entries of a component's config that differ from the one in `configs`, by component."""
+    single_file: Mapping[str, Network] = field(default_factory=dict[str, Network])
+    """Where each network lies in a single file; empty where the layouts are not converted into each
+    other."""
 
     def guided(self, guidance: float) -> bool:
         """Whether a negative prompt has a say at that scale."""

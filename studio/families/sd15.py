@@ -1,6 +1,6 @@
 """Stable Diffusion 1.x, and everything trained in its shape at any width."""
 
-from studio.families._family import Defaults, Family, Role
+from studio.families._family import Defaults, Family, Network, Role
 from studio.families._keys import Rule, every, has, shape, some, without
 
 _FOLDER = every(
@@ -62,4 +62,9 @@ FAMILY = Family(
     defaults=Defaults(steps=25, guidance=7.0, sampler="dpmpp_2m_karras"),
     quick=Defaults(steps=4, guidance=1.0, sampler="euler_a"),
     configs="sd15",
+    single_file={
+        "unet": Network("model.diffusion_model.", "unet"),
+        "vae": Network("first_stage_model.", "vae"),
+        "text_encoder": Network("cond_stage_model.", "clip"),
+    },
 )

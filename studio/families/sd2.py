@@ -39,4 +39,5 @@ FAMILY = replace(
     keys=some(_FOLDER, _FILE),
     native_px=768,
     configs="sd2",
+    single_file={},
 )

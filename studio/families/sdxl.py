@@ -1,6 +1,6 @@
 """Stable Diffusion XL, the base model: two text encoders, pooled text and size conditions."""
 
-from studio.families._family import Defaults, Family, Role
+from studio.families._family import Defaults, Family, Network, Role
 from studio.families._keys import Rule, every, has, shape, some
 
 _FOLDER = every(
@@ -58,4 +58,10 @@ FAMILY = Family(
     defaults=Defaults(steps=30, guidance=6.0, sampler="dpmpp_2m_karras"),
     quick=Defaults(steps=4, guidance=1.0, sampler="euler_a"),
     configs="sdxl",
+    single_file={
+        "unet": Network("model.diffusion_model.", "unet"),
+        "vae": Network("first_stage_model.", "vae"),
+        "text_encoder": Network("conditioner.embedders.0.", "clip"),
+        "text_encoder_2": Network("conditioner.embedders.1.model.", "open_clip"),
+    },
 )

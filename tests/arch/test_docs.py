@@ -22,13 +22,17 @@ PART_OF = {"starlette", "pydantic-core", "annotated-types"}
 
 
 def flags() -> set[str]:
-    found = {"--help", "--version"}
-    commands = next(
-        action for action in parser()._actions if isinstance(action, argparse._SubParsersAction)
-    )
-    for command in commands.choices.values():
-        for action in command._actions:
-            found.update(option for option in action.option_strings if option.startswith("--"))
+    return flags_of(parser()) | {"--help"}
+
+
+def flags_of(command: argparse.ArgumentParser) -> set[str]:
+    """Of a command and of those below it."""
+    found: set[str] = set()
+    for action in command._actions:
+        found.update(option for option in action.option_strings if option.startswith("--"))
+        if isinstance(action, argparse._SubParsersAction):
+            for below in action.choices.values():
+                found |= flags_of(below)
     return found
 
 

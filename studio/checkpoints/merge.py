@@ -1,0 +1,150 @@
+"""Two or three checkpoints made into one, a block at a time."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from studio.checkpoints import numbers
+from studio.checkpoints.catalog import Checkpoint
+from studio.checkpoints.convert import without_hashes
+from studio.checkpoints.networks import Tensors, as_file
+from studio.checkpoints.streams import (
+    Counter,
+    Progress,
+    Source,
+    Wanted,
+    recast,
+    replacing,
+    require_free,
+    size_of,
+    unseen,
+    write,
+)
+from studio.core.errors import InvalidRequest
+
+Method = Literal["weighted", "add-difference"]
+
+NUMBERS = 128 << 10
+"""Weights that are worked on at once."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Merged:
+    path: Path
+    size_bytes: int
+    sha256: str
+    only_first: tuple[str, ...]
+    """Tensors that another one lacks or has in another shape: they are the first one's."""
+    not_taken: tuple[str, ...]
+    """Tensors that the first one has not."""
+
+
+def merge(
+    checkpoints: tuple[Checkpoint, ...],
+    method: Method,
+    alpha: float,
+    target: Path,
+    *,
+    dtype: str | None = None,
+    force: bool = False,
+    progress: Progress = unseen,
+) -> Merged:
+    """Writes a single file: A·(1 − α) + B·α, or A + (B − C)·α, computed in float32.
+
+    In A's number format, or in safetensors' `dtype`. α is 0 to 1 for `weighted` (0 is A), −2 to 2
+    for `add-difference`. Raises `InvalidRequest`, `StorageFailed` or `BadFile`; then nothing of it
+    is left. So it is when `progress` raises.
+    """
+    _require(checkpoints, method, alpha)
+    first, *others = (as_file(checkpoint) for checkpoint in checkpoints)
+    given = [other.tensors for other in others]
+    wanted: dict[str, Wanted] = {}
+    kept: list[str] = []
+    for name, tensor in first.tensors.items():
+        beside = [_fitting(tensor, tensors.get(name)) for tensors in given]
+        to = dtype if dtype and numbers.is_float(tensor.dtype) else tensor.dtype
+        if not numbers.is_float(tensor.dtype) or None in beside:
+            wanted[name] = recast(tensor, to)
+            kept += [name] if None in beside else []
+        else:
+            wanted[name] = _mixed(tensor, [other for other in beside if other], to, method, alpha)
+    require_free(target, size_of(wanted))
+    counter = Counter(size_of(wanted), progress)
+    with replacing(target, force=force) as fresh:
+        digest = write(fresh, wanted, without_hashes(first.metadata), counter.step)
+    return Merged(
+        path=target,
+        size_bytes=target.stat().st_size,
+        sha256=digest,
+        only_first=tuple(kept),
+        not_taken=_not_taken(first.tensors, given),
+    )
+
+
+def _require(checkpoints: tuple[Checkpoint, ...], method: Method, alpha: float) -> None:
+    needed = 2 if method == "weighted" else 3
+    if len(checkpoints) != needed:
+        words = "two checkpoints" if needed == 2 else "three checkpoints: A + (B − C) · alpha"
+        raise InvalidRequest(
+            f"The method {method} takes {words} (got {len(checkpoints)}).",
+            "Name that many.",
+            field="method",
+        )
+    low, high = (0.0, 1.0) if method == "weighted" else (-2.0, 2.0)
+    if not low <= alpha <= high:
+        raise InvalidRequest(
+            f"Alpha must be between {low:g} and {high:g} for {method} (got {alpha:g}).",
+            "Change --alpha and try again.",
+            field="alpha",
+        )
+    first = checkpoints[0]
+    for other in checkpoints[1:]:
+        if other.family != first.family:
+            raise InvalidRequest(
+                f"'{first.label}' and '{other.label}' are of different kinds.",
+                "Merge checkpoints of one family.",
+                field="checkpoint",
+            )
+
+
+def _fitting(tensor: Source, other: Source | None) -> Source | None:
+    fits = other is not None and other.shape == tensor.shape and numbers.is_float(other.dtype)
+    return other if fits else None
+
+
+def _not_taken(first: Tensors, given: Iterable[Mapping[str, Source]]) -> tuple[str, ...]:
+    return tuple(sorted({name for tensors in given for name in tensors} - first.keys()))
+
+
+def _mixed(a: Source, others: list[Source], dtype: str, method: Method, alpha: float) -> Wanted:
+    weight = np.float32(alpha)
+
+    def blocks() -> Iterator[bytes]:
+        for ours, *theirs in zip(*(_numbers(s) for s in (a, *others)), strict=True):
+            if method == "weighted":
+                mixed = ours * (np.float32(1) - weight) + theirs[0] * weight
+            else:
+                mixed = ours + (theirs[0] - theirs[1]) * weight
+            yield numbers.write(mixed, dtype)
+
+    return Wanted(dtype=dtype, shape=a.shape, blocks=blocks)
+
+
+def _numbers(found: Source) -> Iterator[numbers.Floats]:
+    """All of a tensor's numbers, `NUMBERS` at a time whatever their format and their blocks."""
+    held: list[numbers.Floats] = []
+    count = 0
+    for block in chain(found.blocks(), [b""]):
+        if block:
+            fresh = numbers.read(block, found.dtype)
+            held.append(fresh)
+            count += fresh.size
+        while count >= NUMBERS or (not block and count):
+            whole = np.concatenate(held)
+            yield whole[:NUMBERS]
+            held = [whole[NUMBERS:]]
+            count = held[0].size

@@ -1,0 +1,286 @@
+"""Weights as streams: tensors that are read and written a piece at a time.
+
+A `Source` says where the bytes of a tensor lie; nothing is in memory until its blocks are read, and
+then one block of `BLOCK` bytes, or one tensor where it has to be turned.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from studio.checkpoints import numbers
+from studio.checkpoints.header import BITS, Tensor, readable
+from studio.core.errors import InvalidRequest, StorageFailed
+
+BLOCK = 512 << 10
+"""Bytes that are read at once; a multiple of every number's size."""
+MARGIN = 64 << 20
+"""Bytes that stay free on a disk that is written to."""
+
+Progress = Callable[[int, int], None]
+"""(bytes done, bytes in all). May raise to stop."""
+
+
+def unseen(done: int, total: int) -> None:
+    """A progress that nobody looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A run of bytes in a file."""
+
+    file: Path
+    begin: int
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """A tensor and where its bytes lie: its spans one after the other."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    spans: tuple[Span, ...]
+    turned: bool = False
+    """The bytes hold the transposed matrix: rows and columns of `shape` change places."""
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(span.size for span in self.spans)
+
+    def blocks(self) -> Iterator[bytes]:
+        """Its bytes in order. Raises `OSError`."""
+        if self.turned:
+            yield self._turned()
+            return
+        for span in self.spans:
+            yield from _read(span)
+
+    def _turned(self) -> bytes:
+        width = BITS[self.dtype] // 8
+        whole = b"".join(block for span in self.spans for block in _read(span))
+        rows, columns = self.shape
+        matrix = np.frombuffer(whole, f"<u{width}").reshape(columns, rows)
+        return np.ascontiguousarray(matrix.T).tobytes()
+
+
+def source(file: Path, data_begin: int, tensor: Tensor) -> Source:
+    """A tensor of a safetensors file as it lies there."""
+    span = Span(file, data_begin + tensor.begin, tensor.end - tensor.begin)
+    return Source(dtype=tensor.dtype, shape=tensor.shape, spans=(span,))
+
+
+def joined(parts: Iterable[Source]) -> Source:
+    """Tensors of equal width, one below the other."""
+    several = tuple(parts)
+    first = several[0]
+    rows = sum(part.shape[0] for part in several)
+    spans = tuple(span for part in several for span in part.spans)
+    return Source(dtype=first.dtype, shape=(rows, *first.shape[1:]), spans=spans)
+
+
+def rows(whole: Source, number: int, count: int) -> Source:
+    """The `number`-th of `count` equal slices along the first axis. It must lie in one span."""
+    [span] = whole.spans
+    size = span.size // count
+    return Source(
+        dtype=whole.dtype,
+        shape=(whole.shape[0] // count, *whole.shape[1:]),
+        spans=(Span(span.file, span.begin + number * size, size),),
+    )
+
+
+def _read(span: Span) -> Iterator[bytes]:
+    with span.file.open("rb") as file:
+        file.seek(span.begin)
+        left = span.size
+        while left:
+            block = file.read(min(BLOCK, left))
+            if not block:
+                raise OSError("the file ends too early")
+            left -= len(block)
+            yield block
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Wanted:
+    """A tensor to be written: its bytes may be made as they are asked for."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    blocks: Callable[[], Iterable[bytes]]
+
+    @property
+    def size_bytes(self) -> int:
+        return prod(self.shape) * BITS[self.dtype] // 8
+
+
+def as_is(found: Source) -> Wanted:
+    return Wanted(dtype=found.dtype, shape=found.shape, blocks=found.blocks)
+
+
+def recast(found: Source, dtype: str) -> Wanted:
+    """The same numbers in another format; what is no float stays as it is."""
+    if found.dtype == dtype or not numbers.is_float(found.dtype):
+        return as_is(found)
+
+    def blocks() -> Iterator[bytes]:
+        for block in found.blocks():
+            yield numbers.write(numbers.read(block, found.dtype), dtype)
+
+    return Wanted(dtype=dtype, shape=found.shape, blocks=blocks)
+
+
+def size_of(tensors: Mapping[str, Wanted]) -> int:
+    return sum(tensor.size_bytes for tensor in tensors.values())
+
+
+def write(
+    file: Path,
+    tensors: Mapping[str, Wanted],
+    metadata: Mapping[str, str],
+    step: Callable[[int], None],
+) -> str:
+    """Writes a safetensors file as safetensors itself would; its SHA-256.
+
+    `step` is told of each block's bytes. The file is on the disk when this returns. Raises
+    `OSError`, and whatever the blocks raise: the caller removes what was written.
+    """
+    head, order = _head(tensors, metadata)
+    digest = hashlib.sha256(head)
+    with file.open("wb") as out:
+        out.write(head)
+        for name in order:
+            for block in tensors[name].blocks():
+                out.write(block)
+                digest.update(block)
+                step(len(block))
+        out.flush()
+        os.fsync(out.fileno())
+    return digest.hexdigest()
+
+
+def put(file: Path, data: bytes) -> None:
+    """Writes a small file that is on the disk when this returns, and its folder first."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with file.open("wb") as out:
+        out.write(data)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _head(tensors: Mapping[str, Wanted], metadata: Mapping[str, str]) -> tuple[bytes, list[str]]:
+    """Wide numbers first, then by name, as the format's own library writes them, so that every
+    tensor lies at a multiple of its numbers' size."""
+    order = sorted(tensors, key=lambda name: (-BITS[tensors[name].dtype], name))
+    entries: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    begin = 0
+    for name in order:
+        tensor = tensors[name]
+        end = begin + tensor.size_bytes
+        entries[name] = {
+            "dtype": tensor.dtype,
+            "shape": list(tensor.shape),
+            "data_offsets": [begin, end],
+        }
+        begin = end
+    text = json.dumps(entries, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text, order
+
+
+def require_free(target: Path, size_bytes: int) -> None:
+    """Raises `StorageFailed` if the disk below `target` has not that much and some to spare."""
+    place = target
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < size_bytes + MARGIN:
+        raise StorageFailed(
+            f"There is not enough room: {readable(size_bytes)} are needed and {readable(free)} are "
+            "free.",
+            "Free some space and try again.",
+        )
+
+
+@contextmanager
+def replacing(target: Path, *, force: bool) -> Iterator[Path]:
+    """A name beside `target` to write a file or folder under; it takes the target's place at the
+    end, or is gone if anything was raised.
+
+    Raises `InvalidRequest` if the target is there and `force` is not said, `StorageFailed` if the
+    disk cannot be written.
+    """
+    if target.exists() and not force:
+        raise InvalidRequest(
+            f"'{target.name}' is there already.",
+            "Choose another name, or say --force.",
+            field="out",
+        )
+    fresh = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield fresh
+        _place(fresh, target)
+    except OSError as error:
+        raise StorageFailed(
+            f"The checkpoint cannot be written ({error.strerror or error}).",
+            "Free some space or choose another place; nothing was left behind.",
+        ) from error
+    finally:
+        _remove(fresh)
+
+
+def _place(fresh: Path, target: Path) -> None:
+    if not target.exists() or (fresh.is_file() and target.is_file()):
+        fresh.replace(target)
+    else:  # a folder cannot replace anything in one step
+        aside = target.with_name(f".tmp-{os.getpid()}-old-{target.name}")
+        target.replace(aside)
+        try:
+            fresh.replace(target)
+        except OSError:
+            aside.replace(target)
+            raise
+        _remove(aside)
+    sync_folder(target.parent)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):
+            path.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes a rename in it outlive a power cut, where the system can."""
+    with suppress(OSError):
+        opened = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(opened)
+        finally:
+            os.close(opened)
+
+
+@dataclass
+class Counter:
+    """Adds up blocks for a `Progress`."""
+
+    total: int
+    progress: Progress
+    done: int = 0
+
+    def step(self, size: int) -> None:
+        self.done += size
+        self.progress(self.done, self.total)
