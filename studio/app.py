@@ -9,8 +9,10 @@ from typing import Any
 
 from studio.checkpoints.catalog import Catalog, Checkpoint, denoiser_file, families
 from studio.checkpoints.controls import Controls
+from studio.checkpoints.extras import Extras
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import BadFile
+from studio.checkpoints.loras import loras
 from studio.checkpoints.meant import Meant, meant
 from studio.core.errors import StorageFailed
 from studio.core.layouts import Kind
@@ -109,6 +111,7 @@ def compose(settings: Settings) -> App:
     catalog = Catalog(settings.all_dirs(Kind.CHECKPOINTS), builtin=BUILTIN_CHECKPOINT)
     hashes = Hashes(settings.data_dir / "cache")
     controls = Controls(settings.all_dirs(Kind.CONTROLNET))
+    extras = Extras(loras=loras(settings.all_dirs(Kind.LORAS)))
     watchers = Watchers()
     tasks = open_drawer("studio.tasks", Task)
     album = Album(gallery, inputs, tasks)
@@ -128,6 +131,7 @@ def compose(settings: Settings) -> App:
         catalog=catalog,
         controls=controls,
         upscalers=Shelf(settings.all_dirs(Kind.UPSCALERS)),
+        extras=extras,
         has_weights=partial(is_ready, places=usual(settings.data_dir)),
         jobs=jobs,
         worker=worker,
@@ -137,6 +141,7 @@ def compose(settings: Settings) -> App:
         file_of=album.file,
         recover=foreign.recover,
         meant=lambda name, digest: _meant(catalog, hashes, name, digest),
+        meant_lora=lambda name, digest: _meant_lora(extras, hashes, name, digest),
         count_tokens=_count_tokens,
         max_waiting=settings.max_waiting,
         max_waiting_local=settings.max_waiting_local,
@@ -173,6 +178,7 @@ def _configuration(settings: Settings, history: History) -> Mapping[str, Any]:
         "folders": [str(folder) for folder in settings.all_dirs(Kind.CHECKPOINTS)],
         "upscaler_folders": [str(folder) for folder in settings.all_dirs(Kind.UPSCALERS)],
         "control_folders": [str(folder) for folder in settings.all_dirs(Kind.CONTROLNET)],
+        "lora_folders": [str(folder) for folder in settings.all_dirs(Kind.LORAS)],
         "annotator_folders": [str(folder) for folder in places.folders],
         "hub": str(places.hub) if places.hub else None,
         "device": settings.device,
@@ -194,6 +200,12 @@ def _meant(catalog: Catalog, hashes: Hashes, name: str, digest: str) -> Meant:
     known = hashes.remembered(files.values())
     hashed = {checkpoint_id: known[file] for checkpoint_id, file in files.items() if file in known}
     return meant(checkpoints, hashed, name, digest)
+
+
+def _meant_lora(extras: Extras, hashes: Hashes, name: str, digest: str) -> str | None:
+    """By name, and by the hashes that the engine has found out or trainers wrote down."""
+    files = [lora.path for lora in extras.loras.all()] if digest else []
+    return extras.loras.meant(name, digest, hashes.remembered(files, tensors=True))
 
 
 def _uses(jobs: JobStore, gallery: Gallery, owner: str) -> Uses:

@@ -23,6 +23,7 @@ from studio.core.records import ImageRecord, Job
 from studio.core.requests import dump, parse, schema
 from studio.costs.memory import Memory
 from studio.costs.predict import Costs
+from studio.tasks._extras import with_loras_here
 from studio.tasks._maps import preprocessors
 from studio.tasks._masked import Masked, View
 from studio.tasks._masked import view as masked_view
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 
     from studio.checkpoints.catalog import Catalog, Checkpoint
     from studio.checkpoints.controls import ControlNet, Controls
+    from studio.checkpoints.extras import Extras
+    from studio.checkpoints.loras import Lora
     from studio.checkpoints.meant import Meant
     from studio.gallery.inputs import Inputs
     from studio.gallery.store import Gallery, Page, Query
@@ -112,6 +115,7 @@ class Seen:
     catalog: "Catalog"
     controls: "Controls"
     upscalers: "Shelf"
+    extras: "Extras"
     owner: str
     file_of: Callable[[str, str], Path]
 
@@ -145,6 +149,9 @@ class Seen:
             field="units",
         )
 
+    def lora(self, name: str, checkpoint: "Checkpoint") -> "Lora":
+        return self.extras.loras.find(name, checkpoint)
+
     def upscaler(self, upscaler_id: str | None) -> "Upscaler":
         return self.upscalers.get(upscaler_id)
 
@@ -159,6 +166,7 @@ class Studio:
         catalog: "Catalog",
         controls: "Controls",
         upscalers: "Shelf",
+        extras: "Extras",
         has_weights: "Callable[[Preprocessor], bool]",
         jobs: "JobStore",
         worker: "Worker",
@@ -168,6 +176,7 @@ class Studio:
         file_of: Callable[[str, str], Path],
         recover: "Callable[[bytes], Recovered]",
         meant: "Callable[[str, str], Meant]",
+        meant_lora: "Callable[[str, str], str | None]",
         count_tokens: "Callable[[Checkpoint, str], dict[str, int]]",
         max_waiting: int,
         max_waiting_local: int,
@@ -178,6 +187,7 @@ class Studio:
         self._catalog = catalog
         self._controls = controls
         self._upscalers = upscalers
+        self._extras = extras
         self._has_weights = has_weights
         self._jobs = jobs
         self._worker = worker
@@ -187,6 +197,7 @@ class Studio:
         self._file_of = file_of
         self._recover = recover
         self._meant = meant
+        self._meant_lora = meant_lora
         self._count_tokens = count_tokens
         self._max_waiting = max_waiting
         self._max_waiting_local = max_waiting_local
@@ -233,6 +244,7 @@ class Studio:
             catalog=self._catalog,
             controls=self._controls,
             upscalers=self._upscalers,
+            extras=self._extras,
             owner=owner,
             file_of=self._file_of,
         )
@@ -456,15 +468,25 @@ class Studio:
         """The settings inside a picture made here or by another program.
 
         The checkpoint is among them if the one of that hash or name is here; if not, or if it is
-        another one of that name, a note says so. The upscaler of a second pass goes by its name.
+        another one of that name, a note says so. The upscaler of a second pass goes by its name,
+        LoRAs by name or hash; tags of those that are not here are taken out.
         """
-        found = self._with_upscaler(self._recover(data))
+        found = self._with_loras(self._with_upscaler(self._recover(data)))
         if not found.checkpoint_name and not found.checkpoint_hash:
             return found
         meant = self._meant(found.checkpoint_name or "", found.checkpoint_hash or "")
         fields = {"checkpoint": meant.checkpoint_id} if meant.checkpoint_id else {}
         notes = (meant.note,) if meant.note else ()
         return replace(found, fields={**found.fields, **fields}, notes=(*found.notes, *notes))
+
+    def _with_loras(self, found: "Recovered") -> "Recovered":
+        prompt, notes = with_loras_here(
+            found.prompt, lambda name: self._meant_lora(name, found.lora_hashes.get(name, ""))
+        )
+        if prompt == found.prompt:
+            return found
+        fields = {**found.fields, "prompt": prompt}
+        return replace(found, prompt=prompt, fields=fields, notes=(*found.notes, *notes))
 
     def _with_upscaler(self, found: "Recovered") -> "Recovered":
         hires = dict(found.fields.get("hires") or {})

@@ -54,6 +54,13 @@ class Hashes:
         known = self._fresh(str(path.resolve()), stat)
         return known or self._compute(path, stat, unseen)[0]
 
+    def tensors(self, path: Path) -> str:
+        """Of a safetensors file without its header: what LoRAs are called by, whose texts in it
+        may change. Its first digits are AutoV3. Raises as `sha256`; empty for another file."""
+        stat = path.stat()
+        known = self._fresh(str(path.resolve()) + _TENSORS, stat)
+        return known or self._compute(path, stat, unseen)[1] or ""
+
     def sums(self, path: Path, progress: Progress = unseen) -> Sums:
         """All of them. Reads the whole file the first time; raises `OSError`."""
         stat, name = path.stat(), str(path.resolve())
@@ -76,14 +83,15 @@ class Hashes:
         stat = path.stat()
         self._store({str(path.resolve()): [stat.st_size, stat.st_mtime_ns, digest]})
 
-    def remembered(self, files: Iterable[Path]) -> dict[Path, str]:
-        """The hashes that are known already, whichever process found them out. Reads no weights."""
+    def remembered(self, files: Iterable[Path], *, tensors: bool = False) -> dict[Path, str]:
+        """The hashes that are known already, whichever process found them out: those of `sha256`,
+        or of `tensors`. Reads no weights."""
         known = _read(self._file) if self._file else self._load()
         found: dict[Path, str] = {}
         for file in files:
             with contextlib.suppress(OSError):
                 stat = file.stat()
-                entry = known.get(str(file.resolve()))
+                entry = known.get(str(file.resolve()) + (_TENSORS if tensors else ""))
                 if entry and entry[:2] == [stat.st_size, stat.st_mtime_ns]:
                     found[file] = str(entry[2])
         return found

@@ -17,10 +17,10 @@ from studio.costs.plan import Plan
 from studio.costs.work import Pass, Work
 from studio.engine.device import is_out_of_memory
 from studio.engine.gauge import Gauge
-from studio.engine.manager import Lease
+from studio.engine.manager import Lease, LoraLease
 from studio.engine.painter import Easel, LatentPainter
 from studio.engine.plan import Descent, pass_of, with_pass
-from studio.tasks._task import ALONE, Brush, Canvas, Painter, Span
+from studio.tasks._task import ALONE, Added, Brush, Canvas, Painter, Span
 
 DENOISERS = ("unet", "transformer", "prior", "decoder")
 """What pipelines call the network that a step calls."""
@@ -148,6 +148,7 @@ class FrugalPainter:
         *,
         lease: Lease,
         nets: Mapping[str, Any],
+        loras: tuple[tuple[LoraLease, Added], ...] = (),
         descent: Descent,
         gauge: Gauge,
         easel: Easel,
@@ -156,6 +157,7 @@ class FrugalPainter:
     ) -> None:
         self._lease = lease
         self._nets = nets
+        self._loras = loras
         self._descent = descent
         self._gauge = gauge
         self._easel = _Timed(easel)
@@ -207,7 +209,9 @@ class FrugalPainter:
             self._restore()
             nets = applied(self._lease.pipeline, self._nets, plan)
             device = self._gauge.device
-            made = LatentPainter(self._lease, device, self._easel, self._versions, nets)
+            made = LatentPainter(
+                self._lease, device, self._easel, self._versions, nets, self._loras
+            )
             self._painter = (plan, made)
         return self._painter[1]
 

@@ -14,13 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from studio.checkpoints.catalog import Checkpoint, denoiser_file, families
 from studio.checkpoints.controls import ControlNet
 from studio.checkpoints.hashes import Hashes
+from studio.checkpoints.loras import Lora
 from studio.checkpoints.scan import Stamp, file_stamp, folder_stamp
 from studio.core.errors import InvalidRequest, Unavailable
 from studio.core.records import NOTHING
+from studio.engine.adapters import Adapter, load_adapter
 from studio.engine.controls import load_control
 from studio.engine.device import Device, is_out_of_memory
 from studio.engine.ledger import Holding, Ledger
@@ -44,6 +47,16 @@ class Lease:
     """Of the denoiser's file, computed beside the painting the first time."""
     scratch: dict[str, Any]
     """For what is derived from these weights alone; lives and dies with them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoraLease:
+    """A LoRA on loan to one job."""
+
+    lora: Lora
+    adapter: Adapter
+    sha256: "Future[str]"
+    """Of its tensors, computed beside the painting the first time."""
 
 
 @dataclass(slots=True)
@@ -148,6 +161,27 @@ class Manager:
         finally:
             self._give_back(kept)
 
+    @contextmanager
+    def use_lora(
+        self, lora: Lora, *, loading: Callable[[str], None] = lambda what: None
+    ) -> Generator["LoraLease"]:
+        """Lends a LoRA. Raises `Unavailable` if it cannot be read."""
+        kept = self._take(
+            f"lora:{lora.id}",
+            lora.label,
+            lambda: _file_stamp(lora.path, lora.label),
+            lambda: self._load_lora(lora),
+            loading,
+        )
+        try:
+            yield LoraLease(
+                lora=lora,
+                adapter=kept.weights.components["lora"],
+                sha256=self._submitted(lora.path, kept.stamp, self._hashes.tensors),
+            )
+        finally:
+            self._give_back(kept)
+
     def _give_back(self, kept: _Kept) -> None:
         with self._loading:
             kept.leases -= 1
@@ -245,6 +279,19 @@ class Manager:
                 "Copy or download it again, or choose another one.",
             ) from error
 
+    def _load_lora(self, lora: Lora) -> Weights:
+        try:
+            return settled({"lora": load_adapter(lora.path)}, self.device)
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+            if is_out_of_memory(error):
+                raise
+            log.exception("the LoRA %s cannot be loaded", lora.id)
+            raise Unavailable(
+                f"The LoRA '{lora.label}' cannot be loaded: its weights are not what they should "
+                "be.",
+                "Copy or download it again, or choose another one.",
+            ) from error
+
     def _load(self, checkpoint: Checkpoint) -> Weights:
         family = families()[checkpoint.family]
         try:
@@ -273,10 +320,13 @@ class Manager:
             log.info("dropped %s", name)
 
     def _digest(self, checkpoint: Checkpoint, stamp: Stamp) -> "Future[str]":
-        key = (checkpoint.id, stamp)
+        return self._submitted(denoiser_file(checkpoint), stamp, self._hashes.sha256)
+
+    def _submitted(self, file: Path, stamp: Stamp, digest: Callable[[Path], str]) -> "Future[str]":
+        """A hash of a file, computed beside the painting the first time."""
+        key = (str(file), stamp)
         if key not in self._digests:
-            file = denoiser_file(checkpoint)
-            self._digests[key] = self._hashing.submit(self._hashes.sha256, file)
+            self._digests[key] = self._hashing.submit(digest, file)
         return self._digests[key]
 
 

@@ -15,13 +15,14 @@ from studio.checkpoints.catalog import Checkpoint, families
 from studio.core.errors import StudioError
 from studio.core.records import NOTHING, Picture
 from studio.engine import latent, over, preview
+from studio.engine.adapters import swaps
 from studio.engine.conditioning import Conditioning, encode, read
 from studio.engine.controls import Steered
 from studio.engine.device import Device
-from studio.engine.manager import Lease
+from studio.engine.manager import Lease, LoraLease
 from studio.engine.schedulers import build, guarded
 from studio.families._family import Latents, Sampling
-from studio.tasks._task import ALONE, Brush, Canvas, Span
+from studio.tasks._task import ALONE, Added, Brush, Canvas, Span
 
 
 class Easel(Protocol):
@@ -59,12 +60,20 @@ class LatentPainter:
         easel: Easel,
         versions: Mapping[str, str],
         nets: Mapping[str, Any] = NOTHING,
+        loras: tuple[tuple[LoraLease, Added], ...] = (),
     ) -> None:
-        """`nets` are ControlNets on loan, by id."""
+        """`nets` are ControlNets on loan, by id; `loras` act on every picture. Raises
+        `InvalidRequest` for one that was made for other networks."""
         self._lease = lease
         self._family = families()[lease.checkpoint.family]
         self._unet = getattr(lease.pipeline, "unet", None)
         self._nets = nets
+        self._loras = loras
+        self._swaps = swaps(
+            [(loan.adapter, asked) for loan, asked in loras],
+            lease.weights.components,
+            lease.scratch,
+        )
         self._device = device
         self._easel = easel
         self._versions = versions
@@ -97,7 +106,6 @@ class LatentPainter:
         pipeline = self._lease.pipeline
         scheduler = self._scheduler(brush)
         pipeline.scheduler = scheduler
-        conditioning = self._condition(brush, canvas)
         # On the CPU whatever the device: the same seed then gives the same noise anywhere.
         generator = torch.Generator("cpu").manual_seed(brush.seed)
         steps = _Steps(
@@ -111,7 +119,8 @@ class LatentPainter:
         )
         if self._unet is not None:
             pipeline.unet = self._denoiser(brush, steps)
-        with torch.inference_mode():
+        with torch.inference_mode(), self._swaps.applied():
+            conditioning = self._condition(brush, canvas)
             made = pipeline(
                 **conditioning.arguments,
                 **self._arguments(brush, canvas),
@@ -201,8 +210,7 @@ class LatentPainter:
         seen = None if picture is None else hash(picture.tobytes())
         key = (brush.prompt, brush.negative_prompt, guided, brush.clip_skip, seen)
         if key not in self._encoded:
-            with torch.inference_mode():
-                self._encoded[key] = self._read(brush, guided, picture)
+            self._encoded[key] = self._read(brush, guided, picture)
         return self._encoded[key]
 
     def _read(self, brush: Brush, guided: bool, picture: Any) -> Conditioning:
@@ -258,6 +266,7 @@ class LatentPainter:
                 "sha256": sha256,
                 "short": sha256[:10],
             },
+            **self._extras(),
             "device": self._device.name,
             "dtype": self._device.dtype_name,
             "versions": dict(self._versions),
@@ -266,6 +275,24 @@ class LatentPainter:
             "scheduler": type(scheduler).__name__,
             "rng": "CPU",
         }
+
+    def _extras(self) -> Mapping[str, Any]:
+        """What the checkpoint was used with."""
+        told: list[Mapping[str, Any]] = []
+        for (loan, asked), unused in zip(self._loras, self._swaps.unused, strict=True):
+            lora, sha256 = loan.lora, loan.sha256.result()
+            told.append(
+                {
+                    "id": lora.id,
+                    "name": lora.name,
+                    "sha256": sha256,
+                    "short": sha256[:12],
+                    "weight": asked.weight,
+                    "text_weight": asked.text_weight,
+                    **({"unused_layers": unused} if unused else {}),
+                }
+            )
+        return {"loras": told} if told else {}
 
 
 def _asked(pipeline: Any) -> Collection[str]:

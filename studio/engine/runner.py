@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,8 @@ from PIL.Image import Image
 
 from studio.checkpoints.catalog import Catalog, Checkpoint
 from studio.checkpoints.controls import ControlNet, Controls
+from studio.checkpoints.extras import Extras as Shelves
+from studio.checkpoints.loras import Lora
 from studio.core import intake
 from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.core.geometry import Size
@@ -29,13 +31,13 @@ from studio.engine.control import Control, JobCancelled
 from studio.engine.device import is_out_of_memory
 from studio.engine.frugal import FrugalPainter
 from studio.engine.gauge import Gauge, snapshot
-from studio.engine.manager import Lease, Manager
+from studio.engine.manager import Lease, LoraLease, Manager
 from studio.engine.maps import Maps
 from studio.engine.plan import Descent
 from studio.engine.upscaling import Networks
 from studio.families._family import Role
 from studio.preprocessors._preprocessor import Map
-from studio.tasks._task import ALONE, Enlarged, Painter, Span, Task
+from studio.tasks._task import ALONE, PLAIN, Added, Enlarged, Extras, Painter, Span, Task
 from studio.upscalers._shelf import Shelf
 
 log = logging.getLogger("pochade.engine")
@@ -60,6 +62,7 @@ class Runner:
     control: Control
     send: Send
     versions: Mapping[str, str]
+    extras: Shelves = field(default_factory=Shelves)
     maps: Maps = field(default_factory=Maps)
     learned: Learned = field(default_factory=Learned)
 
@@ -204,20 +207,27 @@ class JobTools:
 
     @contextmanager
     def pipeline(
-        self, checkpoint_id: str, role: Role, *, controls: tuple[str, ...] = ()
+        self,
+        checkpoint_id: str,
+        role: Role,
+        *,
+        controls: tuple[str, ...] = (),
+        extras: Extras = PLAIN,
     ) -> Generator[Painter]:
         self.check()
         runner = self.runner
         checkpoint = runner.catalog.get(checkpoint_id or None)
         found = {name: runner.controls.get(name) for name in controls}
+        loras = [(runner.extras.loras.get(one.id), one) for one in extras.loras]
         work = self._work(checkpoint, controls)
         parameters = {name: control.parameters for name, control in found.items()}
         self.descent.begin(work, checkpoint.anatomy, parameters)
         with ExitStack() as borrowed:
-            lease, nets = self._borrowed(borrowed, checkpoint, role, found)
+            lease, nets, adapters = self._borrowed(borrowed, checkpoint, role, found, loras)
             yield FrugalPainter(
                 lease=lease,
                 nets=nets,
+                loras=adapters,
                 descent=self.descent,
                 gauge=runner.gauge,
                 easel=self,
@@ -240,8 +250,9 @@ class JobTools:
         checkpoint: Checkpoint,
         role: Role,
         controls: Mapping[str, ControlNet],
-    ) -> tuple[Lease, Mapping[str, Any]]:
-        """The checkpoint and its ControlNets, on loan until `borrowed` ends."""
+        loras: Sequence[tuple[Lora, Added]],
+    ) -> tuple[Lease, Mapping[str, Any], tuple[tuple[LoraLease, Added], ...]]:
+        """The checkpoint, its ControlNets and LoRAs, on loan until `borrowed` ends."""
         manager = self.runner.manager
         while True:
             try:
@@ -253,7 +264,11 @@ class JobTools:
                     )
                     for name, control in controls.items()
                 }
-                return lease, nets
+                adapters = tuple(
+                    (borrowed.enter_context(manager.use_lora(lora, loading=self._loading)), asked)
+                    for lora, asked in loras
+                )
+                return lease, nets, adapters
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise

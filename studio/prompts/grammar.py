@@ -51,7 +51,7 @@ _PLAIN = re.compile(r"[^\\()\[\]:]++")
 _WEIGHT = re.compile(r":\s*+([+-]?+[.\d]++)\s*+\)")
 _BREAK = re.compile(r"\bBREAK\b")
 _NETWORK = re.compile(r"<(lora|lyco|hypernet):([^>:]*+)[:>]", re.IGNORECASE)
-_NETWORK_TAG = re.compile(r"<(lora|lyco|hypernet):([^<>:]*+)[^<>]*+>", re.IGNORECASE)
+_HYPERNETWORK = re.compile(r"<hypernet:([^<>:]*+)[^<>]*+>", re.IGNORECASE)
 _NETWORK_NAMES = {"lora": "LoRA", "lyco": "LoRA", "hypernet": "hypernetwork"}
 _ESCAPED = re.compile(r"[\\()\[\]]")
 _LITERAL = re.compile(r"\bBREA(?=K\b)|<(?=(?:lora|lyco|hypernet):)", re.IGNORECASE)
@@ -61,7 +61,7 @@ def weighted(text: str) -> Pieces:
     """The pieces of a prompt, neighbours of the same weight joined; at least one.
 
     Linear in the length of `text`. Raises `InvalidRequest` for more than `MAX_DEPTH` open brackets,
-    a weight beyond `MAX_WEIGHT`, or a `<lora:…>` tag.
+    a weight beyond `MAX_WEIGHT`, or a `<lora:…>` tag, which `prompts.tags` takes out.
     """
     _refuse_networks(text)
     return _joined(_scan(text))
@@ -86,10 +86,10 @@ def escape(text: str) -> str:
     return _LITERAL.sub(r"\g<0>\\", _ESCAPED.sub(r"\\\g<0>", text))
 
 
-def without_networks(text: str) -> tuple[str, tuple[str, ...]]:
-    """`text` without its `<lora:name:weight>` and `<hypernet:…>` tags, and their names, each once."""
-    names = dict.fromkeys(_brief(found[2]) for found in _NETWORK_TAG.finditer(text))
-    return _NETWORK_TAG.sub("", text) if names else text, tuple(names)
+def without_hypernetworks(text: str) -> tuple[str, tuple[str, ...]]:
+    """`text` without its `<hypernet:…>` tags, and what they name, each once."""
+    names = dict.fromkeys(_brief(found[1]) for found in _HYPERNETWORK.finditer(text))
+    return _HYPERNETWORK.sub("", text) if names else text, tuple(names)
 
 
 def _refuse_networks(text: str) -> None:

@@ -14,6 +14,7 @@ from typing import Any, cast
 from studio import samplers
 from studio.core.errors import InvalidRequest, TooLarge
 from studio.core.records import NOTHING, Picture
+from studio.prompts.tags import Tag, tagged
 
 MAX_CHARS = 64 * 1024
 NEGATIVE = "Negative prompt:"
@@ -44,7 +45,7 @@ def write(task: str, request: Mapping[str, Any], picture: Picture) -> str:
     picture's own record, beside this text, keeps it.
     """
     negative = request.get("negative_prompt")
-    lines = [str(request.get("prompt", ""))]
+    lines = [tagged(str(request.get("prompt", "")), _tags(request))]
     if negative:
         lines.append(f"{NEGATIVE} {negative}")
     pairs = {**_sampling(request), **_picture(request, picture), **_checkpoint(picture.facts)}
@@ -53,10 +54,11 @@ def write(task: str, request: Mapping[str, Any], picture: Picture) -> str:
     pairs["Clip skip"] = clip_skip if clip_skip > 1 else None
     pairs["RNG"] = picture.facts.get("rng")
     pairs |= _enlarging(task, request, picture.facts)
+    pairs["Lora hashes"] = _hashes(picture.facts, "loras")
     settings = [f"{key}: {_quoted(value)}" for key, value in pairs.items() if value is not None]
-    if short := _facts(picture.facts, "checkpoint").get("short"):
+    if hashes := _resources(picture.facts):
         # Civitai looks for this very form, unquoted and without nested braces
-        settings.append(f"Hashes: {json.dumps({'model': short}, separators=(',', ':'))}")
+        settings.append(f"Hashes: {json.dumps(hashes, separators=(',', ':'))}")
     version = _facts(picture.facts, "versions").get("pochade")
     settings.append(f"Version: {_quoted(f'Pochade {version}' if version else 'Pochade')}")
     return "\n".join([*lines, ", ".join(settings)]).strip()
@@ -242,6 +244,39 @@ def _enlarging(task: str, request: Mapping[str, Any], facts: Mapping[str, Any]) 
 def _checkpoint(facts: Mapping[str, Any]) -> dict[str, Any]:
     checkpoint = _facts(facts, "checkpoint")
     return {"Model hash": checkpoint.get("short"), "Model": checkpoint.get("id")}
+
+
+def _tags(request: Mapping[str, Any]) -> Iterator[Tag]:
+    """Tags of the LoRAs that have none in the prompt."""
+    for lora in _rows(request, "loras"):
+        if not lora.get("from_prompt"):
+            name = str(lora.get("name", "")).rpartition("/")[2]
+            weight = float(lora.get("weight", 1.0))
+            text_weight = lora.get("text_weight")
+            yield Tag(name, weight, weight if text_weight is None else float(text_weight))
+
+
+def _hashes(facts: Mapping[str, Any], kind: str) -> str | None:
+    """Names with the first twelve digits of their hashes, as A1111 lists them."""
+    named = {row.get("name"): row.get("short") for row in _rows(facts, kind)}
+    return ", ".join(f"{_plain(name)}: {short}" for name, short in named.items()) or None
+
+
+def _resources(facts: Mapping[str, Any]) -> dict[str, str]:
+    """Everything that went into the picture, by hash."""
+    model = _facts(facts, "checkpoint").get("short")
+    loras = {f"lora:{_plain(row['name'])}": str(row["short"]) for row in _rows(facts, "loras")}
+    return {**({"model": str(model)} if model else {}), **loras}
+
+
+def _plain(name: object) -> str:
+    return re.sub(r"[:,{}]", "", str(name))
+
+
+def _rows(data: Mapping[str, Any], key: str) -> list[Mapping[str, Any]]:
+    found = data.get(key)
+    rows = cast("list[Any]", found) if isinstance(found, list | tuple) else []
+    return [cast("Mapping[str, Any]", row) for row in rows if isinstance(row, Mapping)]
 
 
 def _facts(facts: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from studio.core.errors import Unsupported
 from studio.paths import CONFIGS
 from studio.prompts.chunks import COMMA, chunk
+from studio.prompts.tags import untagged
 
 if TYPE_CHECKING:
     from tokenizers import AddedToken, Tokenizer
@@ -61,10 +62,11 @@ class Counter:
         return [encoding.ids for encoding in found]
 
     def count(self, text: str) -> Count:
-        """Counts after weights and escapes are taken out, with the engine's own chunking.
+        """Counts after tags, weights and escapes are taken out, with the engine's own chunking.
 
         Raises `InvalidRequest` for a prompt that the engine would refuse.
         """
+        text, _ = untagged(text)
         chunks = chunk(text, self.tokenize, window=self.window, comma=self._comma)
         used = sum(len(part.ids) for part in chunks)
         return Count(used=used, window=self.window, chunks=len(chunks))

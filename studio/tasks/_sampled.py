@@ -25,6 +25,7 @@ from studio.core.requests import (
 from studio.costs.work import Pass, Work
 from studio.families._family import Role
 from studio.prompts import grammar
+from studio.tasks._extras import Loras, resolve_extras, words
 from studio.tasks._task import Brush, Control, Facts, Resolved
 from studio.tasks._units import Units, resolve_units
 
@@ -40,7 +41,8 @@ class Sampled:
     """A picture painted step by step from a prompt. None asks the studio to decide."""
 
     prompt: Prompt
-    """What to paint. `(word:1.3)` weighs a word more, `[word]` less, BREAK starts a new chunk."""
+    """What to paint. `(word:1.3)` weighs a word more, `[word]` less, BREAK starts a new chunk,
+    `<lora:name:0.8>` adds a LoRA."""
     negative_prompt: Text = ""
     """What to keep away from. Ignored at guidance 1 and below."""
     checkpoint: Name | None = None
@@ -63,6 +65,8 @@ class Sampled:
     """Which layer of the text encoder is read, counted from the last: 1 is the last one."""
     units: Units = ()
     """Maps that steer the painting, at most four."""
+    loras: Loras = ()
+    """LoRAs that change how the checkpoint paints, beside those with a tag in the prompt."""
 
     @property
     def nets(self) -> tuple[str, ...]:
@@ -83,9 +87,10 @@ def resolve_for(
     A request without a size gets one of the shape of `shape`, about as large as the checkpoint's
     native one.
     """
-    for prompt in (request.prompt, request.negative_prompt):
-        grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
     checkpoint = checkpoint_for(role, request.checkpoint, facts)
+    added = resolve_extras(request, checkpoint, facts)
+    for prompt in (words(request.prompt), request.negative_prompt):
+        grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
     size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
     notes += unheard(request, checkpoint)
     steps = request.steps or checkpoint.defaults.steps
@@ -101,6 +106,7 @@ def resolve_for(
             height=size[1],
             units=resolve_units(request.units, checkpoint, facts),
             **decided(request, checkpoint),
+            **added,
         ),
         notes=notes,
         pixels=size[0] * size[1],
@@ -122,7 +128,7 @@ def checkpoint_for(role: Role, checkpoint_id: str | None, facts: Facts) -> Check
 
 def unheard(request: Sampled, checkpoint: Checkpoint) -> tuple[str, ...]:
     """A sentence for each thing of a prompt that the checkpoint does not understand."""
-    prompts = (request.prompt, request.negative_prompt)
+    prompts = (words(request.prompt), request.negative_prompt)
     notes: list[str] = []
     if not checkpoint.supports.prompt_weights and any(map(grammar.weighs, prompts)):
         notes.append(
@@ -245,7 +251,7 @@ def brush(request: Sampled, index: int, controls: tuple[Control, ...] = ()) -> B
     if None in asked or request.seed is None:
         raise ValueError("an unresolved request reached the engine")
     return Brush(
-        prompt=request.prompt,
+        prompt=words(request.prompt),
         negative_prompt=request.negative_prompt,
         width=request.width or 0,
         height=request.height or 0,

@@ -10,6 +10,7 @@ from PIL.Image import Image
 
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.controls import ControlNet
+from studio.checkpoints.loras import Lora
 from studio.core.geometry import Size
 from studio.core.records import Picture
 from studio.costs.work import Work
@@ -30,6 +31,11 @@ class Facts(Protocol):
 
         Raises `InvalidRequest` where there is none.
         """
+        ...
+
+    def lora(self, name: str, checkpoint: Checkpoint) -> Lora:
+        """The LoRA that is meant by that name for that checkpoint. Raises `InvalidRequest` where
+        there is none that can be used with it."""
         ...
 
     def size(self, ref: str) -> Size:
@@ -60,6 +66,27 @@ class Control:
     """Shares of the steps between which it is followed, 0.0 … 1.0."""
     balance: str
     """`prompt`, `balanced` or `control`: which matters more."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Added:
+    """A LoRA that a checkpoint is used with."""
+
+    id: str
+    weight: float
+    """Of its part for the denoiser: 0.0 leaves it out, 1.0 is as trained."""
+    text_weight: float
+    """Of its part for the text encoders."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extras:
+    """What is added to a checkpoint for a job; its own weights stay as they are."""
+
+    loras: tuple[Added, ...] = ()
+
+
+PLAIN = Extras()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -158,11 +185,17 @@ class Tools(Protocol):
     """What a task may ask of the engine, made per job."""
 
     def pipeline(
-        self, checkpoint_id: str, role: Role, *, controls: tuple[str, ...] = ()
+        self,
+        checkpoint_id: str,
+        role: Role,
+        *,
+        controls: tuple[str, ...] = (),
+        extras: Extras = PLAIN,
     ) -> AbstractContextManager[Painter]:
         """Use it, then it is gone; weights are as before, also when the body raises.
 
-        `controls` are ids of the ControlNets that brushes will name.
+        `controls` are ids of the ControlNets that brushes will name, `extras` what the checkpoint
+        is used with.
         """
         ...
 

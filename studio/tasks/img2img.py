@@ -11,6 +11,7 @@ from studio.core.requests import STRICT, ImageRef, Strength
 from studio.costs.work import Work
 from studio.families._family import Role
 from studio.tasks import _sampled
+from studio.tasks._extras import extras
 from studio.tasks._over import fitted, flat
 from studio.tasks._sampled import Sampled, brush
 from studio.tasks._task import Canvas, Facts, Resolved, Task, Tools
@@ -44,7 +45,9 @@ def run(request: Img2Img, tools: Tools) -> Iterator[Picture]:
     image = fitted(flat(tools.picture(request.image)), size, request.resize)
     canvas = Canvas(image=image, strength=request.strength)
     steered = controls(request.units, maps(request.units, tools), size)
-    with tools.pipeline(request.checkpoint or "", Role.IMAGE, controls=request.nets) as painter:
+    with tools.pipeline(
+        request.checkpoint or "", Role.IMAGE, controls=request.nets, extras=extras(request)
+    ) as painter:
         for index in range(request.count):
             yield painter.paint(
                 brush(request, index, steered), index=index, pictures=request.count, canvas=canvas

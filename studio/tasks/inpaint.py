@@ -10,6 +10,7 @@ from studio.core.requests import STRICT, Strength
 from studio.costs.work import Work
 from studio.families._family import Role
 from studio.tasks import _sampled
+from studio.tasks._extras import extras
 from studio.tasks._masked import Masked, view
 from studio.tasks._over import repaint
 from studio.tasks._sampled import Sampled, brush
@@ -41,7 +42,9 @@ def run(request: Inpaint, tools: Tools) -> Iterator[Picture]:
     box = seen.shaped(size)
     drawn = maps(request.units, tools)
     steered = controls(request.units, drawn, size, picture=picture.size, box=box)
-    with tools.pipeline(request.checkpoint or "", Role.INPAINT, controls=request.nets) as painter:
+    with tools.pipeline(
+        request.checkpoint or "", Role.INPAINT, controls=request.nets, extras=extras(request)
+    ) as painter:
         for index in range(request.count):
             yield repaint(
                 painter,

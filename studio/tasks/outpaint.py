@@ -18,6 +18,7 @@ from studio.core.requests import STRICT, Feather, ImageRef, Strength
 from studio.costs.work import Work
 from studio.families._family import Role
 from studio.tasks import _sampled
+from studio.tasks._extras import extras
 from studio.tasks._over import repaint
 from studio.tasks._sampled import Sampled, brush
 from studio.tasks._task import Facts, Resolved, Task, Tools
@@ -95,7 +96,9 @@ def run(request: Outpaint, tools: Tools) -> Iterator[Picture]:
     box = looked_at(request, image.size).shaped(size[0] / size[1], drawn_out.size)
     drawn = maps(request.units, tools)
     steered = controls(request.units, drawn, size, picture=drawn_out.size, box=box)
-    with tools.pipeline(request.checkpoint or "", Role.INPAINT, controls=request.nets) as painter:
+    with tools.pipeline(
+        request.checkpoint or "", Role.INPAINT, controls=request.nets, extras=extras(request)
+    ) as painter:
         for index in range(request.count):
             yield repaint(
                 painter,

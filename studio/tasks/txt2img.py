@@ -14,6 +14,7 @@ from studio.core.requests import STRICT, Factor, Name, Steps, Strength
 from studio.costs.work import Work
 from studio.families._family import Role
 from studio.tasks import _sampled
+from studio.tasks._extras import extras
 from studio.tasks._sampled import MOST_PX, Sampled, brush, checkpoint_for, require_work
 from studio.tasks._task import Brush, Canvas, Facts, Painter, Resolved, Span, Task, Tools
 from studio.tasks._units import controls, maps, refs
@@ -91,17 +92,21 @@ def steps_taken(hires: Hires) -> int:
 
 
 def run(request: Txt2Img, tools: Tools) -> Iterator[Picture]:
-    checkpoint, nets = request.checkpoint or "", request.nets
+    checkpoint, added = request.checkpoint or "", extras(request)
     drawn = maps(request.units, tools)
     with ExitStack() as held:
-        first = held.enter_context(tools.pipeline(checkpoint, Role.TEXT, controls=nets))
+        first = held.enter_context(
+            tools.pipeline(checkpoint, Role.TEXT, controls=request.nets, extras=added)
+        )
         steered = controls(request.units, drawn, (request.width or 0, request.height or 0))
         brushes = [brush(request, index, steered) for index in range(request.count)]
         if request.hires is None:
             for index, small in enumerate(brushes):
                 yield first.paint(small, index=index, pictures=request.count)
             return
-        second = held.enter_context(tools.pipeline(checkpoint, Role.IMAGE, controls=nets))
+        second = held.enter_context(
+            tools.pipeline(checkpoint, Role.IMAGE, controls=request.nets, extras=added)
+        )
         size = larger(request, request.hires, second.checkpoint.multiple_px)
         steered = controls(request.units, drawn, size)
         for index, small in enumerate(brushes):

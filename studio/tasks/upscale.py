@@ -26,6 +26,7 @@ from studio.core.requests import (
 from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._details import planned, repainted
+from studio.tasks._extras import Loras, extras, resolve_extras, words
 from studio.tasks._over import flat
 from studio.tasks._sampled import checkpoint_for, decided, require_work
 from studio.tasks._task import Brush, Enlarged, Facts, Resolved, Span, Task, Tools
@@ -61,6 +62,8 @@ class Upscale:
     """Random numbers of the first tile; the next has seed + 1. -1 or nothing draws one."""
     clip_skip: ClipSkip = 1
     """Which layer of the text encoder is read, counted from the last: 1 is the last one."""
+    loras: Loras = ()
+    """LoRAs that change how details are painted, beside those with a tag in the prompt."""
 
 
 def resolve(request: Upscale, facts: Facts) -> Resolved:
@@ -76,10 +79,11 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
     pixels = size[0] * size[1]
     if not request.strength:
         return Resolved(request=request, pixels=pixels)
-    for prompt in (request.prompt, request.negative_prompt):
-        grammar.weighted(prompt)
     checkpoint = checkpoint_for(Role.IMAGE, request.checkpoint, facts)
-    request = replace(request, **decided(request, checkpoint))
+    added = resolve_extras(request, checkpoint, facts)
+    for prompt in (words(request.prompt), request.negative_prompt):
+        grammar.weighted(prompt)
+    request = replace(request, **decided(request, checkpoint), **added)
     plan = planned(size, checkpoint, request.steps or 1, request.strength)
     require_work(
         plan.step_pixels,
@@ -101,7 +105,7 @@ def run(request: Upscale, tools: Tools) -> Iterator[Picture]:
     if not request.strength:
         yield _picture(request, tools.upscale(image, upscaler, size))
         return
-    with tools.pipeline(request.checkpoint or "", Role.IMAGE) as painter:
+    with tools.pipeline(request.checkpoint or "", Role.IMAGE, extras=extras(request)) as painter:
         plan = planned(size, painter.checkpoint, request.steps or 1, request.strength)
         span = Span(after=plan.all_steps)
         enlarged = tools.upscale(image, upscaler, size, span=span)
@@ -122,7 +126,7 @@ def run(request: Upscale, tools: Tools) -> Iterator[Picture]:
 
 def _brush(request: Upscale) -> Brush:
     return Brush(
-        prompt=request.prompt,
+        prompt=words(request.prompt),
         negative_prompt=request.negative_prompt,
         width=0,
         height=0,

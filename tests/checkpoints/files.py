@@ -27,8 +27,13 @@ def sparse(path: Path, name: str) -> Path:
     return sparse_of(path, {key: tuple(shape) for key, shape in shapes.items()})
 
 
-def sparse_of(path: Path, shapes: Mapping[str, tuple[int, ...]]) -> Path:
-    header, reached = {}, 0
+def sparse_of(
+    path: Path,
+    shapes: Mapping[str, tuple[int, ...]],
+    metadata: Mapping[str, str] | None = None,
+) -> Path:
+    header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
+    reached = 0
     for key, shape in shapes.items():
         size = 1
         for side in shape:

@@ -8,7 +8,9 @@ import torch
 
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.controls import Controls
+from studio.checkpoints.extras import Extras
 from studio.checkpoints.hashes import Hashes
+from studio.checkpoints.loras import loras
 from studio.discovery import open_drawer
 from studio.engine.control import Control
 from studio.engine.device import Device, choose
@@ -55,7 +57,7 @@ def manager(device: Device) -> Manager:
     return Manager(device, CONFIGS, Hashes(None))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_desk(device: Device) -> Callable[..., Desk]:
     """Makes an engine over a folder of checkpoints, without a process around it."""
 
@@ -72,6 +74,7 @@ def make_desk(device: Device) -> Callable[..., Desk]:
             control=control,
             send=lambda header, blob=b"": sent.append((dict(header), blob)),
             versions=VERSIONS,
+            extras=Extras(loras=loras((shelf / "loras",))),
         )
         return Desk(runner=runner, control=control, sent=sent)
 

@@ -200,11 +200,15 @@ def test_noise_of_another_generator_is_said() -> None:
         assert "seed gives another picture" in notes(found)
 
 
-def test_networks_are_taken_out_of_the_prompt_and_named() -> None:
+def test_loras_stay_in_the_prompt_and_hypernetworks_are_taken_out() -> None:
     text = A1111.replace("a red fox", "a red fox <lora:Pixel Art:0.8> <hypernet:odd:1>")
+    text = text.replace("\nNegative prompt: ", "\nNegative prompt: <lora:Pixel Art:1> ")
+    text += ', Lora hashes: "Pixel Art: 0123456789AB, other: ff"'
     found = fits(recover(png(parameters=text)))
-    assert "<" not in found.prompt
-    assert "'Pixel Art'" in notes(found)
+    assert found.prompt.startswith("a red fox <lora:Pixel Art:0.8>")
+    assert found.lora_hashes == {"Pixel Art": "0123456789ab", "other": "ff"}
+    assert "hypernet" not in found.prompt
+    assert "<" not in found.negative_prompt
     assert "'odd'" in notes(found)
 
 
@@ -1045,7 +1049,7 @@ def test_hostile_names_stay_short_and_printable() -> None:
 
 
 def test_many_notes_are_not_endless() -> None:
-    tags = "".join(f"<lora:x{n}:1>" for n in range(500))
+    tags = "".join(f"<hypernet:x{n}:1>" for n in range(500))
     found = recover(png(parameters=A1111.replace("a red fox", tags)))
     assert 10 < len(found.notes) < 30
 

@@ -14,7 +14,7 @@ from studio.prompts.grammar import (
     Piece,
     escape,
     weighted,
-    without_networks,
+    without_hypernetworks,
 )
 
 Expected = list[tuple[str, float] | str]
@@ -228,7 +228,7 @@ def test_a_network_in_a_prompt_opens_no_file(monkeypatch: pytest.MonkeyPatch) ->
         weighted("<lora:../../x:1>")
 
 
-def test_networks_are_taken_out_by_name() -> None:
-    text = "a<lora:a:1> x <LORA: b c :0.5:0.2>, <hypernet:c:1><lora:a:0.1> <x:y> <lora:open"
-    assert without_networks(text) == ("a x ,  <x:y> <lora:open", ("a", "b c", "c"))
-    assert without_networks("a <b> c") == ("a <b> c", ())
+def test_hypernetworks_are_taken_out_by_name() -> None:
+    text = "a<hypernet:a:1> x <HYPERNET: b c :0.5>, <hypernet:a:0.1> <x:y> <hypernet:open"
+    assert without_hypernetworks(text) == ("a x ,  <x:y> <hypernet:open", ("a", "b c"))
+    assert without_hypernetworks("a <b> c") == ("a <b> c", ())

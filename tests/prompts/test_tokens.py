@@ -121,7 +121,7 @@ def test_weights_do_not_count(folder: Path, prompt: str, used: int, chunks: int)
 
 
 def test_a_prompt_that_cannot_run_is_not_counted(folder: Path) -> None:
-    for prompt in ("<lora:x:1>", "(" * 40, "x " * 5000):
+    for prompt in ("<hypernet:x:1>", "<lora:x:much>", "(" * 40, "x " * 5000):
         with pytest.raises(InvalidRequest):
             count(folder, prompt)
 

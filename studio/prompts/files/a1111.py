@@ -96,6 +96,7 @@ def read(held: Texts) -> Found | None:
         checkpoint_hash=params.get("Model hash", "") or _hash_of_hashes(params),
         hires=_hires(params),
         over=_over(params),
+        lora_hashes=_pairs(params.get("Lora hashes") or params.get("LoRA hashes", "")),
         notes=tuple(_notes(params, source)),
     )
 
@@ -203,8 +204,13 @@ def _notes(params: Mapping[str, str], source: str) -> Iterator[str]:
 
 def _names(pairs: str) -> list[str]:
     """The names in "name: value, name: value"."""
-    names = (pair.partition(":")[0].strip() for pair in pairs.split(","))
-    return [name for name in names if name]
+    return list(_pairs(pairs))
+
+
+def _pairs(pairs: str) -> dict[str, str]:
+    """What is in "name: value, name: value"."""
+    halves = (pair.partition(":") for pair in pairs.split(","))
+    return {name.strip(): value.strip() for name, _, value in halves if name.strip()}
 
 
 def _on(value: str) -> bool:

@@ -13,7 +13,8 @@ from studio import samplers
 from studio.core import requests
 from studio.core.errors import InvalidRequest
 from studio.core.records import NOTHING
-from studio.prompts.grammar import without_networks
+from studio.prompts.grammar import without_hypernetworks
+from studio.prompts.tags import MAX_STRENGTH, Tag, names, renamed, tagged
 
 MAX_NOTES = 24
 MAX_CHECKPOINT_CHARS = 200
@@ -42,6 +43,10 @@ class Found:
     """A second pass: `factor`, `strength`, `steps` and `upscaler`, by its name."""
     over: Mapping[str, object] = field(default_factory=lambda: NOTHING)
     """How a picture was painted over: fields of an img2img or inpainting request."""
+    lora_hashes: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    """Hashes of LoRAs that have a tag in the prompt, by name."""
+    loras: tuple[Tag, ...] = ()
+    """LoRAs that have none."""
     task: str | None = None
     request: Mapping[str, Any] | None = None
 
@@ -69,14 +74,20 @@ class Recovered:
     """Lower-case hex: SHA-256 or its first 8 to 12 digits, or A1111's older 8."""
     task: str | None = None
     """Of our own pictures: which task made it."""
+    lora_hashes: Mapping[str, str] = field(default_factory=lambda: NOTHING)
+    """First digits of the hashes of LoRAs that have a tag in the prompt, by name."""
     request: Mapping[str, Any] | None = None
     """Of our own pictures: the whole request as the file claims it. Parse it before use."""
 
 
 def recovered(found: Found) -> Recovered:
     """Cleans, bounds and translates; whatever had to change is in the notes."""
-    prompt, notes = _prompt("prompt", found.prompt)
-    negative, more = _prompt("negative prompt", found.negative_prompt)
+    prompt, notes = _prompt("prompt", tagged(found.prompt, map(_tag, found.loras)))
+    # a tag does nothing in there, in A1111 either
+    negative, more = _prompt(
+        "negative prompt",
+        renamed(found.negative_prompt, dict.fromkeys(names(found.negative_prompt))),
+    )
     notes += more
     fields: dict[str, Any] = {"prompt": prompt, "negative_prompt": negative}
     for name, (kind, whole) in _NUMBERS.items():
@@ -99,9 +110,19 @@ def recovered(found: Found) -> Recovered:
         notes=tuple(dict.fromkeys([*notes, *found.notes]))[:MAX_NOTES],
         checkpoint_name=_checkpoint_name(found) or None,
         checkpoint_hash=hexadecimal if _HASH.fullmatch(hexadecimal) else None,
+        lora_hashes=MappingProxyType(
+            {brief(name): digest.lower() for name, digest in found.lora_hashes.items()}
+        ),
         task=found.task,
         request=found.request,
     )
+
+
+def _tag(tag: Tag) -> Tag:
+    """A LoRA by its file's name, its weights within bounds."""
+    name = re.sub(r"[<>:]", "", _file_name(tag.name))
+    low, high = -MAX_STRENGTH, MAX_STRENGTH
+    return Tag(name, min(max(tag.weight, low), high), min(max(tag.text_weight, low), high))
 
 
 def brief(value: object, limit: int = 60) -> str:
@@ -145,11 +166,8 @@ def _prompt(label: str, text: str) -> tuple[str, list[str]]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n")
     if (clean := _UNWANTED.sub("", lines)) != lines:
         notes.append(f"Invisible control characters were taken out of the {label}.")
-    clean, names = without_networks(clean)
-    notes += [
-        f"'{name}' is a LoRA or hypernetwork that is not available here; its tag was taken out."
-        for name in names
-    ]
+    clean, names = without_hypernetworks(clean)
+    notes += [f"'{name}' is a hypernetwork; its tag was taken out." for name in names]
     clean = clean.strip()
     if len(clean) > requests.MAX_PROMPT_CHARS:
         notes.append(
@@ -310,6 +328,10 @@ def _exact(name: str, schedule: str) -> samplers.Sampler | None:
 def _checkpoint_name(found: Found) -> str:
     name = found.checkpoint_name.strip()
     if found.request is None:
-        last = name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-        name = _ENDING.sub("", last)
+        name = _file_name(name)
     return brief(name, MAX_CHECKPOINT_CHARS)
+
+
+def _file_name(path: str) -> str:
+    """Without folders and ending."""
+    return _ENDING.sub("", path.strip().replace("\\", "/").rstrip("/").rpartition("/")[2])

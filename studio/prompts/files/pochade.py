@@ -1,7 +1,11 @@
 """Our own record: the whole request, and how the picture was made."""
 
-from studio.prompts.files._reading import Texts, json_object, mapping, part
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from studio.prompts.files._reading import Texts, items, json_object, mapping, part
 from studio.prompts.files.found import Found, text_of
+from studio.prompts.tags import Tag
 
 
 def read(held: Texts) -> Found | None:
@@ -10,6 +14,7 @@ def read(held: Texts) -> Found | None:
         return None
     checkpoint = part(part(story, "facts"), "checkpoint")
     seed = story.get("seed")
+    rows = [row for row in map(mapping, items(part(story, "facts").get("loras"))) if row]
     return Found(
         source="Pochade",
         prompt=text_of(request.get("prompt")),
@@ -25,6 +30,20 @@ def read(held: Texts) -> Found | None:
         checkpoint_hash=text_of(checkpoint.get("sha256") or checkpoint.get("short")),
         hires=mapping(request.get("hires")),
         over=request,
+        lora_hashes={text_of(row.get("name")): text_of(row.get("sha256")) for row in rows},
+        loras=tuple(_loras(request)),
         task=text_of(story.get("task")) or None,
         request=request,
     )
+
+
+def _loras(request: Mapping[str, Any]) -> Iterator[Tag]:
+    """Those that have no tag in the prompt."""
+    for row in map(mapping, items(request.get("loras"))):
+        if row and not row.get("from_prompt"):
+            weight = _weight(row.get("weight"), 1.0)
+            yield Tag(text_of(row.get("name")), weight, _weight(row.get("text_weight"), weight))
+
+
+def _weight(value: object, default: float) -> float:
+    return float(value) if isinstance(value, int | float) else default

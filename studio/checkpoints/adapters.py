@@ -1,0 +1,152 @@
+"""LoRA and its kin (LyCORIS): what the tensors in such a file are called, and what they add to.
+
+Trainers name the same things differently. A key says which network of a checkpoint it is for, which
+layer of it, and which piece of what is added to that layer:
+
+    lora_unet_down_blocks_0_…_attn1_to_q.lora_down.weight         kohya
+    unet.down_blocks.0.….attn1.to_q.lora_A.weight                 peft and diffusers
+    unet.down_blocks.0.….attn1.processor.to_q_lora.down.weight    diffusers of 2023
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+from studio.families._keys import Shapes
+
+DENOISER, TEXT, TEXT_2 = "denoiser", "text_encoder", "text_encoder_2"
+
+_PREFIXES = {
+    "base_model.model.": "",
+    "model.diffusion_model.": DENOISER,
+    "diffusion_model.": DENOISER,
+    "lora_unet_": DENOISER,
+    "lora_transformer_": DENOISER,
+    "lycoris_": DENOISER,
+    "unet.": DENOISER,
+    "transformer.": DENOISER,
+    "lora_te_": TEXT,
+    "lora_te1_": TEXT,
+    "text_encoder.": TEXT,
+    "lora_te2_": TEXT_2,
+    "text_encoder_2.": TEXT_2,
+}
+_BARE = ("down_blocks", "up_blocks", "mid_block", "transformer_blocks", "single_transformer_blocks")
+"""How names of layers begin where nothing says that they are the denoiser's."""
+
+_PIECES = {
+    "down": r"lora_down\.weight|lora_A\.weight|lora_A\.default\.weight"
+    r"|lora\.down\.weight|lora_linear_layer\.down\.weight",
+    "up": r"lora_up\.weight|lora_B\.weight|lora_B\.default\.weight"
+    r"|lora\.up\.weight|lora_linear_layer\.up\.weight",
+    "mid": r"lora_mid\.weight",
+    "alpha": r"alpha",
+    "magnitude": r"dora_scale|lora_magnitude_vector(?:\.weight)?",
+    **{name: name for name in ("hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b")},
+    **{name: name for name in ("hada_t1", "hada_t2", "lokr_t2")},
+    **{name: name for name in ("lokr_w1", "lokr_w1_a", "lokr_w1_b")},
+    **{name: name for name in ("lokr_w2", "lokr_w2_a", "lokr_w2_b")},
+    "diff": r"diff",
+    "diff_b": r"diff_b",
+    "scale": r"weight",
+    "on_input": r"on_input",
+}
+_KEY = re.compile(
+    r"(?P<layer>.+?)\.(?:"
+    + "|".join(f"(?P<{piece}>{pattern})" for piece, pattern in _PIECES.items())
+    + ")"
+)
+_PROCESSOR = re.compile(
+    r"(?P<layer>.+)\.processor\.(?P<name>to_\w+?)_lora\.(?P<piece>down|up)\.weight"
+)
+
+KINDS = {
+    "LoRA": {"down", "up"},
+    "LoHa": {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"},
+    "LoKr": {"lokr_w1", "lokr_w2"},
+    "IA3": {"scale", "on_input"},
+    "difference": {"diff"},
+}
+"""Ways to add to a layer, by the pieces that each needs; LoKr's two may come as products."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a tensor is."""
+
+    network: str
+    """`denoiser`, `text_encoder` or `text_encoder_2`."""
+    layer: str
+    """Name of the layer in it, with `_` between its parts, as kohya writes it."""
+    piece: str
+
+
+def place_of(key: str) -> Place | None:
+    """What the tensor of that name is; None if it is none of a network that adds to another."""
+    if old := _PROCESSOR.fullmatch(key):
+        ending = "_0" if old["name"] == "to_out" else ""
+        return _place(f"{old['layer']}.{old['name']}{ending}", old["piece"])
+    found = _KEY.fullmatch(key)
+    if found is None:
+        return None
+    piece = next(name for name in _PIECES if found[name] is not None)
+    return _place(found["layer"], piece)
+
+
+def _place(layer: str, piece: str) -> Place | None:
+    network = ""
+    for prefix, named in _PREFIXES.items():
+        if layer.startswith(prefix):
+            layer, network = layer.removeprefix(prefix), named or network
+    if not network and layer.startswith(_BARE):
+        network = DENOISER
+    layer = layer.replace(".", "_")
+    if network.startswith(TEXT):
+        layer = layer.removeprefix("text_model_")
+    return Place(network, layer, piece) if network else None
+
+
+Layers = Mapping[tuple[str, str], Mapping[str, str]]
+"""Keys by piece, for each layer of each network."""
+
+
+def layers_of(keys: Shapes | Mapping[str, object]) -> dict[tuple[str, str], dict[str, str]]:
+    """The layers that a file adds to, and the keys of what it adds: those that are complete."""
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for key in keys:
+        if place := place_of(key):
+            found.setdefault((place.network, place.layer), {})[place.piece] = key
+    return {layer: pieces for layer, pieces in found.items() if kind_of(pieces)}
+
+
+def kind_of(pieces: Mapping[str, str]) -> str:
+    """How these pieces add to a layer; "" if they are not enough of anything known."""
+    there = set(pieces)
+    for factor in ("lokr_w1", "lokr_w2"):
+        if {f"{factor}_a", f"{factor}_b"} <= there:
+            there.add(factor)
+    return next((kind for kind, needed in KINDS.items() if needed <= there), "")
+
+
+def width_in(pieces: Mapping[str, str], shapes: Shapes) -> int | None:
+    """How wide the input is of the layer that these pieces add to; None if they do not tell."""
+
+    def wide(piece: str) -> int:
+        shape = shapes[pieces[piece]]
+        return shape[1] if len(shape) > 1 else 0
+
+    match kind_of(pieces):
+        case "LoRA":
+            return wide("down") or None
+        case "LoHa":
+            return wide("hada_w1_b") or None
+        case "LoKr":
+            first = wide("lokr_w1" if "lokr_w1" in pieces else "lokr_w1_b")
+            second = wide("lokr_w2" if "lokr_w2" in pieces else "lokr_w2_b")
+            return first * second or None
+        case "difference":
+            return wide("diff") or None
+        case _:
+            flat = prod(shapes[pieces["scale"]]) if "scale" in pieces else 0
+            return flat or None

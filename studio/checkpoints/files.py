@@ -1,0 +1,234 @@
+"""Files that change what a checkpoint paints: which there are, and which one a name means."""
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from studio.checkpoints.catalog import Checkpoint
+from studio.checkpoints.header import BadFile, Header, NotSafetensors, read_header
+from studio.checkpoints.scan import PICKLED, Found, Stamp, scan, sidecar_of
+from studio.checkpoints.sidecar import read_sidecar
+from studio.core.errors import InvalidRequest
+from studio.core.records import NOTHING
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File(ABC):
+    """A file in one of these folders. One that cannot be used is listed with its `problem`."""
+
+    id: str
+    """Its path below the folder without its ending; unique, never a path to follow."""
+    label: str
+    path: Path
+    """Where it lies. Never leaves the server."""
+    size_bytes: int
+    stamp: Stamp
+    alias: str = ""
+    """What the trainer called it, if that is something else."""
+    written_hash: str = ""
+    """Hash of its tensors as its trainer wrote it into the file: hex digits, or nothing."""
+    problem: str = ""
+    """Why it cannot be used, as a sentence; empty when it can."""
+    advice: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its id without folders: what prompts call it."""
+        return self.id.rpartition("/")[2]
+
+    @abstractmethod
+    def fits(self, checkpoint: Checkpoint) -> bool:
+        """Whether it was made for checkpoints of that shape."""
+
+
+class Pickled(BadFile):
+    """Opening it could run code."""
+
+
+class Foreign(BadFile):
+    """It is healthy, and nothing of this kind."""
+
+
+SHORT = 10
+"""Digits of a hash that are enough to know a file by."""
+
+F = TypeVar("F", bound=File)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Words:
+    """What people call a kind of files."""
+
+    kind: str
+    """LoRA, embedding, VAE: as it stands in "There is no … 'x'"."""
+    folder: str
+    """In the data folder."""
+    field: str
+    """Of a request."""
+
+
+class Files(Generic[F]):
+    """The files below some folders, as they are at this moment. For any thread.
+
+    Names, sizes and times are read each time, contents only of what is new.
+    """
+
+    def __init__(
+        self,
+        words: Words,
+        kind: type[F],
+        known: Callable[[F, Header], F],
+        folders: tuple[Path, ...] = (),
+    ) -> None:
+        """`known` fills in what the header says; it raises `BadFile` for one that cannot be used.
+        `folders` need not exist; the first one that has an id keeps it."""
+        self.words = words
+        self._kind = kind
+        self._known = known
+        self._folders = folders
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[str, Stamp], F] = {}
+
+    def all(self) -> tuple[F, ...]:
+        """All of them, broken ones too."""
+        with self._lock:
+            seen: dict[tuple[str, Stamp], F] = {}
+            listed: dict[str, F] = {}
+            for folder in self._folders:
+                for found in scan(folder):
+                    if found.layout != "file":
+                        continue
+                    key = (str(found.path), found.stamp)
+                    file = self._seen[key] if key in self._seen else self._inspected(found)
+                    seen[key] = file
+                    # nobody meant those of Hugging Face's cache as anything
+                    if not (found.loose and file.problem):
+                        listed.setdefault(file.id, file)
+            self._seen = seen
+            return tuple(listed.values())
+
+    def _inspected(self, found: Found) -> F:
+        blank = self._kind(
+            id=found.id,
+            label=read_sidecar(sidecar_of(found.path)).label or found.id.rpartition("/")[2],
+            path=found.path,
+            size_bytes=found.stamp[0][1],
+            stamp=found.stamp,
+        )
+        try:
+            if found.path.suffix.lower() in PICKLED:
+                raise Pickled(
+                    f"Only .safetensors files can be used ({found.path.name} was not loaded)."
+                )
+            return self._known(blank, read_header(found.path))
+        except BadFile as problem:
+            return replace(blank, problem=str(problem), advice=_advice(problem))
+        except OSError:
+            return replace(
+                blank, problem="It cannot be read.", advice="Check the permissions of the file."
+            )
+
+    def get(self, file_id: str) -> F:
+        """Raises `InvalidRequest`."""
+        for file in self.all():
+            if file.id == file_id:
+                return self._usable(file)
+        raise self._missing(file_id, ())
+
+    def find(self, name: str, checkpoint: Checkpoint) -> F:
+        """The file that a person means by that name, for that checkpoint.
+
+        By id, by file name, by the name that its trainer gave it; upper and lower case matter only
+        where they must. Where several have the name, one that fits the checkpoint is taken. Raises
+        `InvalidRequest` if there is none, if it cannot be used or does not fit.
+        """
+        files = self.all()
+        named = _named(files, name)
+        if not named:
+            raise self._missing(name, [file for file in files if fitting(file, checkpoint)])
+        fit = next((file for file in named if fitting(file, checkpoint)), None)
+        if fit is not None:
+            return fit
+        file = self._usable(named[0])
+        raise InvalidRequest(
+            f"The {self.words.kind} '{file.label}' is not made for '{checkpoint.label}'.",
+            f"Choose another {self.words.kind}, or a checkpoint that it is made for.",
+            field=self.words.field,
+        )
+
+    def meant(self, name: str, digest: str = "", known: Mapping[Path, str] = NOTHING) -> str | None:
+        """What to call the file that somebody's picture was made with: `name` if one here has it,
+        else the id of the one with that hash, of those `known`. None if it is not here."""
+        usable = tuple(file for file in self.all() if not file.problem)
+        if _named(usable, name):
+            return name
+        for file in usable:
+            hashes = (known.get(file.path, ""), file.written_hash)
+            if len(digest) >= SHORT and any(one.startswith(digest) for one in hashes):
+                return file.id
+        return None
+
+    def _usable(self, file: F) -> F:
+        if file.problem:
+            raise InvalidRequest(
+                f"The {self.words.kind} '{file.label}' cannot be used. {file.problem}",
+                file.advice,
+                field=self.words.field,
+            )
+        return file
+
+    def _missing(self, name: str, fit: Iterable[F]) -> InvalidRequest:
+        words = self.words
+        place = f"the folder '{words.folder}' of the data folder"
+        if len(self._folders) > 1:
+            place += " and the folders that were added to it"
+        known = {file.name.casefold(): file.name for file in fit}
+        near = [known[one] for one in get_close_matches(_shown(name).casefold(), known, 3, 0.5)]
+        hint = f"Did you mean {_either(near)}?" if near else f"Put it into {place}."
+        return InvalidRequest(
+            f"There is no {words.kind} '{_shown(name)}' in {place}.", hint, field=words.field
+        )
+
+
+def fitting(file: File, checkpoint: Checkpoint) -> bool:
+    """Whether it can be used with that checkpoint."""
+    return not file.problem and file.fits(checkpoint)
+
+
+def _advice(problem: BadFile) -> str:
+    if isinstance(problem, Pickled):
+        return "Such files can run code when they are opened; get it as .safetensors."
+    if isinstance(problem, NotSafetensors):
+        return "Get the .safetensors version of it, however the file is called."
+    if isinstance(problem, Foreign):
+        return "Put it into the folder where files of its kind belong."
+    return "Copy or download it again."
+
+
+def _named(files: tuple[F, ...], name: str) -> list[F]:
+    asked = name.strip().removesuffix(".safetensors").replace("\\", "/")
+    aliases = [file.alias for file in files]
+    for same in (str, str.casefold):
+        for called in (
+            lambda file: file.id,
+            lambda file: file.name,
+            # a name that two trainers gave means neither, as in A1111
+            lambda file: file.alias if aliases.count(file.alias) == 1 else "",
+        ):
+            if found := [file for file in files if same(called(file)) == same(asked)]:
+                return found
+    return []
+
+
+def _shown(name: str) -> str:
+    printable = "".join(letter for letter in name if letter.isprintable())
+    return printable if len(printable) <= 60 else printable[:59] + "…"
+
+
+def _either(names: list[str]) -> str:
+    quoted = [f"'{name}'" for name in names]
+    return " or ".join([", ".join(quoted[:-1]), quoted[-1]] if quoted[1:] else quoted)

@@ -1,0 +1,75 @@
+"""LoRAs on disk: what they add to, and which checkpoints they fit."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from studio.checkpoints.adapters import DENOISER, TEXT, TEXT_2, Layers, kind_of, layers_of, width_in
+from studio.checkpoints.catalog import Checkpoint
+from studio.checkpoints.files import File, Files, Foreign, Words
+from studio.checkpoints.header import Header
+from studio.families._keys import Shapes
+
+WORDS = Words(kind="LoRA", folder="loras", field="loras")
+
+_CONTEXTS = {"sd_v1": 768, "sd_1": 768, "sd_v2": 1024, "sd_2": 1024, "sdxl_": 2048}
+"""Widths of the text states, by how trainers begin the name of what they trained on."""
+_READ_TEXT = ("attn2_to_k", "attn2_to_v")
+"""Layers of a denoiser whose input is the text."""
+_READ_STATES = ("self_attn_q_proj", "self_attn_k_proj", "self_attn_v_proj")
+"""Layers of a text encoder that are as wide as it is."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lora(File):
+    """A network that adds to the layers of a checkpoint. LyCORIS too: LoHa, LoKr, (IA)³."""
+
+    kinds: tuple[str, ...] = ()
+    """Ways in which it adds: keys of `adapters.KINDS`."""
+    context: int = 0
+    """Width of the text states of the checkpoints it was made for; 0 if that cannot be told."""
+    networks: tuple[str, ...] = ()
+    """What it adds to: `denoiser`, `text_encoder`, `text_encoder_2`."""
+
+    def fits(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.encoder is not None and self.context == checkpoint.encoder.context
+
+
+def loras(folders: tuple[Path, ...] = ()) -> Files[Lora]:
+    """The LoRAs below these folders."""
+    return Files(WORDS, Lora, _known, folders)
+
+
+def _known(blank: Lora, header: Header) -> Lora:
+    layers = layers_of(header.shapes)
+    if not layers:
+        raise Foreign("It is no LoRA of a kind that the studio knows.")
+    named = header.metadata.get("ss_output_name", "").strip()
+    written = header.metadata.get("sshs_model_hash", "").strip().lower()
+    return replace(
+        blank,
+        alias="" if named in {"", "None", blank.name} else named[:200],
+        kinds=tuple(sorted({kind_of(pieces) for pieces in layers.values()})),
+        context=_context(layers, header),
+        networks=tuple(dict.fromkeys(sorted(network for network, _ in layers))),
+        written_hash=written if set(written) <= set("0123456789abcdef") else "",
+    )
+
+
+def _context(layers: Layers, header: Header) -> int:
+    """From the layers that read the text, else the text encoders, else what the trainer says."""
+    shapes = header.shapes
+    if width := _width(layers, shapes, DENOISER, _READ_TEXT):
+        return width
+    metadata = header.metadata
+    base = f"{metadata.get('ss_base_model_version', '')} {metadata.get('ss_v2', '')}".lower()
+    for name, width in _CONTEXTS.items():
+        if base.startswith(name):
+            return 1024 if base.endswith("true") else width
+    return sum(_width(layers, shapes, network, _READ_STATES) for network in (TEXT, TEXT_2))
+
+
+def _width(layers: Layers, shapes: Shapes, network: str, endings: tuple[str, ...]) -> int:
+    for (of, layer), pieces in layers.items():
+        if of == network and layer.endswith(endings) and (width := width_in(pieces, shapes)):
+            return width
+    return 0

@@ -1,0 +1,361 @@
+"""LoRA and its kin: read from disk, and added to the layers of a checkpoint for as long as one
+picture takes.
+
+Weights are shared and never change. While a picture is painted, the parents of the layers that are
+added to hold another layer in their place: one that calls the shared one and adds to its output.
+"""
+
+import logging
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+from torch.nn import functional
+
+from studio.checkpoints.adapters import DENOISER, kind_of, layers_of
+from studio.core.errors import InvalidRequest
+from studio.tasks._task import Added
+
+log = logging.getLogger("pochade.engine")
+
+
+class Addition(torch.nn.Module, ABC):
+    """What one adapter adds to one layer, at strength 1."""
+
+    @abstractmethod
+    def fits(self, layer: torch.nn.Module) -> bool:
+        """Whether it was made for a layer of that shape."""
+
+    @abstractmethod
+    def forward(self, layer: Any, x: Tensor) -> Tensor:
+        """What is added to `layer(x)`."""
+
+
+class _LowRank(Addition):
+    """LoRA: down to a few channels and up again; LoCon for convolutions."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.register_buffer("down", tensors["down"])
+        self.register_buffer("up", tensors["up"])
+        self.register_buffer("mid", tensors.get("mid"))
+        self.scale = _scale(tensors, tensors["down"].shape[0])
+
+    def fits(self, layer: torch.nn.Module) -> bool:
+        wide, tall = _shape(layer)[1], _shape(layer)[0]
+        return (self.down.shape[1], self.up.shape[0]) == (wide, tall)
+
+    def forward(self, layer: Any, x: Tensor) -> Tensor:
+        down, up = self.down, self.up
+        x = x.to(down.dtype)
+        if not isinstance(layer, torch.nn.Conv2d):
+            return (
+                functional.linear(functional.linear(x, down.flatten(1)), up.flatten(1)) * self.scale
+            )
+        down, up = _four(down), _four(up)
+        if self.mid is None:
+            narrow = _convolved(layer, x, down)
+        else:
+            narrow = _convolved(layer, functional.conv2d(x, down), self.mid)
+        return functional.conv2d(narrow, up) * self.scale
+
+
+class _Product(Addition):
+    """LoHa and LoKr, whose change of the weights is made of small factors each time, and the
+    difference of a layer as it is."""
+
+    def __init__(self, kind: str, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.kind = kind
+        names = [name for name in tensors if name.startswith(("hada_", "lokr_", "diff"))]
+        for name in names:
+            self.register_buffer(name, tensors[name])
+        small = {"LoHa": ("hada_w1_b",), "LoKr": ("lokr_w2_b", "lokr_w1_b")}.get(kind, ())
+        ranks = [tensors[name].shape[0] for name in small if name in tensors]
+        self.scale = _scale(tensors, ranks[0]) if ranks else 1.0
+
+    def fits(self, layer: torch.nn.Module) -> bool:
+        bias = self._buffers.get("diff_b")
+        tall = _shape(layer)[0]
+        return self._weight().numel() == _shape(layer).numel() and (
+            bias is None or bias.numel() == tall
+        )
+
+    def forward(self, layer: Any, x: Tensor) -> Tensor:
+        weight = (self._weight() * self.scale).reshape(_shape(layer))
+        x, bias = x.to(weight.dtype), self._buffers.get("diff_b")
+        if isinstance(layer, torch.nn.Conv2d):
+            return _convolved(layer, x, weight, bias)
+        return functional.linear(x, weight, bias)
+
+    def _weight(self) -> Tensor:
+        match self.kind:
+            case "LoHa":
+                return self._factor("hada_w1", "hada_t1") * self._factor("hada_w2", "hada_t2")
+            case "LoKr":
+                one, two = self._factor("lokr_w1", ""), self._factor("lokr_w2", "lokr_t2")
+                return torch.kron(one.reshape(*one.shape, *[1] * (two.ndim - one.ndim)), two)
+            case _:
+                return self._buffers["diff"]  # type: ignore[return-value]
+
+    def _factor(self, name: str, core: str) -> Tensor:
+        held: dict[str, Any] = self._buffers
+        if name in held:
+            return held[name]
+        outer, inner = held[f"{name}_a"], held[f"{name}_b"]
+        if core not in held:
+            return outer @ inner.flatten(1)
+        return torch.einsum("ijkl,jr,ip->prkl", held[core], inner, outer)
+
+
+class _Scaled(Addition):
+    """(IA)³: inputs or outputs of a layer, each scaled by a number of its own."""
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.register_buffer("by", tensors["scale"].flatten())
+        self.on_input = bool(tensors["on_input"])
+
+    def fits(self, layer: torch.nn.Module) -> bool:
+        return self.by.numel() == _shape(layer)[1 if self.on_input else 0]
+
+    def forward(self, layer: Any, x: Tensor) -> Tensor:
+        if isinstance(layer, torch.nn.Conv2d):
+            by, bias = self.by.view(-1, 1, 1), None
+            bias = None if layer.bias is None else layer.bias.view(-1, 1, 1)
+        else:
+            by, bias = self.by, layer.bias
+        made = layer(x * by) if self.on_input else layer(x)
+        if bias is not None:
+            made = made - bias
+        return made if self.on_input else made * by
+
+
+class Adapter(torch.nn.Module):
+    """An adapter in memory: what it adds, by network and layer."""
+
+    def __init__(self, additions: Mapping[tuple[str, str], Addition]) -> None:
+        super().__init__()
+        self.additions = dict(additions)
+        self.held = torch.nn.ModuleList(additions.values())
+
+
+def load_adapter(path: Path) -> Adapter:
+    """The adapter in a file. Raises `ValueError`, `KeyError` or `RuntimeError` for tensors that do
+    not go together."""
+    state: dict[str, Tensor] = load_file(path)
+    return Adapter(
+        {
+            place: _addition({piece: state[key] for piece, key in pieces.items()})
+            for place, pieces in layers_of(state).items()
+        }
+    )
+
+
+def _addition(tensors: Mapping[str, Tensor]) -> Addition:
+    kind = kind_of(dict.fromkeys(tensors, ""))
+    if kind == "LoRA":
+        return _LowRank(tensors)
+    return _Scaled(tensors) if kind == "IA3" else _Product(kind, tensors)
+
+
+def _scale(tensors: Mapping[str, Tensor], rank: int) -> float:
+    """An adapter of rank r is trained at alpha / r, so that r can change without the rest."""
+    return float(tensors["alpha"]) / rank if "alpha" in tensors else 1.0
+
+
+def _shape(layer: Any) -> torch.Size:
+    """Of its weights as they were before anybody packed them."""
+    if isinstance(layer, torch.nn.Conv2d):
+        return torch.Size(
+            (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
+        )
+    return torch.Size((layer.out_features, layer.in_features))
+
+
+def _four(weight: Tensor) -> Tensor:
+    return weight if weight.ndim == 4 else weight[:, :, None, None]
+
+
+def _convolved(
+    layer: torch.nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """As the layer goes over its input."""
+    padding: Any = layer.padding
+    return functional.conv2d(x, weight, bias, layer.stride, padding, layer.dilation)
+
+
+class _WithAdditions(torch.nn.Module):
+    """Stands where a layer stood, and adds to what it gives."""
+
+    def __init__(self, layer: torch.nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+        self.parts: list[tuple[Addition, float]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("layer"), name)
+
+    def forward(self, x: Tensor, *args: Any, **options: Any) -> Tensor:
+        made: Tensor = self.layer(x, *args, **options)
+        for addition, weight in self.parts:
+            made = made + (addition(self.layer, x) * weight).to(made.dtype)
+        return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Site:
+    """Where a layer is."""
+
+    parent: torch.nn.Module
+    name: str
+    layer: torch.nn.Module
+
+
+@dataclass(frozen=True, slots=True)
+class Swaps:
+    """Layers that stand in for others while something is painted."""
+
+    sites: tuple[tuple[_Site, torch.nn.Module], ...] = ()
+    unused: tuple[int, ...] = ()
+    """Of each adapter, how many layers there were none for."""
+
+    @contextmanager
+    def applied(self) -> Generator[None]:
+        """The others are back in their places afterwards, whatever happens."""
+        try:
+            for site, stand_in in self.sites:
+                site.parent._modules[site.name] = stand_in
+            yield
+        finally:
+            for site, _ in self.sites:
+                site.parent._modules[site.name] = site.layer
+
+
+def swaps(
+    adapters: Sequence[tuple[Adapter, Added]],
+    components: Mapping[str, Any],
+    scratch: dict[str, Any],
+) -> Swaps:
+    """What it takes to paint with these adapters. `scratch` lives and dies with the components.
+
+    Raises `InvalidRequest` for an adapter that was made for other networks.
+    """
+    stand_ins: dict[int, tuple[_Site, _WithAdditions]] = {}
+    unused: list[int] = []
+    for adapter, asked in adapters:
+        missed = 0
+        for (network, name), addition in adapter.additions.items():
+            site = _sites(network, components, scratch).get(name)
+            weight = asked.weight if network == DENOISER else asked.text_weight
+            if site is None:
+                missed += 1
+            elif not addition.fits(site.layer):
+                raise _misfit(asked)
+            elif weight:
+                _, stand_in = stand_ins.setdefault(id(site), (site, _WithAdditions(site.layer)))
+                stand_in.parts.append((addition, weight))
+        if missed == len(adapter.additions):
+            raise _misfit(asked)
+        if missed:
+            log.warning("the LoRA %s has %d layers that nothing here has", asked.id, missed)
+        unused.append(missed)
+    return Swaps(tuple(stand_ins.values()), tuple(unused))
+
+
+def _misfit(asked: Added) -> InvalidRequest:
+    return InvalidRequest(
+        f"The LoRA '{asked.id}' was made for another kind of checkpoint.",
+        "Choose another LoRA or another checkpoint.",
+        field="loras",
+    )
+
+
+def _sites(
+    network: str, components: Mapping[str, Any], scratch: dict[str, Any]
+) -> Mapping[str, _Site]:
+    """The layers of a network by all names that adapters have for them."""
+    names = ("unet", "transformer") if network == DENOISER else (network,)
+    module = next((components[name] for name in names if components.get(name) is not None), None)
+    if module is None:
+        return {}
+    known = scratch.setdefault("layers", {})
+    if network not in known or known[network][0] is not module:
+        known[network] = (module, _named_sites(module))
+    return known[network][1]
+
+
+def _named_sites(module: torch.nn.Module) -> dict[str, _Site]:
+    original = _original_names(getattr(module, "config", None))
+    found: dict[str, _Site] = {}
+    for path, parent in module.named_modules():
+        for name, layer in parent.named_children():
+            if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
+                continue
+            site = _Site(parent, name, layer)
+            whole = f"{path}.{name}" if path else name
+            found[whole.removeprefix("text_model.").replace(".", "_")] = site
+            if renamed := original(whole):
+                found[renamed.replace(".", "_")] = site
+    return found
+
+
+def _original_names(config: Any) -> Callable[[str], str]:
+    """A function from the path of a UNet's layer to its name in the original code, by which many
+    SDXL LoRAs call it; "" for what has none."""
+    layers = getattr(config, "layers_per_block", None)
+    if not isinstance(layers, int) or not hasattr(config, "up_block_types"):
+        return lambda path: ""
+
+    def renamed(path: str) -> str:
+        if path in _ENDS:
+            return _ENDS[path]
+        found = _BLOCK.fullmatch(path)
+        if found is None:
+            return ""
+        side, block, part, at, rest = found.groups()
+        number, index = int(block or 0), int(at)
+        rest = _RESNET.get(rest, rest) if part == "resnets" else rest
+        if side == "mid_block":
+            return f"middle_block.{2 * index if part == 'resnets' else 1}.{rest}"
+        if part == "downsamplers":
+            return f"input_blocks.{(number + 1) * (layers + 1)}.0.op"
+        if part == "upsamplers":
+            attends = "CrossAttn" in config.up_block_types[number]
+            return f"output_blocks.{number * (layers + 1) + layers}.{1 + attends}.conv"
+        inner = 0 if part == "resnets" else 1
+        if side == "down_blocks":
+            return f"input_blocks.{1 + number * (layers + 1) + index}.{inner}.{rest}"
+        return f"output_blocks.{number * (layers + 1) + index}.{inner}.{rest}"
+
+    return renamed
+
+
+_BLOCK = re.compile(
+    r"(down_blocks|up_blocks|mid_block)(?:\.(\d+))?"
+    r"\.(resnets|attentions|downsamplers|upsamplers)\.(\d+)\.(.+)"
+)
+_RESNET = {
+    "conv1": "in_layers.2",
+    "conv2": "out_layers.3",
+    "time_emb_proj": "emb_layers.1",
+    "conv_shortcut": "skip_connection",
+}
+_ENDS = {
+    "conv_in": "input_blocks.0.0",
+    "conv_out": "out.2",
+    "time_embedding.linear_1": "time_embed.0",
+    "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
+}

@@ -1,0 +1,119 @@
+"""LoRAs are known by their keys and found by name."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from studio.checkpoints.catalog import Checkpoint
+from studio.checkpoints.controls import Encoder
+from studio.checkpoints.loras import loras
+from studio.core.errors import InvalidRequest
+from studio.families._family import Defaults, Supports
+from tests.checkpoints.files import sparse_of
+
+CHECKPOINT = Checkpoint(
+    id="dream",
+    label="Dream",
+    family="any",
+    path=Path("dream.safetensors"),
+    layout="file",
+    size_bytes=1,
+    native_px=512,
+    multiple_px=8,
+    defaults=Defaults(steps=1, guidance=1.0, sampler="euler"),
+    supports=Supports(),
+    encoder=Encoder(320, 768),
+)
+OTHER = replace(CHECKPOINT, id="large", label="Large", encoder=Encoder(320, 2048))
+ATTENDS = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+
+
+def write(folder: Path, name: str, context: int = 768, output: str = "") -> Path:
+    shapes = {f"{ATTENDS}.lora_down.weight": (4, context), f"{ATTENDS}.lora_up.weight": (320, 4)}
+    metadata = {"ss_output_name": output} if output else None
+    return sparse_of(folder / f"{name}.safetensors", shapes, metadata)
+
+
+def test_it_goes_by_id_file_name_and_the_name_its_trainer_gave(tmp_path: Path) -> None:
+    write(tmp_path, "styles/Ink", output="Ink and wash")
+    write(tmp_path, "Gold", output="shared")
+    write(tmp_path, "silver", output="shared")
+    shelf = loras((tmp_path,))
+    for name in ("styles/Ink", "Ink", "ink", "Ink and wash", "styles\\Ink.safetensors"):
+        assert shelf.find(name, CHECKPOINT).id == "styles/Ink"
+    with pytest.raises(InvalidRequest):  # two have it, so it means neither
+        shelf.find("shared", CHECKPOINT)
+
+
+def test_of_several_of_a_name_the_one_that_fits_is_meant(tmp_path: Path) -> None:
+    write(tmp_path, "small/detail")
+    write(tmp_path, "xl/detail", context=2048)
+    shelf = loras((tmp_path,))
+    assert shelf.find("detail", CHECKPOINT).id == "small/detail"
+    assert shelf.find("detail", OTHER).id == "xl/detail"
+    with pytest.raises(InvalidRequest, match="not made for 'Large'"):
+        shelf.find("small/detail", OTHER)
+
+
+def test_a_missing_one_is_named_with_where_it_was_looked_for_and_what_is_near(
+    tmp_path: Path,
+) -> None:
+    write(tmp_path, "pixel-art")
+    write(tmp_path, "pixel-art-xl", context=2048)
+    with pytest.raises(InvalidRequest) as caught:
+        loras((tmp_path,)).find("pixelart", CHECKPOINT)
+    assert "'pixelart'" in caught.value.message
+    assert "folder 'loras'" in caught.value.message
+    assert caught.value.hint == "Did you mean 'pixel-art'?"
+    with pytest.raises(InvalidRequest) as caught:
+        loras((tmp_path, tmp_path / "more")).find("../../etc", CHECKPOINT)
+    assert "Put it into the folder" in caught.value.hint
+
+
+def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:
+    write(tmp_path, "cut").write_bytes(write(tmp_path, "whole").read_bytes()[:-2])
+    (tmp_path / "old.pt").write_bytes(b"\x80\x04.")
+    sparse_of(tmp_path / "tree.safetensors", {"trunk.weight": (4, 4)})
+    shelf = loras((tmp_path,))
+    for name, words in (("cut", "damaged"), ("old", "safetensors"), ("tree", "no LoRA")):
+        with pytest.raises(InvalidRequest, match=words) as caught:
+            shelf.find(name, CHECKPOINT)
+        assert name in caught.value.message
+    assert [lora.id for lora in shelf.all() if not lora.problem] == ["whole"]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "metadata", "context"),
+    [
+        ({"unet.mid.attn2.to_v.lora_A.weight": (4, 1024), "unet.mid.attn2.to_v.lora_B.weight": (8, 4)}, {}, 1024),
+        (
+            {
+                "lycoris_mid_attn2_to_k.hada_w1_a": (8, 4),
+                "lycoris_mid_attn2_to_k.hada_w1_b": (4, 2048),
+                "lycoris_mid_attn2_to_k.hada_w2_a": (8, 4),
+                "lycoris_mid_attn2_to_k.hada_w2_b": (4, 2048),
+            },
+            {},
+            2048,
+        ),
+        ({"lora_unet_mid_attn2_to_k.lokr_w1": (2, 8), "lora_unet_mid_attn2_to_k.lokr_w2_a": (4, 2), "lora_unet_mid_attn2_to_k.lokr_w2_b": (2, 96)}, {}, 768),
+        (
+            {
+                "lora_te1_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight": (4, 768),
+                "lora_te1_text_model_encoder_layers_0_self_attn_q_proj.lora_up.weight": (768, 4),
+                "lora_te2_text_model_encoder_layers_0_self_attn_q_proj.lora_down.weight": (4, 1280),
+                "lora_te2_text_model_encoder_layers_0_self_attn_q_proj.lora_up.weight": (1280, 4),
+            },
+            {},
+            2048,
+        ),
+        ({"lora_unet_mid_ff.lora_down.weight": (4, 8), "lora_unet_mid_ff.lora_up.weight": (8, 4)}, {"ss_base_model_version": "sd_v1", "ss_v2": "True"}, 1024),
+    ],
+)  # fmt: skip
+def test_what_it_fits_is_read_from_its_keys(
+    tmp_path: Path, shapes: dict[str, tuple[int, ...]], metadata: dict[str, str], context: int
+) -> None:
+    sparse_of(tmp_path / "it.safetensors", shapes, metadata)
+    [found] = loras((tmp_path,)).all()
+    assert (found.problem, found.context) == ("", context)

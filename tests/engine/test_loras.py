@@ -1,0 +1,319 @@
+"""LoRAs beside diffusers' own: what they add, and that nothing stays."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from studio import samplers
+from studio.engine.adapters import _original_names, load_adapter, swaps
+from studio.engine.schedulers import build
+from studio.tasks._task import Added
+from tests.engine.adapters import ATTENTION, TEXT, save_kohya
+from tests.engine.desk import REQUEST, Desk
+from tests.engine.tiny import save_tiny_sd, save_tiny_sdxl
+
+PIPELINES: dict[str, Any] = {
+    "sd": diffusers.StableDiffusionPipeline,
+    "xl": diffusers.StableDiffusionXLPipeline,
+}
+
+
+def theirs(folder: Path, name: str) -> Any:
+    found = PIPELINES[name].from_pretrained(folder / name)
+    found.scheduler = build(samplers.find("euler"), found.scheduler.config)
+    found.set_progress_bar_config(disable=True)
+    return found
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`sd` and `xl`, and the LoRAs `ink`, `wash` and `conv` for one and `gold` for the other."""
+    folder = tmp_path_factory.mktemp("loras")
+    save_tiny_sd(folder / "sd")
+    save_tiny_sdxl(folder / "xl")
+    sd, xl = theirs(folder, "sd"), theirs(folder, "xl")
+    loras = folder / "loras"
+    both = {"lora_unet": (sd.unet, ATTENTION), "lora_te": (sd.text_encoder, TEXT)}
+    save_kohya(loras / "ink.safetensors", both, metadata={"ss_output_name": "Ink and wash"})
+    save_kohya(loras / "styles" / "wash.safetensors", both, seed=1)
+    save_kohya(
+        loras / "conv.safetensors",
+        {"lora_unet": (sd.unet, ("conv1", "conv2", "proj_in", *ATTENTION))},
+    )
+    save_kohya(
+        loras / "gold.safetensors",
+        {
+            "lora_unet": (xl.unet, ATTENTION),
+            "lora_te1": (xl.text_encoder, TEXT),
+            "lora_te2": (xl.text_encoder_2, TEXT),
+        },
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def desk(make_desk: Callable[..., Desk], home: Path) -> Desk:
+    return make_desk(home)
+
+
+def added(name: str, weight: float = 1.0, text_weight: float | None = None) -> dict[str, Any]:
+    return {"name": name, "weight": weight, "text_weight": text_weight}
+
+
+def paint(desk: Desk, *loras: dict[str, Any], **changes: Any) -> bytes:
+    [pixels] = desk.paint(loras=list(loras), **changes)
+    return pixels
+
+
+@pytest.mark.parametrize(("checkpoint", "lora"), [("sd", "ink"), ("sd", "conv"), ("xl", "gold")])
+def test_it_is_what_diffusers_makes_of_it(
+    desk: Desk, home: Path, checkpoint: str, lora: str
+) -> None:
+    ours = paint(desk, added(lora, 0.7), checkpoint=checkpoint)
+    pipeline = theirs(home, checkpoint)
+    pipeline.load_lora_weights(home / "loras" / f"{lora}.safetensors", adapter_name="it")
+    pipeline.set_adapters(["it"], [0.7])
+    image = pipeline(
+        REQUEST["prompt"],
+        width=64,
+        height=64,
+        num_inference_steps=REQUEST["steps"],
+        guidance_scale=REQUEST["guidance"],
+        generator=torch.Generator("cpu").manual_seed(REQUEST["seed"]),
+    ).images[0]
+    assert ours != paint(desk, checkpoint=checkpoint)
+    ours_, theirs_ = np.frombuffer(ours, np.uint8), np.frombuffer(image.tobytes(), np.uint8)
+    assert np.abs(ours_.astype(int) - theirs_).max() <= 1
+
+
+def test_denoiser_and_text_encoder_have_weights_of_their_own(desk: Desk, home: Path) -> None:
+    ours = paint(desk, added("ink", 0.6, 0.3))
+    pipeline = theirs(home, "sd")
+    pipeline.load_lora_weights(home / "loras" / "ink.safetensors", adapter_name="it")
+    pipeline.set_adapters(["it"], [{"unet": 0.6, "text_encoder": 0.3}])
+    image = pipeline(
+        REQUEST["prompt"],
+        width=64,
+        height=64,
+        num_inference_steps=REQUEST["steps"],
+        guidance_scale=REQUEST["guidance"],
+        generator=torch.Generator("cpu").manual_seed(REQUEST["seed"]),
+    ).images[0]
+    apart = np.frombuffer(ours, np.uint8).astype(int) - np.frombuffer(image.tobytes(), np.uint8)
+    assert np.abs(apart).max() <= 1
+    parts = [paint(desk, added("ink", *weights)) for weights in ((0.6, 0.0), (0.0, 0.3))]
+    assert len({ours, *parts, paint(desk)}) == 4
+
+
+def test_weight_0_is_no_lora_and_the_same_again_is_the_same(desk: Desk) -> None:
+    plain = paint(desk)
+    first = paint(desk, added("ink", 0.8))
+    assert first != plain
+    assert paint(desk, added("ink", 0.0)) == plain
+    assert paint(desk, added("ink", 0.8)) == first
+    assert paint(desk) == plain
+    assert desk.paint(loras=[added("ink", 0.8)], seed=6, count=2)[1] == first
+
+
+def test_several_add_up(desk: Desk) -> None:
+    ink, wash = added("ink", 0.8), added("styles/wash", 0.5)
+    both = paint(desk, ink, wash)
+    assert both not in (paint(desk, ink), paint(desk, wash))
+    assert paint(desk, ink, added("styles/wash", 0.0)) == paint(desk, ink)
+
+
+def test_a_second_pass_has_them_once(desk: Desk) -> None:
+    """Two pipelines over the same networks are on loan at once."""
+    hires = {"factor": 1.0, "strength": 0.0, "steps": 3, "upscaler": "lanczos"}
+    assert paint(desk, added("ink"), hires=hires) == paint(desk, added("ink"))
+
+
+def bytes_of(desk: Desk) -> dict[str, list[bytes]]:
+    return {
+        f"{name}.{part}": [t.numpy().tobytes() for t in module.state_dict().values()]
+        + [type(layer).__name__.encode() for layer in module.modules()]
+        for name, kept in desk.runner.manager._kept.items()
+        for part, module in kept.weights.components.items()
+        if isinstance(module, torch.nn.Module)
+    }
+
+
+def test_weights_are_as_before_also_after_a_failure(desk: Desk) -> None:
+    plain = paint(desk)
+    paint(desk, added("ink"))
+    before = bytes_of(desk)
+    unet: Any = desk.runner.manager._kept["sd"].weights.components["unet"]
+    steps: list[int] = []
+
+    def broken(*_: Any) -> None:
+        steps.append(1)
+        if len(steps) == 2:
+            raise RuntimeError("in mid-step")
+
+    hook = unet.mid_block.register_forward_hook(broken)
+    assert desk.run(loras=[added("ink")])["op"] == "failed"
+    hook.remove()
+    assert bytes_of(desk) == before
+    assert all(kept.leases == 0 for kept in desk.runner.manager._kept.values())
+    assert paint(desk) == plain
+
+
+def test_one_of_another_family_is_refused(desk: Desk) -> None:
+    ending = desk.run(loras=[added("gold")])
+    assert ending["op"] == "failed"
+    assert "made for another kind" in ending["message"]
+    assert desk.run()["op"] == "done"
+
+
+def test_facts_say_what_was_added(desk: Desk) -> None:
+    paint(desk, added("styles/wash", 0.5, 0.25))
+    [frame] = desk.frames("picture")
+    [told] = frame["facts"]["loras"]
+    assert (told["name"], told["weight"], told["text_weight"]) == ("wash", 0.5, 0.25)
+    assert len(told["short"]) == 12
+
+
+def kron(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+    out, wide = layer.weight.shape[:2]
+    rest = layer.weight.shape[2:]
+    return {
+        "lokr_w1": torch.randn(2, 2, generator=dice) * 0.3,
+        "lokr_w2_a": torch.randn(out // 2, 3, generator=dice) * 0.3,
+        "lokr_w2_b": torch.randn(3, wide // 2 * rest.numel(), generator=dice) * 0.3,
+        "alpha": torch.tensor(1.5),
+    }
+
+
+def hadamard(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+    out, wide = layer.weight.shape[0], layer.weight[0].numel()
+    made = {}
+    for one in ("w1", "w2"):
+        made[f"hada_{one}_a"] = torch.randn(out, 3, generator=dice) * 0.3
+        made[f"hada_{one}_b"] = torch.randn(3, wide, generator=dice) * 0.3
+    return {**made, "alpha": torch.tensor(1.5)}
+
+
+def scaled(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+    return {
+        "weight": torch.randn(layer.weight.shape[0], generator=dice) * 0.3,
+        "on_input": torch.tensor(False),
+    }
+
+
+def scaled_inputs(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+    return {
+        "weight": torch.randn(layer.weight.shape[1], generator=dice) * 0.3,
+        "on_input": torch.tensor(True),
+    }
+
+
+def whole(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+    made = {"diff": torch.randn(layer.weight.shape, generator=dice) * 0.1}
+    if layer.bias is not None:
+        made["diff_b"] = torch.randn(layer.bias.shape, generator=dice) * 0.1
+    return made
+
+
+def change(kind: Any, pieces: dict[str, torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
+    """What the kind does to a layer's weights, by its definition."""
+    if kind is hadamard:
+        one, two = (pieces[f"hada_{n}_a"] @ pieces[f"hada_{n}_b"] for n in ("w1", "w2"))
+        return (one * two).reshape(weight.shape) * 0.5
+    if kind is kron:
+        two = pieces["lokr_w2_a"] @ pieces["lokr_w2_b"]
+        two = two.reshape(two.shape[0], -1, *weight.shape[2:])
+        return torch.kron(pieces["lokr_w1"].reshape(2, 2, *[1] * (two.ndim - 2)), two) * 0.5
+    if kind is scaled:
+        return weight * pieces["weight"].reshape(-1, *[1] * (weight.ndim - 1))
+    if kind is scaled_inputs:
+        return weight * pieces["weight"].reshape(1, -1, *[1] * (weight.ndim - 2))
+    return pieces["diff"]
+
+
+@pytest.mark.parametrize("kind", [kron, hadamard, scaled, scaled_inputs, whole])
+@pytest.mark.parametrize("layer", ["linear", "conv"])
+def test_other_kinds_are_the_change_of_weights_that_they_stand_for(
+    tmp_path: Path, kind: Any, layer: str
+) -> None:
+    class Net(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            if layer == "linear":
+                self.to_q: Any = torch.nn.Linear(8, 12)
+            else:
+                self.to_q = torch.nn.Conv2d(8, 12, 3, stride=2, padding=1)
+
+    net, merged = Net(), Net()
+    x = torch.randn((2, 8) if layer == "linear" else (2, 8, 6, 6))
+    file = save_kohya(tmp_path / "it.safetensors", {"lora_unet": (net, ("to_q",))}, pieces=kind)
+    pieces = {key.partition(".")[2]: tensor for key, tensor in load_file(file).items()}
+    merged.load_state_dict(net.state_dict())
+    with torch.no_grad():
+        merged.to_q.weight += 0.7 * change(kind, pieces, net.to_q.weight)
+        if "diff_b" in pieces:
+            merged.to_q.bias += 0.7 * pieces["diff_b"]
+    asked = Added(id="it", weight=0.7, text_weight=0.0)
+    found = swaps([(load_adapter(file), asked)], {"unet": net}, {})
+    before = net.to_q
+    with torch.no_grad(), found.applied():
+        ours = net.to_q(x)
+    assert net.to_q is before
+    assert torch.allclose(ours, merged.to_q(x), atol=1e-5)
+    assert not torch.allclose(ours, before(x), atol=1e-2)
+
+
+@pytest.mark.parametrize("layout", ["peft", "diffusers", "old", "original"])
+def test_every_way_of_naming_layers_means_the_same(desk: Desk, home: Path, layout: str) -> None:
+    name, checkpoint = ("gold", "xl") if layout == "original" else ("ink", "sd")
+    state = load_file(home / "loras" / f"{name}.safetensors")
+    xl = theirs(home, checkpoint)
+    networks = {
+        "lora_unet": ("unet", xl.unet),
+        "lora_te1": ("text_encoder", xl.text_encoder),
+        "lora_te2": ("text_encoder_2", getattr(xl, "text_encoder_2", None)),
+        "lora_te": ("text_encoder", xl.text_encoder),
+    }
+    renamed: dict[str, torch.Tensor] = {}
+    for key, tensor in state.items():
+        layer, _, piece = key.partition(".")
+        prefix = next(one for one in networks if layer.startswith(f"{one}_"))
+        network, module = networks[prefix]
+        short = layer.removeprefix(f"{prefix}_")
+        paths = {path.replace(".", "_"): path for path, _ in module.named_modules()}
+        path = paths.get(short) or paths[short.removeprefix("text_model_")]
+        if layout == "original":
+            original = _original_names(module.config) if network == "unet" else None
+            renamed[f"{prefix}_{original(path).replace('.', '_')}.{piece}" if original else key] = (
+                tensor
+            )
+            continue
+        if piece == "alpha":
+            if layout != "old":
+                renamed[f"{network}.{path}.alpha"] = tensor
+            continue
+        which = "down" if "down" in piece else "up"
+        if layout == "old":
+            # these have no alpha
+            tensor = tensor * 0.5 if which == "up" else tensor
+            owner, _, last = path.rpartition(".")
+            if network == "unet":
+                owner, last = (owner.rpartition(".")[0], "to_out") if last == "0" else (owner, last)
+                renamed[f"unet.{owner}.processor.{last}_lora.{which}.weight"] = tensor
+            else:
+                renamed[f"text_encoder.{path}.lora_linear_layer.{which}.weight"] = tensor
+        elif layout == "peft":
+            letter = {"down": "A", "up": "B"}[which]
+            renamed[f"base_model.model.{network}.{path}.lora_{letter}.weight"] = tensor
+        else:
+            renamed[f"{network}.{path}.lora.{which}.weight"] = tensor
+    assert not renamed.keys() & state.keys() or layout == "original"
+    save_file(renamed, home / "loras" / f"{layout}.safetensors")
+    assert paint(desk, added(layout), checkpoint=checkpoint) == paint(
+        desk, added(name), checkpoint=checkpoint
+    )

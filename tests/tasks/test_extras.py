@@ -1,0 +1,140 @@
+"""LoRAs on the way from a request to a job and from a picture back to a prompt."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+from studio.app import App, compose
+from studio.core.errors import InvalidRequest
+from studio.core.records import Picture
+from studio.prompts import infotext
+from studio.settings import Settings
+from tests.checkpoints.files import sparse_of
+
+LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+
+
+@pytest.fixture(scope="module")
+def app(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """A studio with the LoRAs `ink`, `styles/wash` and `gold`, of which the last is for another
+    family; its engine is never started."""
+    data = tmp_path_factory.mktemp("data")
+    for name, context in (("ink", 32), ("styles/wash", 32), ("gold", 96)):
+        sparse_of(
+            data / "loras" / f"{name}.safetensors",
+            {f"{LAYER}.lora_down.weight": (4, context), f"{LAYER}.lora_up.weight": (16, 4)},
+            {"sshs_model_hash": "ab" * 32} if name == "ink" else None,
+        )
+    app = compose(Settings(data_dir=data, checkpoint_dirs=(checkpoints,), hub_cache=None))
+    yield app
+    app.close()
+
+
+def submit(app: App, **fields: object) -> dict[str, object]:
+    job = app.studio.submit("local", "txt2img", {"checkpoint": "tiny", **fields})
+    again = app.studio.rerun("local", job.id)
+    assert again.request == job.request
+    for one in (job, again):
+        app.studio.cancel("local", one.id)
+    return dict(job.request)
+
+
+def test_tags_and_fields_are_decided_before_a_job_is_queued(app: App) -> None:
+    request = submit(
+        app,
+        prompt="a fox <lora:wash:0.5:0.8>",
+        loras=[{"name": "ink"}, {"name": "wash", "weight": -0.5}],
+    )
+    assert request["prompt"] == "a fox <lora:wash:0.5:0.8>"
+    row = {"weight": 1.0, "text_weight": 1.0, "from_prompt": False}
+    assert request["loras"] == [
+        {**row, "name": "ink"},
+        {**row, "name": "styles/wash", "weight": -0.5, "text_weight": -0.5},
+        {"name": "styles/wash", "weight": 0.8, "text_weight": 0.5, "from_prompt": True},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"prompt": "a <lora:inc:1>"}, "There is no LoRA 'inc'"),
+        ({"prompt": "a <lora:inc:1>"}, "Did you mean 'ink'"),
+        ({"prompt": "a", "loras": [{"name": "nothing"}]}, "There is no LoRA 'nothing'"),
+        ({"prompt": "a <lora:gold:1>"}, "'gold' is not made for"),
+        ({"prompt": "a", "negative_prompt": "b <lora:ink:1>"}, "negative prompt"),
+        ({"prompt": "a <lora:ink:loud>"}, "is not a number"),
+        ({"prompt": "a " + "<lora:ink:1>" * 17}, "at most 16"),
+        ({"prompt": "a <hypernet:ink:1>"}, "hypernetwork"),
+        ({"prompt": "a", "loras": [{"name": "ink", "weight": 11}]}, "between -10 and 10"),
+    ],
+)
+def test_what_cannot_be_had_is_said_before_anything_is_queued(
+    app: App, fields: dict[str, object], words: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        submit(app, **fields)
+    assert not app.studio.jobs("local", active_only=True)
+
+
+def test_details_of_an_enlarged_picture_take_them_too(app: App) -> None:
+    out = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(out, "PNG")
+    ask = {"image": app.studio.add_input("local", out.getvalue()), "prompt": "<lora:gone>"}
+    job = app.studio.submit("local", "upscale", {**ask, "strength": 0.0})
+    app.studio.cancel("local", job.id)
+    with pytest.raises(InvalidRequest, match="no LoRA 'gone'"):
+        app.studio.submit("local", "upscale", {**ask, "strength": 0.3, "checkpoint": "tiny"})
+
+
+def picture(loras: list[dict[str, object]]) -> Picture:
+    facts = {"loras": loras, "checkpoint": {"id": "tiny", "short": "0123456789"}}
+    return Picture(index=0, seed=5, width=8, height=8, pixels=b"", facts=facts)
+
+
+def dropped(text: str) -> bytes:
+    info = PngImagePlugin.PngInfo()
+    info.add_text("parameters", text)
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
+    return out.getvalue()
+
+
+def test_a_picture_says_it_as_a1111_does_and_gives_it_back(app: App) -> None:
+    request = submit(
+        app, prompt="a fox <lora:wash:0.5>", loras=[{"name": "ink", "text_weight": 0.5}], steps=9
+    )
+    rows: list[dict[str, object]] = [
+        {"name": "ink", "short": "a" * 12},
+        {"name": "wash", "short": "b" * 12},
+    ]
+    text = infotext.write("txt2img", request, picture(rows))
+    assert text.startswith("a fox <lora:wash:0.5> <lora:ink:0.5:1>\nSteps: 9")
+    assert f'Lora hashes: "ink: {"a" * 12}, wash: {"b" * 12}"' in text
+    assert f'"lora:ink":"{"a" * 12}"' in text
+    found = app.studio.read_settings(dropped(text))
+    assert found.prompt == "a fox <lora:wash:0.5> <lora:ink:0.5:1>"
+    assert not [note for note in found.notes if "LoRA" in note]
+    again = submit(app, prompt=found.prompt)
+    assert {(row["name"], row["weight"], row["text_weight"]) for row in again["loras"]} == {
+        (row["name"], row["weight"], row["text_weight"]) for row in request["loras"]
+    }
+
+
+def test_what_is_not_here_is_left_out_and_said(app: App) -> None:
+    text = (
+        "a <lora:ink:0.5> <lora:renamed:0.7> <lora:gone:1> b\nSteps: 9, Sampler: Euler a, Seed: 5"
+    )
+    text += f', Lora hashes: "renamed: {"ab" * 6}, gone: {"cd" * 6}"'
+    found = app.studio.read_settings(dropped(text))
+    assert found.prompt == found.fields["prompt"] == "a <lora:ink:0.5> <lora:ink:0.7>  b"
+    assert [note for note in found.notes if "LoRA" in note] == [
+        "The LoRA 'gone' is not here; its tag was taken out."
+    ]
+
+
+def test_tags_take_no_room_in_the_text_encoder(app: App) -> None:
+    plain = app.studio.tokens("tiny", "a fox")
+    assert app.studio.tokens("tiny", "a fox<lora:anything:1>") == plain
