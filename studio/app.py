@@ -12,6 +12,7 @@ from studio.checkpoints.controls import Controls
 from studio.checkpoints.extras import Extras
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import BadFile
+from studio.checkpoints.imageprompts import ImagePrompts
 from studio.checkpoints.loras import loras
 from studio.checkpoints.meant import Meant, meant
 from studio.core.errors import StorageFailed
@@ -130,6 +131,7 @@ def compose(settings: Settings) -> App:
         tasks=tasks,
         catalog=catalog,
         controls=controls,
+        image_prompts=ImagePrompts(settings.all_dirs(Kind.IPADAPTER)),
         upscalers=Shelf(settings.all_dirs(Kind.UPSCALERS)),
         extras=extras,
         has_weights=partial(is_ready, places=usual(settings.data_dir)),
@@ -179,6 +181,7 @@ def _configuration(settings: Settings, history: History) -> Mapping[str, Any]:
         "upscaler_folders": [str(folder) for folder in settings.all_dirs(Kind.UPSCALERS)],
         "control_folders": [str(folder) for folder in settings.all_dirs(Kind.CONTROLNET)],
         "lora_folders": [str(folder) for folder in settings.all_dirs(Kind.LORAS)],
+        "image_prompt_folders": [str(folder) for folder in settings.all_dirs(Kind.IPADAPTER)],
         "annotator_folders": [str(folder) for folder in places.folders],
         "hub": str(places.hub) if places.hub else None,
         "device": settings.device,

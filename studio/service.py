@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from studio.checkpoints.catalog import Catalog, Checkpoint
     from studio.checkpoints.controls import ControlNet, Controls
     from studio.checkpoints.extras import Extras
+    from studio.checkpoints.imageprompts import ImagePrompt, ImagePrompts
     from studio.checkpoints.loras import Lora
     from studio.checkpoints.meant import Meant
     from studio.gallery.inputs import Inputs
@@ -114,6 +115,7 @@ class Seen:
 
     catalog: "Catalog"
     controls: "Controls"
+    image_prompts: "ImagePrompts"
     upscalers: "Shelf"
     extras: "Extras"
     owner: str
@@ -152,6 +154,11 @@ class Seen:
     def lora(self, name: str, checkpoint: "Checkpoint") -> "Lora":
         return self.extras.loras.find(name, checkpoint)
 
+    def image_prompt(self, prompt_id: str | None, checkpoint: "Checkpoint") -> "ImagePrompt":
+        found = self.image_prompts.get(prompt_id, checkpoint)
+        self.image_prompts.looker(found)
+        return found
+
     def upscaler(self, upscaler_id: str | None) -> "Upscaler":
         return self.upscalers.get(upscaler_id)
 
@@ -165,6 +172,7 @@ class Studio:
         tasks: Mapping[str, Task],
         catalog: "Catalog",
         controls: "Controls",
+        image_prompts: "ImagePrompts",
         upscalers: "Shelf",
         extras: "Extras",
         has_weights: "Callable[[Preprocessor], bool]",
@@ -186,6 +194,7 @@ class Studio:
         self._tasks = tasks
         self._catalog = catalog
         self._controls = controls
+        self._image_prompts = image_prompts
         self._upscalers = upscalers
         self._extras = extras
         self._has_weights = has_weights
@@ -243,6 +252,7 @@ class Studio:
         return Seen(
             catalog=self._catalog,
             controls=self._controls,
+            image_prompts=self._image_prompts,
             upscalers=self._upscalers,
             extras=self._extras,
             owner=owner,
@@ -529,6 +539,15 @@ class Studio:
                     "fits": [c.id for c in usable if c.encoder == control.encoder],
                 }
                 for control in self._controls.all()
+            ],
+            "image_prompts": [
+                {
+                    "id": prompt.id,
+                    "label": prompt.label,
+                    "size_bytes": prompt.size_bytes,
+                    "fits": [c.id for c in usable if prompt.fits(c)],
+                }
+                for prompt in self._image_prompts.all()
             ],
             "stylizers": [
                 {"id": entry.id, "label": entry.label, "about": entry.about}

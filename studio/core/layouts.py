@@ -14,6 +14,8 @@ class Kind(StrEnum):
     EMBEDDINGS = "embeddings"
     VAE = "vae"
     CONTROLNET = "controlnet"
+    IPADAPTER = "ipadapter"
+    """Image prompts, and the networks that look at the pictures."""
     UPSCALERS = "upscalers"
     TEXT_ENCODERS = "text_encoders"
 
@@ -43,6 +45,7 @@ LAYOUTS = (
                 "models/control/controlnet",
                 "extensions/sd-webui-controlnet/models",
             ),
+            Kind.IPADAPTER: ("models/IPAdapter", "extensions/sd-webui-controlnet/models"),
             Kind.UPSCALERS: (
                 "models/ESRGAN",
                 "models/RealESRGAN",
@@ -67,6 +70,7 @@ LAYOUTS = (
             Kind.EMBEDDINGS: ("models/embeddings",),
             Kind.VAE: ("models/vae",),
             Kind.CONTROLNET: ("models/controlnet",),
+            Kind.IPADAPTER: ("models/ipadapter", "models/clip_vision"),
             Kind.UPSCALERS: ("models/upscale_models", "models/upscalers"),
             Kind.TEXT_ENCODERS: ("models/text_encoders", "models/clip"),
         },
@@ -80,13 +84,14 @@ LAYOUTS = (
             Kind.EMBEDDINGS: ("models/*/embedding", "autoimport/embedding"),
             Kind.VAE: ("models/*/vae",),
             Kind.CONTROLNET: ("models/*/controlnet", "autoimport/controlnet"),
+            Kind.IPADAPTER: ("models/*/ip_adapter", "models/*/clip_vision"),
             Kind.UPSCALERS: ("models/*/spandrel_image_to_image",),
             Kind.TEXT_ENCODERS: ("models/*/t5_encoder", "models/*/clip_embed"),
         },
     ),
 )
 
-IN_THE_HUB = frozenset({Kind.CHECKPOINTS, Kind.LORAS, Kind.VAE, Kind.CONTROLNET})
+IN_THE_HUB = frozenset({Kind.CHECKPOINTS, Kind.LORAS, Kind.VAE, Kind.CONTROLNET, Kind.IPADAPTER})
 """Kinds that are told by their keys, so that they are found among everything else."""
 
 

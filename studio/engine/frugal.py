@@ -20,6 +20,7 @@ from studio.engine.gauge import Gauge
 from studio.engine.manager import Lease, LoraLease
 from studio.engine.painter import Easel, LatentPainter
 from studio.engine.plan import Descent, pass_of, with_pass
+from studio.engine.references import References
 from studio.tasks._task import ALONE, Added, Brush, Canvas, Painter, Span
 
 DENOISERS = ("unet", "transformer", "prior", "decoder")
@@ -154,6 +155,7 @@ class FrugalPainter:
         easel: Easel,
         versions: Mapping[str, str],
         work: Work,
+        references: References | None = None,
     ) -> None:
         self._lease = lease
         self._nets = nets
@@ -163,6 +165,7 @@ class FrugalPainter:
         self._easel = _Timed(easel)
         self._versions = versions
         self._work = work
+        self._references = references
         self._parts = {name: getattr(lease.pipeline, name, None) for name in ("vae", *DENOISERS)}
         self._painter: tuple[Plan, LatentPainter] | None = None
 
@@ -210,7 +213,13 @@ class FrugalPainter:
             nets = applied(self._lease.pipeline, self._nets, plan)
             device = self._gauge.device
             made = LatentPainter(
-                self._lease, device, self._easel, self._versions, nets, self._loras
+                self._lease,
+                device,
+                self._easel,
+                self._versions,
+                nets,
+                self._loras,
+                self._references,
             )
             self._painter = (plan, made)
         return self._painter[1]

@@ -182,6 +182,39 @@ class Manager:
         finally:
             self._give_back(kept)
 
+    @contextmanager
+    def use_networks(
+        self,
+        key: str,
+        label: str,
+        path: Path,
+        read: Callable[[], Mapping[str, Any]],
+        *,
+        loading: Callable[[str], None] = lambda what: None,
+    ) -> Generator[Mapping[str, Any]]:
+        """Lends what `read` makes of a file; `key` names it among everything that is kept.
+
+        Raises `Unavailable` if it cannot be read.
+        """
+
+        def settle() -> Weights:
+            try:
+                return settled(read(), self.device)
+            except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
+                if is_out_of_memory(error):
+                    raise
+                log.exception("%s cannot be loaded", key)
+                raise Unavailable(
+                    f"'{label}' cannot be loaded: its weights are not what they should be.",
+                    "Copy or download it again, or choose another one.",
+                ) from error
+
+        kept = self._take(key, label, lambda: _file_stamp(path, label), settle, loading)
+        try:
+            yield kept.weights.components
+        finally:
+            self._give_back(kept)
+
     def _give_back(self, kept: _Kept) -> None:
         with self._loading:
             kept.leases -= 1

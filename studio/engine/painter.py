@@ -3,6 +3,7 @@
 import inspect
 import time
 from collections.abc import Callable, Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,6 +21,7 @@ from studio.engine.conditioning import Conditioning, encode, read
 from studio.engine.controls import Steered
 from studio.engine.device import Device
 from studio.engine.manager import Lease, LoraLease
+from studio.engine.references import References
 from studio.engine.schedulers import build, guarded
 from studio.families._family import Latents, Sampling
 from studio.tasks._task import ALONE, Added, Brush, Canvas, Span
@@ -61,6 +63,7 @@ class LatentPainter:
         versions: Mapping[str, str],
         nets: Mapping[str, Any] = NOTHING,
         loras: tuple[tuple[LoraLease, Added], ...] = (),
+        references: References | None = None,
     ) -> None:
         """`nets` are ControlNets on loan, by id; `loras` act on every picture. Raises
         `InvalidRequest` for one that was made for other networks."""
@@ -74,6 +77,7 @@ class LatentPainter:
             lease.weights.components,
             lease.scratch,
         )
+        self._references = references
         self._device = device
         self._easel = easel
         self._versions = versions
@@ -119,7 +123,7 @@ class LatentPainter:
         )
         if self._unet is not None:
             pipeline.unet = self._denoiser(brush, steps)
-        with torch.inference_mode(), self._swaps.applied():
+        with torch.inference_mode(), self._swaps.applied(), self._beside(brush, steps):
             conditioning = self._condition(brush, canvas)
             made = pipeline(
                 **conditioning.arguments,
@@ -185,6 +189,17 @@ class LatentPainter:
             self._nets,
             guided=self._family.guided(brush.guidance),
             steps=lambda: (steps.calls, pipeline.num_timesteps),
+        )
+
+    def _beside(self, brush: Brush, steps: "_Steps") -> AbstractContextManager[None]:
+        """While the brush's style references are heard."""
+        if self._references is None:
+            return nullcontext()
+        pipeline = self._lease.pipeline
+        return self._references.heard(
+            brush,
+            lambda: (steps.calls, pipeline.num_timesteps),
+            guided=self._family.guided(brush.guidance),
         )
 
     def _untouched(self, brush: Brush, canvas: Canvas, index: int) -> Picture:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from PIL.Image import Image
 from studio.checkpoints.catalog import Catalog, Checkpoint
 from studio.checkpoints.controls import ControlNet, Controls
 from studio.checkpoints.extras import Extras as Shelves
+from studio.checkpoints.imageprompts import ImagePrompt, ImagePrompts
 from studio.checkpoints.loras import Lora
 from studio.core import intake
 from studio.core.errors import InvalidRequest, NotFound, StudioError
@@ -31,9 +33,11 @@ from studio.engine.control import Control, JobCancelled
 from studio.engine.device import is_out_of_memory
 from studio.engine.frugal import FrugalPainter
 from studio.engine.gauge import Gauge, snapshot
+from studio.engine.imageprompts import load_image_prompt, load_looker
 from studio.engine.manager import Lease, LoraLease, Manager
 from studio.engine.maps import Maps
 from studio.engine.plan import Descent
+from studio.engine.references import References
 from studio.engine.upscaling import Networks
 from studio.families._family import Role
 from studio.preprocessors._preprocessor import Map
@@ -64,6 +68,7 @@ class Runner:
     versions: Mapping[str, str]
     extras: Shelves = field(default_factory=Shelves)
     maps: Maps = field(default_factory=Maps)
+    image_prompts: ImagePrompts = field(default_factory=ImagePrompts)
     learned: Learned = field(default_factory=Learned)
 
     @property
@@ -233,6 +238,9 @@ class JobTools:
                 easel=self,
                 versions=runner.versions,
                 work=work,
+                references=References(
+                    lease, Lent(tools=self, lease=lease, borrowed=borrowed, loading=self._loading)
+                ),
             )
 
     def _work(self, checkpoint: Checkpoint, controls: tuple[str, ...]) -> Work:
@@ -376,6 +384,35 @@ class JobTools:
 
     def _loading(self, what: str) -> None:
         self.runner.send({"op": "loading", "job": self.job, "what": what})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Lent:
+    """`references.Desk` of one painter: what it borrows goes back with the checkpoint."""
+
+    tools: JobTools
+    lease: Lease
+    borrowed: ExitStack
+    loading: Callable[[str], None]
+
+    def picture(self, ref: str) -> Image:
+        return self.tools.picture(ref)
+
+    def image_prompt(self, prompt_id: str) -> Mapping[str, Any]:
+        runner = self.tools.runner
+        prompt = runner.image_prompts.get(prompt_id, self.lease.checkpoint)
+        looker = runner.image_prompts.looker(prompt)
+        networks: dict[str, Any] = {}
+        for key, label, path, read in (
+            (f"ipadapter:{prompt.id}", prompt.label, prompt.path, self._read(prompt)),
+            (f"looker:{looker.id}", looker.id, looker.path, partial(load_looker, looker)),
+        ):
+            lent = runner.manager.use_networks(key, label, path, read, loading=self.loading)
+            networks |= self.borrowed.enter_context(lent)
+        return networks
+
+    def _read(self, prompt: ImagePrompt) -> Callable[[], Mapping[str, Any]]:
+        return partial(load_image_prompt, prompt, self.lease.weights.components.get("unet"))
 
 
 def _failed(message: str, hint: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.controls import Controls
 from studio.checkpoints.extras import Extras
 from studio.checkpoints.hashes import Hashes
+from studio.checkpoints.imageprompts import ImagePrompts
 from studio.checkpoints.loras import loras
 from studio.core.errors import StudioError
 from studio.costs.history import Painted, measured
@@ -66,6 +67,7 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
         control=control,
         send=send,
         versions=VERSIONS,
+        image_prompts=ImagePrompts(folders(configuration, "image_prompt_folders")),
         maps=Maps(_places(configuration), Path(str(cache)) / "maps" if cache else None),
         learned=Learned(_painted(configuration)),
     )

@@ -170,6 +170,11 @@ class Family:
     single_file: Mapping[str, Network] = field(default_factory=dict[str, Network])
     """Where each network lies in a single file; empty where the layouts are not converted into each
     other."""
+    listens: Mapping[str, Mapping[str, float]] = field(
+        default_factory=dict[str, Mapping[str, float]]
+    )
+    """Which attention layers a picture speaks to that lends its `style` or its `composition` alone,
+    by the start of their names, and how strongly each hears it (0.0 … 1.0)."""
 
     def guided(self, guidance: float) -> bool:
         """Whether a negative prompt has a say at that scale."""

@@ -67,4 +67,15 @@ FAMILY = Family(
         "vae": Network("first_stage_model.", "vae"),
         "text_encoder": Network("cond_stage_model.", "clip"),
     },
+    # as found by trying layers one by one for ComfyUI's IPAdapter nodes
+    listens={
+        "style": {
+            "down_blocks.0.": 1.0,
+            "down_blocks.1.": 1.0,
+            "mid_block.": 1.0,
+            "up_blocks.2.": 1.0,
+            "up_blocks.3.": 1.0,
+        },
+        "composition": {"down_blocks.2.attentions.0.": 0.25, "down_blocks.2.attentions.1.": 1.0},
+    },
 )

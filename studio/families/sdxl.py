@@ -64,4 +64,9 @@ FAMILY = Family(
         "text_encoder": Network("conditioner.embedders.0.", "clip"),
         "text_encoder_2": Network("conditioner.embedders.1.model.", "open_clip"),
     },
+    # InstantStyle (Wang et al., 2024)
+    listens={
+        "style": {"up_blocks.0.attentions.1.": 1.0},
+        "composition": {"down_blocks.2.attentions.1.": 1.0},
+    },
 )

@@ -26,6 +26,7 @@ from studio.costs.work import Pass, Work
 from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._extras import Loras, resolve_extras, words
+from studio.tasks._references import References, resolve_references
 from studio.tasks._task import Brush, Control, Facts, Resolved
 from studio.tasks._units import Units, resolve_units
 
@@ -67,6 +68,8 @@ class Sampled:
     """Maps that steer the painting, at most four."""
     loras: Loras = ()
     """LoRAs that change how the checkpoint paints, beside those with a tag in the prompt."""
+    references: References = ()
+    """Pictures that lend their look, at most four."""
 
     @property
     def nets(self) -> tuple[str, ...]:
@@ -105,6 +108,7 @@ def resolve_for(
             width=size[0],
             height=size[1],
             units=resolve_units(request.units, checkpoint, facts),
+            references=resolve_references(request.references, checkpoint, facts),
             **decided(request, checkpoint),
             **added,
         ),
@@ -261,4 +265,5 @@ def brush(request: Sampled, index: int, controls: tuple[Control, ...] = ()) -> B
         seed=request.seed + index,
         clip_skip=request.clip_skip,
         controls=controls,
+        references=request.references,
     )

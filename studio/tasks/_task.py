@@ -4,12 +4,13 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from PIL.Image import Image
 
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.controls import ControlNet
+from studio.checkpoints.imageprompts import ImagePrompt
 from studio.checkpoints.loras import Lora
 from studio.core.geometry import Size
 from studio.core.records import Picture
@@ -17,6 +18,9 @@ from studio.costs.work import Work
 from studio.families._family import Role
 from studio.preprocessors._preprocessor import Map
 from studio.upscalers._upscaler import Upscaler
+
+if TYPE_CHECKING:
+    from studio.tasks._references import Reference
 
 
 class Facts(Protocol):
@@ -49,6 +53,13 @@ class Facts(Protocol):
 
     def upscaler(self, upscaler_id: str | None) -> Upscaler:
         """The upscaler of that id; None is the default one. Raises `InvalidRequest`."""
+        ...
+
+    def image_prompt(self, prompt_id: str | None, checkpoint: Checkpoint) -> ImagePrompt:
+        """The IP-Adapter of that id, or the first one, that fits the checkpoint.
+
+        Raises `InvalidRequest` where there is none, `Unavailable` where what it needs is absent.
+        """
         ...
 
 
@@ -103,6 +114,8 @@ class Brush:
     seed: int
     clip_skip: int = 1
     controls: tuple[Control, ...] = ()
+    references: "tuple[Reference, ...]" = ()
+    """Pictures that lend their look."""
 
 
 class Start(StrEnum):

@@ -13,6 +13,7 @@ from studio.families._family import Role
 from studio.tasks import _sampled
 from studio.tasks._extras import extras
 from studio.tasks._over import fitted, flat
+from studio.tasks._references import shown
 from studio.tasks._sampled import Sampled, brush
 from studio.tasks._task import Canvas, Facts, Resolved, Task, Tools
 from studio.tasks._units import controls, maps, refs
@@ -55,7 +56,7 @@ def run(request: Img2Img, tools: Tools) -> Iterator[Picture]:
 
 
 def pictures(request: Img2Img) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((request.image, *refs(request.units))))
+    return tuple(dict.fromkeys((request.image, *refs(request.units), *shown(request.references))))
 
 
 def work(request: Img2Img) -> Work:

@@ -13,6 +13,7 @@ from studio.tasks import _sampled
 from studio.tasks._extras import extras
 from studio.tasks._masked import Masked, view
 from studio.tasks._over import repaint
+from studio.tasks._references import shown
 from studio.tasks._sampled import Sampled, brush
 from studio.tasks._task import Facts, Resolved, Start, Task, Tools
 from studio.tasks._units import controls, maps, refs
@@ -61,7 +62,11 @@ def run(request: Inpaint, tools: Tools) -> Iterator[Picture]:
 
 
 def pictures(request: Inpaint) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((request.image, request.mask, *refs(request.units))))
+    return tuple(
+        dict.fromkeys(
+            (request.image, request.mask, *refs(request.units), *shown(request.references))
+        )
+    )
 
 
 def work(request: Inpaint) -> Work:

@@ -20,6 +20,7 @@ from studio.families._family import Role
 from studio.tasks import _sampled
 from studio.tasks._extras import extras
 from studio.tasks._over import repaint
+from studio.tasks._references import shown
 from studio.tasks._sampled import Sampled, brush
 from studio.tasks._task import Facts, Resolved, Task, Tools
 from studio.tasks._units import controls, maps, refs
@@ -123,7 +124,7 @@ def new_part(request: Outpaint, size: Size) -> Mask:
 
 
 def pictures(request: Outpaint) -> tuple[str, ...]:
-    return tuple(dict.fromkeys((request.image, *refs(request.units))))
+    return tuple(dict.fromkeys((request.image, *refs(request.units), *shown(request.references))))
 
 
 def work(request: Outpaint) -> Work:

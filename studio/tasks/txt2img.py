@@ -15,6 +15,7 @@ from studio.costs.work import Work
 from studio.families._family import Role
 from studio.tasks import _sampled
 from studio.tasks._extras import extras
+from studio.tasks._references import shown
 from studio.tasks._sampled import MOST_PX, Sampled, brush, checkpoint_for, require_work
 from studio.tasks._task import Brush, Canvas, Facts, Painter, Resolved, Span, Task, Tools
 from studio.tasks._units import controls, maps, refs
@@ -121,7 +122,7 @@ def run(request: Txt2Img, tools: Tools) -> Iterator[Picture]:
 
 
 def pictures(request: Txt2Img) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(refs(request.units)))
+    return tuple(dict.fromkeys((*refs(request.units), *shown(request.references))))
 
 
 def work(request: Txt2Img) -> Work:

@@ -10,6 +10,7 @@ from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.controls import Controls
 from studio.checkpoints.extras import Extras
 from studio.checkpoints.hashes import Hashes
+from studio.checkpoints.imageprompts import ImagePrompts
 from studio.checkpoints.loras import loras
 from studio.discovery import open_drawer
 from studio.engine.control import Control
@@ -68,6 +69,7 @@ def make_desk(device: Device) -> Callable[..., Desk]:
             tasks=open_drawer("studio.tasks", Task),
             catalog=Catalog((shelf,)),
             controls=Controls((shelf / "controlnet",)),
+            image_prompts=ImagePrompts((shelf / "ipadapter",)),
             manager=Manager(device, configs, Hashes(None)),
             upscalers=Shelf(),
             networks=Networks(device, Hashes(None)),

@@ -236,3 +236,80 @@ def _vocabulary() -> dict[str, int]:
     letters = [*map(chr, printable), *(chr(256 + n) for n in range(len(others)))]
     tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
     return {token: n for n, token in enumerate([*tokens, "<|startoftext|>", "<|endoftext|>"])}
+
+
+def save_tiny_image_prompt(
+    file: Path, checkpoint: Path, *, kind: str = "plain", seed: int = 0
+) -> Path:
+    """Writes an IP-Adapter for that checkpoint's denoiser: `plain` is told a picture in one row of
+    24 numbers, `plus` in patches of 32."""
+    import diffusers
+    import torch
+    from safetensors.torch import save_file
+
+    unet = diffusers.UNet2DConditionModel.from_pretrained(checkpoint / "unet")
+    context = unet.config.cross_attention_dim
+    generator = torch.Generator().manual_seed(seed)
+
+    def drawn(*shape: int) -> Any:
+        return torch.randn(*shape, generator=generator) * 0.3
+
+    state: dict[str, Any] = {}
+    crossing = [name for name in unet.attn_processors if name.endswith("attn2.processor")]
+    for index, name in enumerate(crossing):
+        width = unet.get_submodule(name.removesuffix(".processor")).to_q.weight.shape[0]
+        for part in ("to_k_ip", "to_v_ip"):
+            state[f"ip_adapter.{2 * index + 1}.{part}.weight"] = drawn(width, context)
+    if kind == "plain":
+        state |= {
+            "image_proj.proj.weight": drawn(4 * context, 24),
+            "image_proj.proj.bias": drawn(4 * context),
+            "image_proj.norm.weight": drawn(context),
+            "image_proj.norm.bias": drawn(context),
+        }
+    else:
+        state |= {
+            "image_proj.latents": drawn(1, 6, 64),
+            "image_proj.proj_in.weight": drawn(64, 32),
+            "image_proj.proj_in.bias": drawn(64),
+            "image_proj.proj_out.weight": drawn(context, 64),
+            "image_proj.proj_out.bias": drawn(context),
+            "image_proj.norm_out.weight": drawn(context),
+            "image_proj.norm_out.bias": drawn(context),
+        }
+        for layer in (f"image_proj.layers.{depth}" for depth in range(4)):
+            for norm in ("0.norm1", "0.norm2", "1.0"):
+                state |= {f"{layer}.{norm}.{part}": drawn(64) for part in ("weight", "bias")}
+            for name, shape in {
+                "0.to_q": (64, 64),
+                "0.to_kv": (128, 64),
+                "0.to_out": (64, 64),
+                "1.1": (256, 64),
+                "1.3": (64, 256),
+            }.items():
+                state[f"{layer}.{name}.weight"] = drawn(*shape)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file(state, file)
+    return file
+
+
+def save_tiny_looker(folder: Path, *, seed: int = 0) -> Path:
+    """Writes a CLIP vision network of 32 px pictures, 32 wide, that gives rows of 24 numbers."""
+    import torch
+    import transformers
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = transformers.CLIPVisionModelWithProjection(
+            transformers.CLIPVisionConfig(
+                hidden_size=32,
+                intermediate_size=64,
+                num_hidden_layers=3,
+                num_attention_heads=4,
+                projection_dim=24,
+                image_size=32,
+                patch_size=8,
+            )
+        )
+    network.save_pretrained(folder, safe_serialization=True)
+    return folder

@@ -1,0 +1,178 @@
+"""Image prompts (IP-Adapter) on disk, and the networks that look at pictures for them."""
+
+import re
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+from studio.checkpoints.catalog import Checkpoint
+from studio.checkpoints.header import BadFile, read_header
+from studio.checkpoints.scan import PICKLED, Found, Stamp, scan, sidecar_of
+from studio.checkpoints.sidecar import read_sidecar
+from studio.core.errors import InvalidRequest, Unavailable
+from studio.core.layouts import Kind
+from studio.families._keys import Shapes
+
+FOLDER = Kind.IPADAPTER.value
+"""The folder of the data folder for both."""
+CONFIG = "config.json"
+_REPOSITORY = "h94/IP-Adapter"
+_BIGGER = {True: 1280, False: 1664}
+"""What the larger of the two usual networks gives, in one row and for patches."""
+_FACES = re.compile("perceiver_resampler|_lora\\.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ImagePrompt:
+    """Weights that let a denoiser look at pictures as it looks at words."""
+
+    id: str
+    """Its path below the folder without its ending."""
+    label: str
+    path: Path
+    context: int
+    """Width of the text states of the denoisers it fits."""
+    projected: bool
+    """Whether it is told the whole picture in one row (plain), or patches of it (plus, full)."""
+    sees: int
+    """Width of what it must be told."""
+    size_bytes: int
+    stamp: Stamp
+
+    def fits(self, checkpoint: Checkpoint) -> bool:
+        return checkpoint.encoder is not None and checkpoint.encoder.context == self.context
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Looker:
+    """A CLIP vision network."""
+
+    id: str
+    path: Path
+    width: int
+    """Of its layers."""
+    projection: int
+    """Of the one row that it makes of a whole picture."""
+    stamp: Stamp
+
+
+class ImagePrompts:
+    """What of both lies below some folders, as it is at this moment. For any thread."""
+
+    def __init__(self, folders: tuple[Path, ...] = ()) -> None:
+        """`folders` need not exist. The first one that has an id keeps it."""
+        self._folders = folders
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[str, Stamp], ImagePrompt | Looker | None] = {}
+
+    def all(self) -> tuple[ImagePrompt, ...]:
+        return tuple(found for found in self._listed() if isinstance(found, ImagePrompt))
+
+    def get(self, prompt_id: str | None, checkpoint: Checkpoint) -> ImagePrompt:
+        """The one of that id, or the first one that fits. Raises `InvalidRequest`."""
+        listed = self.all()
+        if prompt_id is None:
+            for prompt in listed:
+                if prompt.fits(checkpoint):
+                    return prompt
+            raise InvalidRequest(
+                f"There is no IP-Adapter that fits '{checkpoint.label}'.",
+                f"Put one into the folder '{FOLDER}' of the data folder, or use shared attention, "
+                "which needs none.",
+                field="references",
+            )
+        for prompt in listed:
+            if prompt.id == prompt_id:
+                if prompt.fits(checkpoint):
+                    return prompt
+                raise InvalidRequest(
+                    f"The IP-Adapter '{prompt.label}' is not made for '{checkpoint.label}'.",
+                    "Choose another IP-Adapter or another checkpoint.",
+                    field="references",
+                )
+        raise InvalidRequest(
+            f"There is no IP-Adapter '{prompt_id[:60]}'.",
+            f"Put it into the folder '{FOLDER}' of the data folder, or choose another one.",
+            field="references",
+        )
+
+    def looker(self, prompt: ImagePrompt) -> Looker:
+        """The network that sees what this image prompt must be told. Raises `Unavailable`."""
+        for found in self._listed():
+            if isinstance(found, Looker):
+                made = found.projection if prompt.projected else found.width
+                if made == prompt.sees:
+                    return found
+        big = prompt.sees == _BIGGER[prompt.projected]
+        place, name, size = (
+            ("sdxl_models", "ViT-bigG", "3.7 GB") if big else ("models", "ViT-H", "2.5 GB")
+        )
+        files = " ".join(f"{place}/image_encoder/{file}" for file in ("model.safetensors", CONFIG))
+        raise Unavailable(
+            f"The image encoder of '{prompt.label}' is not here (CLIP {name}, {size}): neither in "
+            f"the folder {FOLDER} of the data folder nor in the cache of Hugging Face.",
+            f"Run 'hf download {_REPOSITORY} {files} --local-dir {FOLDER}' in the data folder, or "
+            "use shared attention, which needs none.",
+            field="references",
+        )
+
+    def _listed(self) -> tuple[ImagePrompt | Looker, ...]:
+        with self._lock:
+            seen: dict[tuple[str, Stamp], ImagePrompt | Looker | None] = {}
+            listed: dict[str, ImagePrompt | Looker] = {}
+            for folder in self._folders:
+                for found in scan(folder):
+                    key = (str(found.path), found.stamp)
+                    seen[key] = self._seen[key] if key in self._seen else inspect(found)
+                    if one := seen[key]:
+                        listed.setdefault(one.id, one)
+            self._seen = seen
+            return tuple(listed.values())
+
+
+def inspect(found: Found) -> ImagePrompt | Looker | None:
+    """What a file is by its keys; None if it is neither, or cannot be read, or wants to be told
+    faces, which the studio does not look for."""
+    if found.layout != "file" or found.path.suffix.lower() in PICKLED:
+        return None
+    try:
+        header = read_header(found.path)
+    except (BadFile, OSError):
+        return None
+    shapes = header.shapes
+    if "vision_model.embeddings.patch_embedding.weight" in shapes:
+        if "visual_projection.weight" not in shapes:
+            return None
+        projection, width = shapes["visual_projection.weight"]
+        return Looker(
+            id=found.id, path=found.path, width=width, projection=projection, stamp=found.stamp
+        )
+    told = _told(shapes)
+    first = shapes.get("ip_adapter.1.to_k_ip.weight")
+    if told is None or first is None or len(first) != 2:
+        return None
+    projected, sees = told
+    noted = read_sidecar(sidecar_of(found.path))
+    return ImagePrompt(
+        id=found.id,
+        label=noted.label or found.id.rpartition("/")[2],
+        path=found.path,
+        context=first[1],
+        projected=projected,
+        sees=sees,
+        size_bytes=header.size_bytes,
+        stamp=found.stamp,
+    )
+
+
+def _told(shapes: Shapes) -> tuple[bool, int] | None:
+    """Whether in one row, and how wide that or a patch is."""
+    if any(_FACES.search(key) for key in shapes):
+        return None
+    if "image_proj.proj.weight" in shapes:
+        return True, shapes["image_proj.proj.weight"][-1]
+    if "image_proj.proj.3.weight" in shapes:
+        return False, shapes["image_proj.proj.0.weight"][0]
+    if "image_proj.latents" in shapes and "image_proj.proj_in.weight" in shapes:
+        return False, shapes["image_proj.proj_in.weight"][1]
+    return None

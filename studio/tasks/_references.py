@@ -1,0 +1,81 @@
+"""Style references: pictures that lend their look to what is painted from words."""
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Le, MaxLen
+from pydantic.dataclasses import dataclass
+
+from studio.checkpoints.catalog import Checkpoint
+from studio.core.errors import InvalidRequest
+from studio.core.requests import STRICT, ImageRef, Name
+from studio.tasks._task import Facts
+
+LEAST_PX = 16
+"""A side of a picture that still shows more than a colour."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
+class Reference:
+    """A picture whose look is wanted."""
+
+    image: ImageRef
+    """The ref of an upload, or the id of a picture in the gallery."""
+    method: Literal["shared", "adapter"] = "shared"
+    """`shared` lets the checkpoint look at the picture while it paints, and needs nothing more;
+    `adapter` tells it the picture as it is told words, and needs an IP-Adapter made for it."""
+    weight: Annotated[float, Ge(0), Le(2)] = 1.0
+    """How strongly it is followed: 0 not at all, 1 as meant, 2 at the most."""
+    takes: Literal["all", "style", "composition"] = "style"
+    """What an adapter takes from the picture: its style, where things are in it, or all."""
+    start: Annotated[float, Ge(0), Le(1)] = 0.0
+    """Share of the steps after which it sets in."""
+    end: Annotated[float, Ge(0), Le(1)] = 1.0
+    """Share of the steps after which it lets go."""
+    mask: ImageRef | None = None
+    """Where in the painted picture it acts: white. Without one, everywhere."""
+    adapter: Name | None = None
+    """Id of the IP-Adapter; the default is the first one that fits the checkpoint."""
+
+
+References = Annotated[tuple[Reference, ...], MaxLen(4)]
+
+
+def resolve_references(
+    references: tuple[Reference, ...], checkpoint: Checkpoint, facts: Facts
+) -> tuple[Reference, ...]:
+    """Fixes the adapter of each reference. Raises `InvalidRequest`, and `Unavailable` where what an
+    adapter needs is absent."""
+    if references and checkpoint.encoder is None:
+        raise InvalidRequest(
+            f"'{checkpoint.label}' cannot look at style references.",
+            "Choose a Stable Diffusion or SDXL checkpoint, or remove the references.",
+            field="references",
+        )
+    return tuple(_resolved(reference, checkpoint, facts) for reference in references)
+
+
+def _resolved(reference: Reference, checkpoint: Checkpoint, facts: Facts) -> Reference:
+    if reference.start >= reference.end:
+        raise InvalidRequest(
+            f"A style reference ends ({reference.end:g}) before it starts ({reference.start:g}).",
+            "Choose a start below the end.",
+            field="references",
+        )
+    width, height = facts.size(reference.image)
+    if min(width, height) < LEAST_PX:
+        raise InvalidRequest(
+            f"The style picture is only {width}×{height} px.",
+            f"Choose one with at least {LEAST_PX} px a side.",
+            field="references",
+        )
+    if reference.mask is not None:
+        facts.size(reference.mask)
+    if reference.method == "shared":
+        return replace(reference, adapter=None)
+    return replace(reference, adapter=facts.image_prompt(reference.adapter, checkpoint).id)
+
+
+def shown(references: tuple[Reference, ...]) -> tuple[str, ...]:
+    """The pictures that references name."""
+    return tuple(ref for one in references for ref in (one.image, one.mask) if ref is not None)
