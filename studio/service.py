@@ -653,6 +653,7 @@ def _checkpoint_json(checkpoint: "Checkpoint") -> dict[str, Any]:
         "id": checkpoint.id,
         "label": checkpoint.label,
         "family": checkpoint.family,
+        "family_label": checkpoint.family_label,
         "native_px": checkpoint.native_px,
         "multiple_px": checkpoint.multiple_px,
         "size_bytes": checkpoint.size_bytes,

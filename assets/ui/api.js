@@ -49,6 +49,12 @@ export const api = {
   choices: () => (choices ??= ask("GET", "/api/choices").catch((error) => ((choices = null), Promise.reject(error)))),
   /** @param {string} text @param {string|null} checkpoint */
   tokens: (text, checkpoint) => ask("POST", "/api/tokens", { text, checkpoint }),
+  /** What a request would take. @param {Record<string, any>} fields */
+  estimate: (fields) => ask("POST", "/api/estimate", fields),
+  memory: () => ask("GET", "/api/memory"),
+  unload: () => ask("POST", "/api/memory/unload"),
+  /** @param {string} checkpoint @param {boolean} pinned */
+  pin: (checkpoint, pinned) => ask("POST", "/api/memory/pin", { checkpoint, pinned }),
   /** @param {Blob} file */
   settings: (file) => ask("POST", "/api/settings-from-picture", file),
   /** @param {Blob} file @returns {Promise<{ref: string}>} */

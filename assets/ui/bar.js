@@ -1,6 +1,7 @@
 /** The top of the page: the name, how the studio is, light or dark. */
 
 import { h, icon, say } from "./dom.js";
+import { memoryButton } from "./memory.js";
 import { shared } from "./shared.js";
 import { themeButton } from "./theme.js";
 
@@ -9,8 +10,9 @@ export function bar(root) {
   const words = h("span", { class: "po-status-words" });
   const status = h("span", { class: "po-status", role: "status", "data-state": "ready" }, h("i", { "aria-hidden": "true" }), words);
   const sharing = shared();
+  const memory = memoryButton();
   root.append(
-    h("header", { class: "po-bar" }, h("h1", { class: "po-name" }, icon("mark"), h("span", {}, "Pochade")), sharing.chip, status, themeButton()),
+    h("header", { class: "po-bar" }, h("h1", { class: "po-name" }, icon("mark"), h("span", {}, "Pochade")), sharing.chip, status, memory.button, themeButton()),
   );
 
   /** @param {string} state @param {string} text @param {string} [title] */
@@ -25,6 +27,7 @@ export function bar(root) {
     show(snapshot) {
       const { engine } = snapshot;
       sharing.show(snapshot.sharing);
+      memory.show(snapshot);
       if (snapshot.warm) set("ready", "Ready", engine.device ? `Painting on ${engine.device}` : "");
       else if (engine.state === "down") set("down", "Engine stopped", engine.reason);
       else set("warming", "Warming up", "Jobs may be queued already");

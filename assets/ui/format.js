@@ -9,6 +9,18 @@ export function duration(seconds) {
   return `${(seconds / 3600).toFixed(1)} h`;
 }
 
+/** A short time as a figure. @param {number} seconds */
+export function brief(seconds) {
+  if (seconds < 10) return `${Math.max(0.1, seconds).toFixed(1)} s`;
+  return duration(seconds);
+}
+
+/** As `gigabytes` in studio/costs/admission.py. @param {number} count */
+export function bytes(count) {
+  if (count >= 1e9) return `${(count / 1e9).toFixed(1)} GB`;
+  return `${count ? Math.max(1, Math.round(count / 1e6)) : 0} MB`;
+}
+
 /** @param {number} count @param {string} noun */
 export function plural(count, noun) {
   return `${count} ${noun}${count === 1 ? "" : "s"}`;

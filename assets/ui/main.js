@@ -9,12 +9,14 @@ import { tell, hear } from "./bus.js";
 import { canvas } from "./canvas.js";
 import { sides } from "./canvas-sides.js";
 import { drop } from "./drop.js";
+import { estimate } from "./estimate.js";
 import { examples } from "./examples.js";
 import { keepPage } from "./files.js";
 import { gallery } from "./gallery.js";
 import { keys } from "./keys.js";
 import { follow } from "./live.js";
 import { panel } from "./panel.js";
+import { picker } from "./picker.js";
 import { queue } from "./queue.js";
 import { slot } from "./slot.js";
 import { strip } from "./strip.js";
@@ -39,6 +41,8 @@ const makers = {
   sides,
   units,
   examples,
+  estimate,
+  picker,
   "prompt-tools": (root) => (drop(root), tokens(root)),
 };
 

@@ -37,6 +37,7 @@ export function panel(root) {
   const fill = h("div", { class: "po-fill" });
   const meter = h("div", { class: "po-meter", role: "progressbar", "aria-label": "Progress", "aria-valuemin": 0, "aria-valuemax": 100 }, fill);
   const words = h("p", { class: "po-words" });
+  const noted = h("p", { class: "po-soft po-noted", hidden: true });
   const announce = h("p", { class: "po-sr", role: "status", "aria-live": "polite", id: `${tab}-announce` });
   /** @type {Job|null} */
   let shown = null;
@@ -51,7 +52,7 @@ export function panel(root) {
   const source = button("Use as source", "picture", () => chosen && send({ do: "send", image: chosen, tab }), { id: `${tab}-use-result` });
   const full = button("Full screen", "fit", () => shown && view(shown.images.map((one) => one.id), chosen), { quiet: true });
   const tools = h("div", { class: "po-result-tools", role: "group", "aria-label": "With this picture" }, compare, source, full);
-  const foot = h("div", { class: "po-foot" }, meter, h("div", { class: "po-foot-row" }, words, tools, stop));
+  const foot = h("div", { class: "po-foot" }, meter, h("div", { class: "po-foot-row" }, words, tools, stop), noted);
   root.append(h("section", { class: "po-panel", "aria-label": "Result" }, h("div", { class: "po-canvas" }, empty, beside.node, grid, trouble), foot, announce));
 
   /** @type {Snapshot|null} */
@@ -93,6 +94,8 @@ export function panel(root) {
       outdated = painting < 0 ? 0 : job.preview ?? 0;
       painting = picture;
     }
+    say(noted, job.notes.join(" "));
+    noted.hidden = !job.notes.length;
     pictures(job);
     results(job);
     ending(job);

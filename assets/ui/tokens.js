@@ -47,7 +47,7 @@ export function tokens(tools) {
 }
 
 /** The id behind the label that the checkpoint list shows. @param {string} tab */
-async function current(tab) {
+export async function current(tab) {
   const label = /** @type {HTMLInputElement|null} */ (document.querySelector(`#${tab}-checkpoint input`))?.value;
   try {
     const { checkpoints } = await api.choices();

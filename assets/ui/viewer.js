@@ -161,6 +161,7 @@ function make() {
       ...own,
       ["Made", moment(found.created)],
       ["Took", found.facts?.seconds ? `${duration(found.facts.seconds)} on ${found.facts.device ?? "?"}` : null],
+      ["To fit memory", found.facts?.plan?.join(" ")],
     ]);
     facts.replaceChildren(
       found.prompt ? h("div", { class: "po-said" }, h("p", {}, found.prompt), button("Copy prompt", "copy", () => copy(found.prompt, "Prompt"), { quiet: true })) : "",

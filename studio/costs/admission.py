@@ -78,7 +78,7 @@ def exhausted(work: Work, needed: int, there: int) -> OutOfMemory:
 
 
 def gigabytes(count: int) -> str:
-    """`9.8 GB`, `0.04 GB`; megabytes where a gigabyte is too coarse."""
-    if count < 50_000_000:
-        return f"{max(1, round(count / 1e6))} MB"
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e9:.2f} GB"
+    """`9.8 GB`, `120 MB`: as exactly as a prediction can be."""
+    if count >= 995_000_000:
+        return f"{count / 1e9:.1f} GB"
+    return f"{max(1, round(float(f'{count:.2g}') / 1e6))} MB"

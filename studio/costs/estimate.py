@@ -20,6 +20,8 @@ CONTROL_TIME = 0.4
 """What a ControlNet adds to a call of the denoiser, before it was measured."""
 TOLD_APART_BYTES = 16 << 20
 """Of smaller pictures a process' memory says nothing: it moves by as much on its own."""
+TELLING_BYTES = 256 << 20
+"""Of a checkpoint whose reading says how long others take; smaller ones mostly build modules."""
 LEAST_SWAP_S = 0.05
 """A swap that nobody notices is not told."""
 READ_BYTES_S = 1e9
@@ -104,10 +106,12 @@ def swap_seconds(
     if missing_bytes <= 0:
         return 0.0
     here = [row for row in history if _same(row, machine) and row.bytes > 0]
-    rows = [row for row in here if row.checkpoint == checkpoint] or here
-    if not rows:
-        return missing_bytes / READ_BYTES_S
-    return missing_bytes * median(row.seconds / row.bytes for row in rows[-NEWEST:])
+    rows = [row for row in here if row.checkpoint == checkpoint]
+    if rows := rows or [row for row in here if row.bytes >= TELLING_BYTES]:
+        return missing_bytes * median(row.seconds / row.bytes for row in rows[-NEWEST:])
+    # small ones take their time whatever they hold
+    start = median(row.seconds for row in here[-NEWEST:]) if here else 0.0
+    return start + missing_bytes / READ_BYTES_S
 
 
 def correction(checkpoint: str, machine: Machine, history: Sequence[Painted]) -> float:

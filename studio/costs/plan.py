@@ -32,16 +32,16 @@ class Plan:
 
     @property
     def changes(self) -> tuple[str, ...]:
-        """What of it can be told from the picture or its time, a sentence each."""
+        """What of it can be told from the picture or its time, for people."""
         told = (
             (
                 self.tile_px > 0,
-                f"The picture was encoded and decoded in tiles of {self.tile_px} px.",
+                f"Pictures encoded and decoded in tiles of {self.tile_px} px.",
             ),
-            (self.split, "Both halves of the guidance were painted one after the other."),
-            (self.drop_text, "The text encoders were dropped once the prompt was read."),
-            (self.fp8, "The denoiser's weights were kept in 8 bits."),
-            (self.offload, "The denoiser's blocks were brought in one after another."),
+            (self.split, "Guidance painted one half after the other."),
+            (self.drop_text, "Text encoders dropped once the prompt is read."),
+            (self.fp8, "Weights of the denoiser kept in 8 bits."),
+            (self.offload, "Blocks of the denoiser brought in one after another."),
         )
         return tuple(sentence for holds, sentence in told if holds)
 

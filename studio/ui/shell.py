@@ -42,6 +42,7 @@ HEAD = """
 <link rel="stylesheet" href="/assets/ui/studio.css">
 <link rel="stylesheet" href="/assets/ui/canvas.css">
 <link rel="stylesheet" href="/assets/ui/units.css">
+<link rel="stylesheet" href="/assets/ui/memory.css">
 <script type="module" src="/assets/ui/main.js"></script>
 """
 
@@ -126,8 +127,12 @@ def _wire(page: gr.Blocks, studio: Studio, tab: Tab, form: Form) -> None:
         return form.write({**form.defaults(now.choices), **draft}, now)
 
     @told
-    def keep(data: dict[Any, Any], request: gr.Request) -> None:
-        studio.save_draft(owner_of(request), tab.id, form.read(data))
+    def keep(data: dict[Any, Any], request: gr.Request) -> str:
+        values = form.read(data)
+        studio.save_draft(owner_of(request), tab.id, values)
+        return wanted(tab, values)
+
+    asked = gr.HTML("", visible="hidden", elem_id=f"{tab.id}-asked", container=False)
 
     form.generate.click(
         submit,
@@ -146,11 +151,24 @@ def _wire(page: gr.Blocks, studio: Studio, tab: Tab, form: Form) -> None:
         [widget.change for widget in form.widgets.values()],  # type: ignore[attr-defined]
         keep,
         form.inputs,
-        None,
+        asked,
         api_name=f"keep_{tab.id}",
         trigger_mode="always_last",
         **_QUIET,
     )
+
+
+def wanted(tab: Tab, values: Mapping[str, Any]) -> str:
+    """What the form asks for as it stands, where assets/ui/estimate.js finds it; nothing while it
+    cannot be asked."""
+    try:
+        wishes = tab.to_requests(values)
+    except InvalidRequest:
+        return ""
+    if not wishes:
+        return ""
+    wish = {"task": tab.task, **wishes[0]}
+    return f'<div data-ask="{html.escape(json.dumps(wish))}" data-times="{len(wishes)}"></div>'
 
 
 def submitted(

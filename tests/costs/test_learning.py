@@ -77,6 +77,8 @@ def test_swaps_are_learned_by_byte() -> None:
     assert costs.swap_seconds("sd", 2 * 10**9, HERE, [row]) == pytest.approx(0.6)
     assert costs.swap_seconds("xl", 2 * 10**9, HERE, [row]) == pytest.approx(0.6)
     assert costs.swap_seconds("sd", 10**9, HERE, []) == pytest.approx(1.0)
+    tiny = replace(row, checkpoint="tiny", bytes=1000, seconds=0.2)
+    assert costs.swap_seconds("sd", 10**9, HERE, [tiny]) == pytest.approx(1.2)
 
 
 def test_peaks_correct_the_prediction() -> None:
@@ -93,9 +95,9 @@ def test_peaks_correct_the_prediction() -> None:
     [
         ((2.13, 0.3, 1_400_000_000, True), "≈ 2.1 s · 1.4 GB · swap 0.3 s"),
         ((2.0, 0.0, 1_400_000_000, True), "≈ 2 s · 1.4 GB"),
-        ((137.0, 0.01, 900_000_000, False), "about 2 min · 0.90 GB"),
-        ((34.0, 12.0, 900_000_000, False), "about 30 s · 0.90 GB · swap 12 s"),
-        ((None, None, 900_000_000, False), "0.90 GB"),
+        ((137.0, 0.01, 900_000_000, False), "about 2 min · 900 MB"),
+        ((34.0, 12.0, 900_000_000, False), "about 30 s · 900 MB · swap 12 s"),
+        ((None, None, 900_000_000, False), "900 MB"),
         ((0.0, None, 0, True), ""),
     ],
 )
@@ -169,7 +171,7 @@ def test_a_front_end_hears_of_the_plan_or_the_refusal(tmp_path: Path) -> None:
     assert not fits["changes"] and fits["refused"] is None
     large = replace(WORK, passes=(replace(ONE, width=1536, height=1536),))
     tight = here.of(large, SD, {}, MEMORY)
-    assert tight["changes"] == ["The picture was encoded and decoded in tiles of 512 px."]
+    assert tight["changes"] == ["Pictures encoded and decoded in tiles of 512 px."]
     full = replace(MEMORY, free=0, components=())
     refused = here.of(large, SD, {}, full)["refused"]
     assert refused and "there are 1 MB" in refused["message"]

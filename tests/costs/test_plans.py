@@ -82,7 +82,7 @@ def test_a_plan_is_found_by_its_name() -> None:
 
 @pytest.mark.parametrize(
     ("count", "text"),
-    [(0, "1 MB"), (31_000_000, "31 MB"), (250_000_000, "0.25 GB"), (9_812_345_678, "9.8 GB")],
+    [(0, "1 MB"), (31_000_000, "31 MB"), (256_000_000, "260 MB"), (9_812_345_678, "9.8 GB")],
 )
 def test_bytes_are_said_as_people_say_them(count: int, text: str) -> None:
     assert gigabytes(count) == text

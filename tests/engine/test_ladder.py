@@ -90,8 +90,8 @@ def test_it_says_what_it_changed_and_begins_there_the_next_time(desk: Desk, exha
     hook = exhaust(1, 2, 3)
     desk.paint()
     [told] = facts(desk)
-    assert told == ["The picture was encoded and decoded in tiles of 32 px."]
-    assert notes(desk)[-1].startswith("Memory ran out: the picture was encoded and decoded in")
+    assert told == ["Pictures encoded and decoded in tiles of 32 px."]
+    assert notes(desk)[-1].startswith("Memory ran out: pictures encoded and decoded in")
     hook.count = 3
     desk.paint()
     assert hook.count == 6 and facts(desk) == [told]
@@ -157,9 +157,9 @@ def test_a_job_that_would_not_fit_whole_is_admitted_by_a_plan(
         if ending["op"] == "failed" or facts(desk)[0]:
             break
     assert ending["op"] == "done"
-    assert facts(desk) == [["The picture was encoded and decoded in tiles of 48 px."]]
+    assert facts(desk) == [["Pictures encoded and decoded in tiles of 48 px."]]
     assert notes(desk) == [
-        "To fit into memory: the picture was encoded and decoded in tiles of 48 px."
+        "To fit into memory: pictures encoded and decoded in tiles of 48 px."
     ]
     monkeypatch.setattr(Gauge, "free", lambda _: 0)
     refused = desk.run()

@@ -1,3 +1,4 @@
+import html
 import json
 from collections.abc import Callable
 from typing import Any, cast
@@ -11,7 +12,7 @@ from studio.core.records import ImageRecord, Job
 from studio.service import Studio
 from studio.ui.errors import told
 from studio.ui.form import Form, Now, Piece, shown_by
-from studio.ui.shell import about, submitted, tabs_in_order, understood
+from studio.ui.shell import about, submitted, tabs_in_order, understood, wanted
 from studio.ui.tabs._tab import Tab
 
 RECORD = ImageRecord(
@@ -184,3 +185,12 @@ def test_how_many_were_queued_is_said_when_the_next_is_refused() -> None:
     ]
     with pytest.raises(Busy):
         next(steps)
+
+
+def test_what_the_form_asks_for_is_there_to_be_estimated() -> None:
+    tab = next(tab for tab in tabs_in_order() if tab.id == "txt2img")
+    found = wanted(tab, {"prompt": 'a "fox" <b>', "steps": 3})
+    asked = json.loads(html.unescape(found.split('data-ask="')[1].split('"')[0]))
+    assert asked["task"] == "txt2img" and asked["prompt"] == 'a "fox" <b>' and asked["steps"] == 3
+    assert "<b>" not in found and 'data-times="1"' in found
+    assert wanted(tab, {"prompt": "x", "seed_mode": "Fixed", "seed": "no number"}) == ""

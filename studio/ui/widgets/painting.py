@@ -84,6 +84,7 @@ def words(tab: str, choices: Choices) -> tuple[Piece, gr.Button]:
             scale=1,
             **named(tab, "count"),
         )
+    mount("estimate", tab)
     mount("recovered", tab)
 
     def dress(values: Values, now: Now) -> Updates:
@@ -149,6 +150,7 @@ def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tu
         label="Checkpoint",
         **named(tab, "checkpoint"),
     )
+    mount("picker", tab)
     with gr.Accordion("More settings", open=False, **named(tab, "more")):
         with gr.Row(visible=bool(sides)):
             for side in sides:
