@@ -9,11 +9,10 @@ from typing import Any
 
 from studio.checkpoints.catalog import Catalog, Checkpoint, denoiser_file, families
 from studio.checkpoints.controls import Controls
-from studio.checkpoints.extras import Extras
+from studio.checkpoints.extras import Extras, extras_in
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import BadFile
 from studio.checkpoints.imageprompts import ImagePrompts
-from studio.checkpoints.loras import loras
 from studio.checkpoints.meant import Meant, meant
 from studio.core.errors import StorageFailed
 from studio.core.layouts import Kind
@@ -31,6 +30,7 @@ from studio.jobs.worker import Worker
 from studio.paths import BUILTIN_CHECKPOINT, CONFIGS
 from studio.preprocessors._weights import is_ready, usual
 from studio.prompts import foreign, infotext, tokens
+from studio.prompts.embeddings import Embedded
 from studio.service import Quota, Studio, Watchers
 from studio.settings import Settings
 from studio.tasks._task import Task
@@ -112,7 +112,7 @@ def compose(settings: Settings) -> App:
     catalog = Catalog(settings.all_dirs(Kind.CHECKPOINTS), builtin=BUILTIN_CHECKPOINT)
     hashes = Hashes(settings.data_dir / "cache")
     controls = Controls(settings.all_dirs(Kind.CONTROLNET))
-    extras = Extras(loras=loras(settings.all_dirs(Kind.LORAS)))
+    extras = extras_in(settings.all_dirs)
     watchers = Watchers()
     tasks = open_drawer("studio.tasks", Task)
     album = Album(gallery, inputs, tasks)
@@ -144,7 +144,7 @@ def compose(settings: Settings) -> App:
         recover=foreign.recover,
         meant=lambda name, digest: _meant(catalog, hashes, name, digest),
         meant_lora=lambda name, digest: _meant_lora(extras, hashes, name, digest),
-        count_tokens=_count_tokens,
+        count_tokens=lambda checkpoint, text: _count_tokens(extras, checkpoint, text),
         max_waiting=settings.max_waiting,
         max_waiting_local=settings.max_waiting_local,
         guests=Quota(jobs_per_day=settings.guest_jobs, pixels=settings.guest_pixels),
@@ -180,8 +180,11 @@ def _configuration(settings: Settings, history: History) -> Mapping[str, Any]:
         "folders": [str(folder) for folder in settings.all_dirs(Kind.CHECKPOINTS)],
         "upscaler_folders": [str(folder) for folder in settings.all_dirs(Kind.UPSCALERS)],
         "control_folders": [str(folder) for folder in settings.all_dirs(Kind.CONTROLNET)],
-        "lora_folders": [str(folder) for folder in settings.all_dirs(Kind.LORAS)],
         "image_prompt_folders": [str(folder) for folder in settings.all_dirs(Kind.IPADAPTER)],
+        **{
+            f"{kind.value}_folders": [str(folder) for folder in settings.all_dirs(kind)]
+            for kind in (Kind.LORAS, Kind.EMBEDDINGS, Kind.VAE)
+        },
         "annotator_folders": [str(folder) for folder in places.folders],
         "hub": str(places.hub) if places.hub else None,
         "device": settings.device,
@@ -238,9 +241,10 @@ def _history(path: Path) -> History:
         return History(path)
 
 
-def _count_tokens(checkpoint: Checkpoint, text: str) -> dict[str, int]:
+def _count_tokens(extras: Extras, checkpoint: Checkpoint, text: str) -> dict[str, int]:
     """Counts with the checkpoint's own tokenizer, or its family's where it is a single file."""
     home = checkpoint.path
     if checkpoint.layout == "file":
         home = CONFIGS / families()[checkpoint.family].configs
-    return tokens.count(home / "tokenizer", text)
+    sizes = {name: embedding.vectors for name, embedding in extras.words(checkpoint).items()}
+    return tokens.count(home / "tokenizer", text, Embedded(sizes))

@@ -23,7 +23,7 @@ from studio.core.records import ImageRecord, Job
 from studio.core.requests import dump, parse, schema
 from studio.costs.memory import Memory
 from studio.costs.predict import Costs
-from studio.tasks._extras import with_loras_here
+from studio.tasks._extras import MOST_NAMED, with_loras_here
 from studio.tasks._maps import preprocessors
 from studio.tasks._masked import Masked, View
 from studio.tasks._masked import view as masked_view
@@ -36,10 +36,13 @@ if TYPE_CHECKING:
 
     from studio.checkpoints.catalog import Catalog, Checkpoint
     from studio.checkpoints.controls import ControlNet, Controls
+    from studio.checkpoints.embeddings import Embedding
     from studio.checkpoints.extras import Extras
+    from studio.checkpoints.files import File
     from studio.checkpoints.imageprompts import ImagePrompt, ImagePrompts
     from studio.checkpoints.loras import Lora
     from studio.checkpoints.meant import Meant
+    from studio.checkpoints.vaes import Vae
     from studio.gallery.inputs import Inputs
     from studio.gallery.store import Gallery, Page, Query
     from studio.jobs.store import JobStore
@@ -158,6 +161,12 @@ class Seen:
         found = self.image_prompts.get(prompt_id, checkpoint)
         self.image_prompts.looker(found)
         return found
+
+    def embeddings(self, checkpoint: "Checkpoint") -> Mapping[str, "Embedding"]:
+        return self.extras.words(checkpoint)
+
+    def vae(self, name: str, checkpoint: "Checkpoint") -> "Vae":
+        return self.extras.vaes.find(name, checkpoint)
 
     def upscaler(self, upscaler_id: str | None) -> "Upscaler":
         return self.upscalers.get(upscaler_id)
@@ -481,13 +490,28 @@ class Studio:
         another one of that name, a note says so. The upscaler of a second pass goes by its name,
         LoRAs by name or hash; tags of those that are not here are taken out.
         """
-        found = self._with_loras(self._with_upscaler(self._recover(data)))
+        found = self._with_extras(self._with_upscaler(self._recover(data)))
         if not found.checkpoint_name and not found.checkpoint_hash:
             return found
         meant = self._meant(found.checkpoint_name or "", found.checkpoint_hash or "")
         fields = {"checkpoint": meant.checkpoint_id} if meant.checkpoint_id else {}
         notes = (meant.note,) if meant.note else ()
         return replace(found, fields={**found.fields, **fields}, notes=(*found.notes, *notes))
+
+    def _with_extras(self, found: "Recovered") -> "Recovered":
+        """VAE and embeddings go by name, too."""
+        fields, notes = dict(found.fields), list(found.notes)
+        if name := found.vae_name:
+            if vae := self._extras.vaes.meant(name):
+                fields["vae"] = vae
+            else:
+                notes.append(f"The VAE '{name}' is not here; the checkpoint's own is used.")
+        notes += [
+            f"The embedding '{name}' is not here: it is read as a word."
+            for name in found.embeddings[:MOST_NAMED]
+            if self._extras.embeddings.meant(name) is None
+        ]
+        return self._with_loras(replace(found, fields=fields, notes=tuple(notes)))
 
     def _with_loras(self, found: "Recovered") -> "Recovered":
         prompt, notes = with_loras_here(
@@ -528,6 +552,10 @@ class Studio:
         """What a request may name, with each task's JSON schema."""
         checkpoints, upscalers = self._catalog.all(), self._upscalers.all()
         usable = [checkpoint for checkpoint in checkpoints if not checkpoint.problem]
+
+        def fits(file: "File") -> list[str]:
+            return [] if file.problem else [one.id for one in usable if file.fits(one)]
+
         return {
             "checkpoints": [_checkpoint_json(checkpoint) for checkpoint in checkpoints],
             "controlnets": [
@@ -549,6 +577,15 @@ class Studio:
                 }
                 for prompt in self._image_prompts.all()
             ],
+            "loras": [
+                {**_file_json(file), "alias": file.alias, "fits": fits(file)}
+                for file in self._extras.loras.all()
+            ],
+            "embeddings": [
+                {**_file_json(file), "vectors": file.vectors, "fits": fits(file)}
+                for file in self._extras.embeddings.all()
+            ],
+            "vaes": [{**_file_json(file), "fits": fits(file)} for file in self._extras.vaes.all()],
             "stylizers": [
                 {"id": entry.id, "label": entry.label, "about": entry.about}
                 for entry in stylizers().values()
@@ -664,6 +701,17 @@ def _checkpoint_json(checkpoint: "Checkpoint") -> dict[str, Any]:
         "roles": sorted(checkpoint.roles),
         "problem": checkpoint.problem,
         "advice": checkpoint.advice,
+    }
+
+
+def _file_json(file: "File") -> dict[str, Any]:
+    return {
+        "id": file.id,
+        "name": file.name,
+        "label": file.label,
+        "size_bytes": file.size_bytes,
+        "problem": file.problem,
+        "advice": file.advice,
     }
 
 

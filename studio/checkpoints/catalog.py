@@ -18,6 +18,7 @@ from studio.checkpoints.folder import (
     shapes_of,
 )
 from studio.checkpoints.header import BadFile, NotSafetensors, read_header
+from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import Sidecar, read_sidecar
 from studio.core.errors import InvalidRequest, Unavailable
@@ -25,7 +26,7 @@ from studio.costs.anatomy import Anatomy, anatomy_of
 from studio.discovery import open_drawer
 from studio.families._family import Defaults, Family, Guidance, Role, Supports
 from studio.families._identify import identify
-from studio.families._keys import saved_as
+from studio.families._keys import Shapes, saved_as
 from studio.samplers import DIFFUSION, ROWS
 
 BUILTIN_ID = "builtin"
@@ -60,6 +61,8 @@ class Checkpoint:
     """Why it cannot be used, as a sentence; empty when it can."""
     encoder: Encoder | None = None
     """What a ControlNet must be made for to fit; None if none can."""
+    latents: int = 0
+    """Channels of its autoencoder's latents; a VAE must have as many to fit."""
     advice: str = ""
     """What to do about the problem."""
     anatomy: Anatomy | None = None
@@ -205,7 +208,7 @@ def _file(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
     family = identify(shapes, families())
     if family is None:
         return _unknown(blank)
-    blank = replace(blank, encoder=encoder_of(shapes), anatomy=anatomy_of(shapes))
+    blank = replace(blank, **_parts(shapes))
     return _known(blank, family, noted, family.native_px, family.multiple_px)
 
 
@@ -218,7 +221,7 @@ def _folder(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
     family = identify(shapes, families())
     if family is None:
         return _unknown(blank)
-    blank = replace(blank, encoder=encoder_of(shapes), anatomy=anatomy_of(shapes))
+    blank = replace(blank, **_parts(shapes))
     of = {part.name: part for part in parts}
     for name, kinds in family.components.items():
         if name not in of and name in family.optional:
@@ -239,6 +242,15 @@ def _quick(schedule: Mapping[str, Any]) -> bool:
     predicts noise, which takes a network that paints the picture in one go."""
     trailing = schedule.get("timestep_spacing") == "trailing"
     return trailing and schedule.get("prediction_type", "epsilon") == "epsilon"
+
+
+def _parts(shapes: Shapes) -> dict[str, Any]:
+    """What is read from the shapes of a checkpoint's tensors, as its fields."""
+    return {
+        "encoder": encoder_of(shapes),
+        "latents": latent_channels(shapes),
+        "anatomy": anatomy_of(shapes),
+    }
 
 
 def denoiser_file(checkpoint: Checkpoint) -> Path:

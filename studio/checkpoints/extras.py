@@ -1,9 +1,15 @@
 """What can be added to a checkpoint, by kind."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
-from studio.checkpoints.files import Files
+from studio.checkpoints.catalog import Checkpoint
+from studio.checkpoints.embeddings import Embedding, embeddings
+from studio.checkpoints.files import Files, fitting
 from studio.checkpoints.loras import Lora, loras
+from studio.checkpoints.vaes import Vae, vaes
+from studio.core.layouts import Kind
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -11,3 +17,22 @@ class Extras:
     """The lists of all kinds."""
 
     loras: Files[Lora] = field(default_factory=loras)
+    embeddings: Files[Embedding] = field(default_factory=embeddings)
+    vaes: Files[Vae] = field(default_factory=vaes)
+
+    def words(self, checkpoint: Checkpoint) -> dict[str, Embedding]:
+        """Embeddings that fit the checkpoint, by the word that stands for each."""
+        found: dict[str, Embedding] = {}
+        for embedding in self.embeddings.all():
+            if fitting(embedding, checkpoint):
+                found.setdefault(embedding.name.casefold(), embedding)
+        return found
+
+
+def extras_in(folders: Callable[[Kind], tuple[Path, ...]]) -> Extras:
+    """What lies in the folders of each kind."""
+    return Extras(
+        loras=loras(folders(Kind.LORAS)),
+        embeddings=embeddings(folders(Kind.EMBEDDINGS)),
+        vaes=vaes(folders(Kind.VAE)),
+    )

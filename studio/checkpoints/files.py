@@ -112,9 +112,10 @@ class Files(Generic[F]):
             return tuple(listed.values())
 
     def _inspected(self, found: Found) -> F:
+        own = _id(found)
         blank = self._kind(
-            id=found.id,
-            label=read_sidecar(sidecar_of(found.path)).label or found.id.rpartition("/")[2],
+            id=own,
+            label=read_sidecar(sidecar_of(found.path)).label or own.rpartition("/")[2],
             path=found.path,
             size_bytes=found.stamp[0][1],
             stamp=found.stamp,
@@ -197,6 +198,15 @@ class Files(Generic[F]):
 def fitting(file: File, checkpoint: Checkpoint) -> bool:
     """Whether it can be used with that checkpoint."""
     return not file.problem and file.fits(checkpoint)
+
+
+_DIFFUSERS = ("diffusion_pytorch_model", "pytorch_lora_weights", "learned_embeds")
+"""How diffusers calls the file in a folder; the folder's name says more."""
+
+
+def _id(found: Found) -> str:
+    folder, _, name = found.id.rpartition("/")
+    return folder if folder and name.startswith(_DIFFUSERS) else found.id
 
 
 def _advice(problem: BadFile) -> str:

@@ -15,9 +15,12 @@ import torch
 from torch import Tensor
 
 from studio.core.errors import InvalidRequest
+from studio.core.records import NOTHING
+from studio.engine.embeddings import inserted
 from studio.families._family import Text
 from studio.prompts import grammar
 from studio.prompts.chunks import COMMA, Chunk, chunk
+from studio.prompts.embeddings import Embedded
 
 MAX_RESTORE = 100.0
 """Largest factor that restoring the mean may apply, and 1 over the smallest."""
@@ -67,6 +70,12 @@ class _Encoder:
     tokenizer: Any
     pooled: bool
     """One of a pair: the layer before the last is read as it is, without the final norm."""
+    vectors: Mapping[str, Tensor]
+    """[count, width] of each word that stands for vectors of its own."""
+
+    @property
+    def words(self) -> Embedded:
+        return Embedded({name: len(vectors) for name, vectors in self.vectors.items()})
 
     @property
     def length(self) -> int:
@@ -75,7 +84,14 @@ class _Encoder:
 
     def chunks(self, text: str) -> tuple[Chunk, ...]:
         comma = self.tokenizer.get_vocab().get(COMMA)
-        return chunk(text, self._tokenize, window=self.length - 2, comma=comma)
+        words = self.words
+        return chunk(
+            text,
+            words.tokenizer(self._tokenize),
+            window=self.length - 2,
+            comma=comma,
+            together=words.together,
+        )
 
     def _tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         # verbose: it would warn of texts longer than a window, which is what chunks are for
@@ -94,6 +110,7 @@ def encode(
     guided: bool = True,
     clip_skip: int = 1,
     device: torch.device | str | None = None,
+    words: Mapping[str, Sequence[Tensor]] = NOTHING,
 ) -> Conditioning:
     """Embeddings of a prompt for a pipeline with one CLIP text encoder or with two.
 
@@ -104,10 +121,11 @@ def encode(
     so 1 and 2 both mean that one there. A blank negative prompt becomes zeros where the pipeline's
     `force_zeros_for_empty_prompt` says so, as if none was given.
 
-    `device` is where the embeddings go, by default where the encoder is. Nothing is kept. Raises
+    `words` have vectors of their own, [count, width] for each encoder. `device` is where the
+    embeddings go, by default where the encoder is. Nothing is kept. Raises
     `InvalidRequest` for what the grammar refuses and for a `clip_skip` beyond the encoder's layers.
     """
-    encoders = _encoders(pipeline)
+    encoders = _encoders(pipeline, words)
     for encoder in encoders:
         _check_skip(encoder, clip_skip)
     wanted = [encoder.chunks(prompt) for encoder in encoders]
@@ -190,13 +208,17 @@ def _results(pipeline: Any, text: Text, arguments: Mapping[str, Any]) -> dict[st
     }
 
 
-def _encoders(pipeline: Any) -> list[_Encoder]:
+def _encoders(pipeline: Any, words: Mapping[str, Sequence[Tensor]]) -> list[_Encoder]:
     parts = [
         (getattr(pipeline, "text_encoder", None), getattr(pipeline, "tokenizer", None)),
         (getattr(pipeline, "text_encoder_2", None), getattr(pipeline, "tokenizer_2", None)),
     ]
     paired = parts[1][0] is not None
-    return [_Encoder(model, tokenizer, paired) for model, tokenizer in parts if model is not None]
+    there = [(model, tokenizer) for model, tokenizer in parts if model is not None]
+    return [
+        _Encoder(model, tokenizer, paired, {name: vectors[at] for name, vectors in words.items()})
+        for at, (model, tokenizer) in enumerate(there)
+    ]
 
 
 def _check_skip(encoder: _Encoder, clip_skip: int) -> None:
@@ -242,16 +264,23 @@ def _pass(encoder: _Encoder, part: Chunk, clip_skip: int) -> tuple[Tensor, Tenso
     """One chunk through one encoder: hidden states [1, length, width], weighted, and pooled."""
     model, tokenizer = encoder.model, encoder.tokenizer
     padding = encoder.length - 2 - len(part.ids)
-    ids = [tokenizer.bos_token_id, *part.ids, tokenizer.eos_token_id]
+    own = encoder.words.vectors
+    inserts = {
+        at: encoder.vectors[own[token][0]][own[token][1]]
+        for at, token in enumerate(part.ids, start=1)
+        if token < 0
+    }
+    ids = [tokenizer.bos_token_id, *(max(0, token) for token in part.ids), tokenizer.eos_token_id]
     ids += [tokenizer.pad_token_id] * padding
     options: dict[str, Any] = {}
     if getattr(model.config, "use_attention_mask", False):
         mask = [1] * (len(ids) - padding) + [0] * padding
         options["attention_mask"] = torch.tensor([mask], device=model.device)
     layered = encoder.pooled or clip_skip > 1
-    output = model(
-        torch.tensor([ids], device=model.device), output_hidden_states=layered, **options
-    )
+    with inserted(model, inserts):
+        output = model(
+            torch.tensor([ids], device=model.device), output_hidden_states=layered, **options
+        )
     if encoder.pooled:
         hidden = output.hidden_states[-max(2, clip_skip)]
     elif clip_skip > 1:

@@ -17,11 +17,12 @@ from studio.costs.plan import Plan
 from studio.costs.work import Pass, Work
 from studio.engine.device import is_out_of_memory
 from studio.engine.gauge import Gauge
-from studio.engine.manager import Lease, LoraLease
+from studio.engine.manager import Lease
 from studio.engine.painter import Easel, LatentPainter
 from studio.engine.plan import Descent, pass_of, with_pass
 from studio.engine.references import References
-from studio.tasks._task import ALONE, Added, Brush, Canvas, Painter, Span
+from studio.engine.worn import BARE, Worn
+from studio.tasks._task import ALONE, Brush, Canvas, Painter, Span
 
 DENOISERS = ("unet", "transformer", "prior", "decoder")
 """What pipelines call the network that a step calls."""
@@ -149,7 +150,7 @@ class FrugalPainter:
         *,
         lease: Lease,
         nets: Mapping[str, Any],
-        loras: tuple[tuple[LoraLease, Added], ...] = (),
+        worn: Worn = BARE,
         descent: Descent,
         gauge: Gauge,
         easel: Easel,
@@ -159,7 +160,7 @@ class FrugalPainter:
     ) -> None:
         self._lease = lease
         self._nets = nets
-        self._loras = loras
+        self._worn = worn
         self._descent = descent
         self._gauge = gauge
         self._easel = _Timed(easel)
@@ -218,7 +219,7 @@ class FrugalPainter:
                 self._easel,
                 self._versions,
                 nets,
-                self._loras,
+                self._worn,
                 self._references,
             )
             self._painter = (plan, made)

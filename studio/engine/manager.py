@@ -21,9 +21,11 @@ from studio.checkpoints.controls import ControlNet
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.loras import Lora
 from studio.checkpoints.scan import Stamp, file_stamp, folder_stamp
+from studio.checkpoints.vaes import Vae
 from studio.core.errors import InvalidRequest, Unavailable
 from studio.core.records import NOTHING
 from studio.engine.adapters import Adapter, load_adapter
+from studio.engine.autoencoders import load_vae
 from studio.engine.controls import load_control
 from studio.engine.device import Device, is_out_of_memory
 from studio.engine.ledger import Holding, Ledger
@@ -57,6 +59,18 @@ class LoraLease:
     adapter: Adapter
     sha256: "Future[str]"
     """Of its tensors, computed beside the painting the first time."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class VaeLease:
+    """An autoencoder on loan to one job."""
+
+    vae: Vae
+    module: Any
+    sha256: "Future[str]"
+    """Of its file, computed beside the painting the first time."""
+    scratch: dict[str, Any]
+    """For what is derived from it alone."""
 
 
 @dataclass(slots=True)
@@ -215,6 +229,33 @@ class Manager:
         finally:
             self._give_back(kept)
 
+    @contextmanager
+    def use_vae(
+        self, vae: Vae, lease: Lease, *, loading: Callable[[str], None] = lambda what: None
+    ) -> Generator[VaeLease]:
+        """Lends an autoencoder to be used instead of the one of a checkpoint on loan.
+
+        Raises `InvalidRequest` if its latents are of another kind, `Unavailable` if it cannot be
+        read.
+        """
+        family = families()[lease.checkpoint.family]
+        kept = self._take(
+            f"vae:{vae.id}@{family.id}",
+            vae.label,
+            lambda: _file_stamp(vae.path, vae.label),
+            lambda: self._load_vae(vae, lease, self._configs / family.configs),
+            loading,
+        )
+        try:
+            yield VaeLease(
+                vae=vae,
+                module=kept.weights.components["vae"],
+                sha256=self._submitted(vae.path, kept.stamp, self._hashes.sha256),
+                scratch=kept.scratch,
+            )
+        finally:
+            self._give_back(kept)
+
     def _give_back(self, kept: _Kept) -> None:
         with self._loading:
             kept.leases -= 1
@@ -310,6 +351,20 @@ class Manager:
                 f"The ControlNet '{control.label}' cannot be loaded: its weights are not what they"
                 " should be.",
                 "Copy or download it again, or choose another one.",
+            ) from error
+
+    def _load_vae(self, vae: Vae, lease: Lease, configs: Path) -> Weights:
+        try:
+            own = lease.weights.components["vae"]
+            return settled({"vae": load_vae(vae.path, own, configs)}, self.device)
+        except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
+            if is_out_of_memory(error):
+                raise
+            log.exception("the VAE %s cannot be used", vae.id)
+            raise Unavailable(
+                f"The VAE '{vae.label}' cannot be used with '{lease.checkpoint.label}': its "
+                "weights or its latents are of another kind.",
+                "Choose another VAE, or the checkpoint's own.",
             ) from error
 
     def _load_lora(self, lora: Lora) -> Weights:

@@ -20,11 +20,12 @@ from studio.engine.adapters import swaps
 from studio.engine.conditioning import Conditioning, encode, read
 from studio.engine.controls import Steered
 from studio.engine.device import Device
-from studio.engine.manager import Lease, LoraLease
+from studio.engine.manager import Lease
 from studio.engine.references import References
 from studio.engine.schedulers import build, guarded
+from studio.engine.worn import BARE, Worn
 from studio.families._family import Latents, Sampling
-from studio.tasks._task import ALONE, Added, Brush, Canvas, Span
+from studio.tasks._task import ALONE, Brush, Canvas, Span
 
 
 class Easel(Protocol):
@@ -62,18 +63,18 @@ class LatentPainter:
         easel: Easel,
         versions: Mapping[str, str],
         nets: Mapping[str, Any] = NOTHING,
-        loras: tuple[tuple[LoraLease, Added], ...] = (),
+        worn: Worn = BARE,
         references: References | None = None,
     ) -> None:
-        """`nets` are ControlNets on loan, by id; `loras` act on every picture. Raises
-        `InvalidRequest` for one that was made for other networks."""
+        """`nets` are ControlNets on loan, by id; what is `worn` acts on every picture. Raises
+        `InvalidRequest` for a LoRA that was made for other networks."""
         self._lease = lease
         self._family = families()[lease.checkpoint.family]
         self._unet = getattr(lease.pipeline, "unet", None)
         self._nets = nets
-        self._loras = loras
+        self._worn = worn
         self._swaps = swaps(
-            [(loan.adapter, asked) for loan, asked in loras],
+            [(loan.adapter, asked) for loan, asked in worn.loras],
             lease.weights.components,
             lease.scratch,
         )
@@ -238,6 +239,7 @@ class LatentPainter:
                 guided=guided,
                 clip_skip=brush.clip_skip,
                 device=device,
+                words=self._worn.words,
             )
         return read(
             pipeline,
@@ -252,6 +254,7 @@ class LatentPainter:
     def _show(self, x0: preview.X0, index: int, size: tuple[int, int]) -> Callable[[], None]:
         """A function that sends a preview if somebody watches and one is due."""
         kind = self._family.latents
+        scratch = self._worn.vae.scratch if self._worn.vae else self._lease.scratch
 
         def show() -> None:
             if kind is Latents.PIXELS or not self._easel.watched or not self._pace.due():
@@ -260,9 +263,7 @@ class LatentPainter:
             latents = x0.estimate()
             if latents is not None:
                 vae = self._lease.pipeline.vae
-                image = preview.to_rgb(
-                    latent.decodable(latents, kind, vae, size), vae, self._lease.scratch
-                )
+                image = preview.to_rgb(latent.decodable(latents, kind, vae, size), vae, scratch)
                 self._easel.preview(index, preview.jpeg(image))
             self._pace.took(time.monotonic() - began)
 
@@ -281,7 +282,7 @@ class LatentPainter:
                 "sha256": sha256,
                 "short": sha256[:10],
             },
-            **self._extras(),
+            **self._worn.facts(self._swaps.unused),
             "device": self._device.name,
             "dtype": self._device.dtype_name,
             "versions": dict(self._versions),
@@ -290,24 +291,6 @@ class LatentPainter:
             "scheduler": type(scheduler).__name__,
             "rng": "CPU",
         }
-
-    def _extras(self) -> Mapping[str, Any]:
-        """What the checkpoint was used with."""
-        told: list[Mapping[str, Any]] = []
-        for (loan, asked), unused in zip(self._loras, self._swaps.unused, strict=True):
-            lora, sha256 = loan.lora, loan.sha256.result()
-            told.append(
-                {
-                    "id": lora.id,
-                    "name": lora.name,
-                    "sha256": sha256,
-                    "short": sha256[:12],
-                    "weight": asked.weight,
-                    "text_weight": asked.text_weight,
-                    **({"unused_layers": unused} if unused else {}),
-                }
-            )
-        return {"loras": told} if told else {}
 
 
 def _asked(pipeline: Any) -> Collection[str]:

@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,7 +16,6 @@ from studio.checkpoints.catalog import Catalog, Checkpoint
 from studio.checkpoints.controls import ControlNet, Controls
 from studio.checkpoints.extras import Extras as Shelves
 from studio.checkpoints.imageprompts import ImagePrompt, ImagePrompts
-from studio.checkpoints.loras import Lora
 from studio.core import intake
 from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.core.geometry import Size
@@ -34,14 +33,15 @@ from studio.engine.device import is_out_of_memory
 from studio.engine.frugal import FrugalPainter
 from studio.engine.gauge import Gauge, snapshot
 from studio.engine.imageprompts import load_image_prompt, load_looker
-from studio.engine.manager import Lease, LoraLease, Manager
+from studio.engine.manager import Lease, Manager
 from studio.engine.maps import Maps
 from studio.engine.plan import Descent
 from studio.engine.references import References
 from studio.engine.upscaling import Networks
+from studio.engine.worn import Worn, borrow
 from studio.families._family import Role
 from studio.preprocessors._preprocessor import Map
-from studio.tasks._task import ALONE, PLAIN, Added, Enlarged, Extras, Painter, Span, Task
+from studio.tasks._task import ALONE, PLAIN, Enlarged, Extras, Painter, Span, Task
 from studio.upscalers._shelf import Shelf
 
 log = logging.getLogger("pochade.engine")
@@ -223,16 +223,15 @@ class JobTools:
         runner = self.runner
         checkpoint = runner.catalog.get(checkpoint_id or None)
         found = {name: runner.controls.get(name) for name in controls}
-        loras = [(runner.extras.loras.get(one.id), one) for one in extras.loras]
         work = self._work(checkpoint, controls)
         parameters = {name: control.parameters for name, control in found.items()}
         self.descent.begin(work, checkpoint.anatomy, parameters)
         with ExitStack() as borrowed:
-            lease, nets, adapters = self._borrowed(borrowed, checkpoint, role, found, loras)
+            lease, nets, worn = self._borrowed(borrowed, checkpoint, role, found, extras)
             yield FrugalPainter(
                 lease=lease,
                 nets=nets,
-                loras=adapters,
+                worn=worn,
                 descent=self.descent,
                 gauge=runner.gauge,
                 easel=self,
@@ -258,9 +257,9 @@ class JobTools:
         checkpoint: Checkpoint,
         role: Role,
         controls: Mapping[str, ControlNet],
-        loras: Sequence[tuple[Lora, Added]],
-    ) -> tuple[Lease, Mapping[str, Any], tuple[tuple[LoraLease, Added], ...]]:
-        """The checkpoint, its ControlNets and LoRAs, on loan until `borrowed` ends."""
+        extras: Extras,
+    ) -> tuple[Lease, Mapping[str, Any], Worn]:
+        """The checkpoint, its ControlNets and what it wears, on loan until `borrowed` ends."""
         manager = self.runner.manager
         while True:
             try:
@@ -272,11 +271,15 @@ class JobTools:
                     )
                     for name, control in controls.items()
                 }
-                adapters = tuple(
-                    (borrowed.enter_context(manager.use_lora(lora, loading=self._loading)), asked)
-                    for lora, asked in loras
+                worn = borrow(
+                    extras,
+                    shelves=self.runner.extras,
+                    manager=manager,
+                    lease=lease,
+                    until=borrowed,
+                    loading=self._loading,
                 )
-                return lease, nets, adapters
+                return lease, nets, worn
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise

@@ -13,10 +13,9 @@ import transformers
 from studio import __version__
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.controls import Controls
-from studio.checkpoints.extras import Extras
+from studio.checkpoints.extras import extras_in
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.imageprompts import ImagePrompts
-from studio.checkpoints.loras import loras
 from studio.core.errors import StudioError
 from studio.costs.history import Painted, measured
 from studio.costs.learned import Learned
@@ -63,7 +62,7 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
         manager=Manager(device, CONFIGS, hashes),
         upscalers=Shelf(folders(configuration, "upscaler_folders")),
         networks=Networks(device, hashes),
-        extras=Extras(loras=loras(folders(configuration, "lora_folders"))),
+        extras=extras_in(lambda kind: folders(configuration, f"{kind.value}_folders")),
         control=control,
         send=send,
         versions=VERSIONS,

@@ -3,10 +3,11 @@
 Shared by the token counter of the page and by the engine, so that both say the same.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest
+from studio.core.records import NOTHING
 from studio.prompts.grammar import Break, Pieces, weighted
 
 COMMA = ",</w>"
@@ -32,17 +33,25 @@ Tokenize = Callable[[Sequence[str]], Sequence[Sequence[int]]]
 """Texts to token ids, each by itself, without start and end tokens."""
 
 
-def chunk(text: str, tokenize: Tokenize, *, window: int, comma: int | None) -> tuple[Chunk, ...]:
+def chunk(
+    text: str,
+    tokenize: Tokenize,
+    *,
+    window: int,
+    comma: int | None,
+    together: Mapping[int, int] = NOTHING,
+) -> tuple[Chunk, ...]:
     """The windows of a prompt, at least one.
 
     `window` is how many tokens fit beside start and end (75 for CLIP), `comma` the id of a comma;
-    None switches the look-back off. Raises `InvalidRequest` for what the grammar refuses and for
+    None switches the look-back off. `together` has, by first token, how many tokens are not torn
+    apart between windows. Raises `InvalidRequest` for what the grammar refuses and for
     more than `MAX_CHUNKS` windows.
     """
     pieces = weighted(text)
     texts = [piece.text for piece in pieces if not isinstance(piece, Break)]
     tokens = tokenize(texts) if texts else ()
-    chunks = cut(pieces, tokens, window=window, comma=comma)
+    chunks = cut(pieces, tokens, window=window, comma=comma, together=together)
     if len(chunks) > MAX_CHUNKS:
         raise InvalidRequest(
             f"The prompt fills {len(chunks)} chunks of {window} tokens, the limit is {MAX_CHUNKS}.",
@@ -53,7 +62,12 @@ def chunk(text: str, tokenize: Tokenize, *, window: int, comma: int | None) -> t
 
 
 def cut(
-    pieces: Pieces, tokens: Iterable[Sequence[int]], *, window: int, comma: int | None
+    pieces: Pieces,
+    tokens: Iterable[Sequence[int]],
+    *,
+    window: int,
+    comma: int | None,
+    together: Mapping[int, int] = NOTHING,
 ) -> tuple[Chunk, ...]:
     """Deals tokens into windows; `tokens` holds those of each text piece, in order."""
     texts = iter(tokens)
@@ -67,6 +81,9 @@ def cut(
             now, last_comma = [], -1
             continue
         for token in next(texts):
+            if now and len(now) + together.get(token, 0) > window:
+                done.append(_chunk(now))
+                now, last_comma = [], -1
             if len(now) == window:
                 kept = window
                 if token != comma and last_comma >= 0 and window - last_comma <= LOOK_BACK:

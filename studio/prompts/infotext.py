@@ -49,12 +49,15 @@ def write(task: str, request: Mapping[str, Any], picture: Picture) -> str:
     if negative:
         lines.append(f"{NEGATIVE} {negative}")
     pairs = {**_sampling(request), **_picture(request, picture), **_checkpoint(picture.facts)}
+    if vae := _facts(picture.facts, "vae"):
+        pairs |= {"VAE hash": vae.get("short"), "VAE": vae.get("name")}
     pairs |= _over(request)
     clip_skip = request.get("clip_skip") or 1
     pairs["Clip skip"] = clip_skip if clip_skip > 1 else None
     pairs["RNG"] = picture.facts.get("rng")
     pairs |= _enlarging(task, request, picture.facts)
     pairs["Lora hashes"] = _hashes(picture.facts, "loras")
+    pairs["TI hashes"] = _hashes(picture.facts, "embeddings")
     settings = [f"{key}: {_quoted(value)}" for key, value in pairs.items() if value is not None]
     if hashes := _resources(picture.facts):
         # Civitai looks for this very form, unquoted and without nested braces
@@ -265,8 +268,17 @@ def _hashes(facts: Mapping[str, Any], kind: str) -> str | None:
 def _resources(facts: Mapping[str, Any]) -> dict[str, str]:
     """Everything that went into the picture, by hash."""
     model = _facts(facts, "checkpoint").get("short")
-    loras = {f"lora:{_plain(row['name'])}": str(row["short"]) for row in _rows(facts, "loras")}
-    return {**({"model": str(model)} if model else {}), **loras}
+    vae = _facts(facts, "vae").get("short")
+    added = {
+        f"{kind}:{_plain(row['name'])}": str(row["short"])
+        for kind, name in (("lora", "loras"), ("embed", "embeddings"))
+        for row in _rows(facts, name)
+    }
+    return {
+        **({"model": str(model)} if model else {}),
+        **({"vae": str(vae)} if vae else {}),
+        **added,
+    }
 
 
 def _plain(name: object) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 from studio.core.errors import Unsupported
 from studio.paths import CONFIGS
 from studio.prompts.chunks import COMMA, chunk
+from studio.prompts.embeddings import NO_WORDS, Embedded
 from studio.prompts.tags import untagged
 
 if TYPE_CHECKING:
@@ -61,25 +62,32 @@ class Counter:
         found = self._tokenizer.encode_batch(list(texts), add_special_tokens=False)
         return [encoding.ids for encoding in found]
 
-    def count(self, text: str) -> Count:
+    def count(self, text: str, words: Embedded = NO_WORDS) -> Count:
         """Counts after tags, weights and escapes are taken out, with the engine's own chunking.
 
         Raises `InvalidRequest` for a prompt that the engine would refuse.
         """
         text, _ = untagged(text)
-        chunks = chunk(text, self.tokenize, window=self.window, comma=self._comma)
+        chunks = chunk(
+            text,
+            words.tokenizer(self.tokenize),
+            window=self.window,
+            comma=self._comma,
+            together=words.together,
+        )
         used = sum(len(part.ids) for part in chunks)
         return Count(used=used, window=self.window, chunks=len(chunks))
 
 
-def count(folder: Path, text: str) -> dict[str, int]:
-    """`used`, `window` and `chunks` of a prompt with the tokenizer in `folder`.
+def count(folder: Path, text: str, words: Embedded = NO_WORDS) -> dict[str, int]:
+    """`used`, `window` and `chunks` of a prompt with the tokenizer in `folder`; `words` are
+    embeddings that there are.
 
     Keeps the last few tokenizers, each until its files change.
     """
     files = sorted(folder.glob("*.json")) + sorted(folder.glob("*.txt"))
     stamp = tuple((file.name, file.stat().st_mtime_ns, file.stat().st_size) for file in files)
-    return asdict(_counter(folder, stamp).count(text))
+    return asdict(_counter(folder, stamp).count(text, words))
 
 
 @lru_cache(maxsize=8)

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from studio.checkpoints.catalog import Checkpoint
 from studio.core.errors import InvalidRequest
 from studio.core.requests import STRICT, Name
+from studio.prompts.embeddings import Embedded
 from studio.prompts.tags import MAX_STRENGTH, names, renamed, untagged
 from studio.tasks._task import Added, Extras, Facts
 
@@ -37,6 +38,7 @@ class AddedLora:
 
 
 Loras = Annotated[tuple[AddedLora, ...], MaxLen(MOST)]
+Embeddings = Annotated[tuple[Name, ...], MaxLen(200)]
 
 
 class Asked(Protocol):
@@ -48,10 +50,18 @@ class Asked(Protocol):
     def negative_prompt(self) -> str: ...
     @property
     def loras(self) -> tuple[AddedLora, ...]: ...
+    @property
+    def vae(self) -> str: ...
+
+
+class Resolved(Asked, Protocol):
+    @property
+    def embeddings(self) -> tuple[str, ...]: ...
 
 
 def resolve_extras(request: Asked, checkpoint: Checkpoint, facts: Facts) -> dict[str, Any]:
-    """Every LoRA by its id with both weights, as a request's fields; those of tags come last.
+    """LoRAs by id with both weights, those of tags last, embeddings that the prompts name, and the
+    VAE, as a request's fields.
 
     Raises `InvalidRequest` for one that is not there or was not made for the checkpoint.
     """
@@ -75,7 +85,18 @@ def resolve_extras(request: Asked, checkpoint: Checkpoint, facts: Facts) -> dict
             "Leave some out.",
             field="loras",
         )
-    return {"loras": tuple(_resolved(one, checkpoint, facts) for one in asked)}
+    return {
+        "loras": tuple(_resolved(one, checkpoint, facts) for one in asked),
+        "embeddings": _embeddings(request, checkpoint, facts),
+        "vae": facts.vae(request.vae, checkpoint).id if request.vae else "",
+    }
+
+
+def _embeddings(request: Asked, checkpoint: Checkpoint, facts: Facts) -> tuple[str, ...]:
+    known = facts.embeddings(checkpoint)
+    words = Embedded({name: embedding.vectors for name, embedding in known.items()})
+    text = f"{request.prompt}\n{request.negative_prompt}"
+    return tuple(known[name].id for name in words.found(text))
 
 
 def _resolved(asked: AddedLora, checkpoint: Checkpoint, facts: Facts) -> AddedLora:
@@ -101,7 +122,7 @@ def words(prompt: str) -> str:
     return text
 
 
-def extras(request: Asked) -> Extras:
+def extras(request: Resolved) -> Extras:
     """What a resolved request adds to its checkpoint."""
     return Extras(
         loras=tuple(
@@ -111,5 +132,7 @@ def extras(request: Asked) -> Extras:
                 text_weight=one.weight if one.text_weight is None else one.text_weight,
             )
             for one in request.loras
-        )
+        ),
+        embeddings=request.embeddings,
+        vae=request.vae or None,
     )

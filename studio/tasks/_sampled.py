@@ -25,7 +25,7 @@ from studio.core.requests import (
 from studio.costs.work import Pass, Work
 from studio.families._family import Role
 from studio.prompts import grammar
-from studio.tasks._extras import Loras, resolve_extras, words
+from studio.tasks._extras import Embeddings, Loras, resolve_extras, words
 from studio.tasks._references import References, resolve_references
 from studio.tasks._task import Brush, Control, Facts, Resolved
 from studio.tasks._units import Units, resolve_units
@@ -70,6 +70,11 @@ class Sampled:
     """LoRAs that change how the checkpoint paints, beside those with a tag in the prompt."""
     references: References = ()
     """Pictures that lend their look, at most four."""
+    embeddings: Embeddings = ()
+    """Set by the studio: ids of the embeddings that the prompts name."""
+    vae: Name = ""
+    """Autoencoder to be used instead of the checkpoint's own, by id or by name; empty for its
+    own."""
 
     @property
     def nets(self) -> tuple[str, ...]:

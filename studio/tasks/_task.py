@@ -10,8 +10,10 @@ from PIL.Image import Image
 
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.controls import ControlNet
+from studio.checkpoints.embeddings import Embedding
 from studio.checkpoints.imageprompts import ImagePrompt
 from studio.checkpoints.loras import Lora
+from studio.checkpoints.vaes import Vae
 from studio.core.geometry import Size
 from studio.core.records import Picture
 from studio.costs.work import Work
@@ -40,6 +42,14 @@ class Facts(Protocol):
     def lora(self, name: str, checkpoint: Checkpoint) -> Lora:
         """The LoRA that is meant by that name for that checkpoint. Raises `InvalidRequest` where
         there is none that can be used with it."""
+        ...
+
+    def embeddings(self, checkpoint: Checkpoint) -> Mapping[str, Embedding]:
+        """Those that fit the checkpoint, by the word that stands for each."""
+        ...
+
+    def vae(self, name: str, checkpoint: Checkpoint) -> Vae:
+        """As `lora`."""
         ...
 
     def size(self, ref: str) -> Size:
@@ -95,6 +105,10 @@ class Extras:
     """What is added to a checkpoint for a job; its own weights stay as they are."""
 
     loras: tuple[Added, ...] = ()
+    embeddings: tuple[str, ...] = ()
+    """Ids of those that a prompt names."""
+    vae: str | None = None
+    """Id of the autoencoder; None is the checkpoint's own."""
 
 
 PLAIN = Extras()

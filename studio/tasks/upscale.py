@@ -26,7 +26,7 @@ from studio.core.requests import (
 from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._details import planned, repainted
-from studio.tasks._extras import Loras, extras, resolve_extras, words
+from studio.tasks._extras import Embeddings, Loras, extras, resolve_extras, words
 from studio.tasks._over import flat
 from studio.tasks._sampled import checkpoint_for, decided, require_work
 from studio.tasks._task import Brush, Enlarged, Facts, Resolved, Span, Task, Tools
@@ -64,6 +64,11 @@ class Upscale:
     """Which layer of the text encoder is read, counted from the last: 1 is the last one."""
     loras: Loras = ()
     """LoRAs that change how details are painted, beside those with a tag in the prompt."""
+    embeddings: Embeddings = ()
+    """Set by the studio: ids of the embeddings that the prompts name."""
+    vae: Name = ""
+    """Autoencoder to be used instead of the checkpoint's own, by id or by name; empty for its
+    own."""
 
 
 def resolve(request: Upscale, facts: Facts) -> Resolved:

@@ -8,10 +8,9 @@ import torch
 
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.controls import Controls
-from studio.checkpoints.extras import Extras
+from studio.checkpoints.extras import extras_in
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.imageprompts import ImagePrompts
-from studio.checkpoints.loras import loras
 from studio.discovery import open_drawer
 from studio.engine.control import Control
 from studio.engine.device import Device, choose
@@ -76,7 +75,7 @@ def make_desk(device: Device) -> Callable[..., Desk]:
             control=control,
             send=lambda header, blob=b"": sent.append((dict(header), blob)),
             versions=VERSIONS,
-            extras=Extras(loras=loras((shelf / "loras",))),
+            extras=extras_in(lambda kind: (shelf / kind.value,)),
         )
         return Desk(runner=runner, control=control, sent=sent)
 

@@ -126,13 +126,11 @@ def test_older_and_newer_spellings(old: str, new: str, fields: dict[str, Any]) -
         ("Postprocess upscale by: 4, Postprocess upscaler: 4x", "enlarged afterwards"),
         ("Denoising strength: 0.75", "img2img"),
         ("Denoising strength: 0.75, Mask blur: 4", "masked part"),
-        ("VAE hash: 735e4c3a44, VAE: kl-f8.safetensors", "The VAE 'kl-f8.safetensors'"),
         ("Face restoration: CodeFormer", "Faces were restored"),
         ("Variation seed: 5, Variation seed strength: 0.3", "variation seed"),
         ("Refiner: xl_refiner [abc], Refiner switch at: 0.8", "refiner took over"),
         ('ControlNet 0: "Module: canny, Model: x [abc], Weight: 1"', "ControlNet guided"),
         ('ADetailer model: face_yolov8n.pt, ADetailer prompt: "a, b"', "ADetailer"),
-        ('TI hashes: "easynegative: c74b4e810b03"', "embedding 'easynegative'"),
         ("Tiling: True", "made to tile"),
         ("Token merging ratio: 0.5, Eta: 0.3", "Not used here: Token merging ratio, Eta."),
         ("Emphasis: No norm", "another way"),
@@ -198,6 +196,13 @@ def test_noise_of_another_generator_is_said() -> None:
     for said in ("", "RNG: NV, "):
         found = recover(png(parameters=A1111.replace("RNG: CPU, ", said)))
         assert "seed gives another picture" in notes(found)
+
+
+def test_vae_and_embeddings_are_named_for_who_knows_what_is_here() -> None:
+    more = 'VAE hash: 735e4c3a44, VAE: kl-f8.safetensors, TI hashes: "easynegative: c74b4e810b03"'
+    found = fits(recover(png(parameters=f"{A1111}, {more}")))
+    assert (found.vae_name, found.embeddings) == ("kl-f8", ("easynegative",))
+    assert recover(png(parameters=f"{A1111}, VAE: Automatic")).vae_name is None
 
 
 def test_loras_stay_in_the_prompt_and_hypernetworks_are_taken_out() -> None:

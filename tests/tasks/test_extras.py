@@ -19,8 +19,9 @@ LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
 
 @pytest.fixture(scope="module")
 def app(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
-    """A studio with the LoRAs `ink`, `styles/wash` and `gold`, of which the last is for another
-    family; its engine is never started."""
+    """A studio with the LoRAs `ink`, `styles/wash` and `gold`, the embeddings `blob` and `large`,
+    the VAEs `kl` and `flux`, of which the last ones are for other families; its engine is never
+    started."""
     data = tmp_path_factory.mktemp("data")
     for name, context in (("ink", 32), ("styles/wash", 32), ("gold", 96)):
         sparse_of(
@@ -28,6 +29,16 @@ def app(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
             {f"{LAYER}.lora_down.weight": (4, context), f"{LAYER}.lora_up.weight": (16, 4)},
             {"sshs_model_hash": "ab" * 32} if name == "ink" else None,
         )
+    sparse_of(data / "embeddings" / "blob.safetensors", {"emb_params": (2, 32)})
+    sparse_of(data / "embeddings" / "large.safetensors", {"clip_l": (2, 32), "clip_g": (2, 64)})
+    sparse_of(
+        data / "vae" / "kl.safetensors",
+        {"decoder.conv_in.weight": (8, 4, 3, 3), "encoder.conv_in.weight": (8, 3, 3, 3)},
+    )
+    sparse_of(
+        data / "vae" / "flux.safetensors",
+        {"decoder.conv_in.weight": (8, 16, 3, 3), "encoder.conv_in.weight": (8, 3, 3, 3)},
+    )
     app = compose(Settings(data_dir=data, checkpoint_dirs=(checkpoints,), hub_cache=None))
     yield app
     app.close()
@@ -68,6 +79,8 @@ def test_tags_and_fields_are_decided_before_a_job_is_queued(app: App) -> None:
         ({"prompt": "a <lora:ink:loud>"}, "is not a number"),
         ({"prompt": "a " + "<lora:ink:1>" * 17}, "at most 16"),
         ({"prompt": "a <hypernet:ink:1>"}, "hypernetwork"),
+        ({"prompt": "a", "vae": "kk"}, "There is no VAE 'kk' in the folder 'vae'"),
+        ({"prompt": "a", "vae": "flux"}, "The VAE 'flux' is not made for"),
         ({"prompt": "a", "loras": [{"name": "ink", "weight": 11}]}, "between -10 and 10"),
     ],
 )
@@ -138,3 +151,50 @@ def test_what_is_not_here_is_left_out_and_said(app: App) -> None:
 def test_tags_take_no_room_in_the_text_encoder(app: App) -> None:
     plain = app.studio.tokens("tiny", "a fox")
     assert app.studio.tokens("tiny", "a fox<lora:anything:1>") == plain
+
+
+def test_words_that_stand_for_vectors_are_found(app: App) -> None:
+    plain = submit(app, prompt="a blobby fox, large")
+    assert (plain["embeddings"], plain["vae"]) == ([], "")
+    request = submit(app, prompt="a fox", negative_prompt="bad, (Blob:1.2)", vae="KL")
+    assert (request["embeddings"], request["vae"]) == (["blob"], "kl")
+
+
+def test_an_embedding_takes_as_many_tokens_as_it_has_vectors(app: App) -> None:
+    used = {word: app.studio.tokens("tiny", word)["used"] for word in ("a", "a blob", "blob,blob")}
+    assert used["a blob"] == used["a"] + 2
+    assert used["blob,blob"] == 5
+
+
+def test_vae_and_embeddings_come_back_with_a_picture(app: App) -> None:
+    facts = {
+        "embeddings": [{"name": "blob", "short": "c" * 12}],
+        "vae": {"name": "kl", "short": "d" * 10},
+    }
+    text = infotext.write(
+        "txt2img",
+        submit(app, prompt="a blob", vae="kl", steps=9),
+        Picture(index=0, seed=5, width=8, height=8, pixels=b"", facts=facts),
+    )
+    assert f"VAE hash: {'d' * 10}, VAE: kl" in text
+    assert f'TI hashes: "blob: {"c" * 12}"' in text
+    found = app.studio.read_settings(dropped(text))
+    assert found.fields["vae"] == "kl"
+    assert not [note for note in found.notes if "VAE" in note or "embedding" in note]
+    text = text.replace("blob", "glob").replace("VAE: kl", "VAE: lost")
+    found = app.studio.read_settings(dropped(text))
+    assert "vae" not in found.fields
+    assert "The VAE 'lost' is not here; the checkpoint's own is used." in found.notes
+    assert "The embedding 'glob' is not here: it is read as a word." in found.notes
+
+
+def test_choices_say_what_each_fits(app: App) -> None:
+    choices = app.studio.choices()
+    fits = {row["id"]: "tiny" in row["fits"] for row in choices["loras"]}
+    assert fits == {"ink": True, "styles/wash": True, "gold": False}
+    assert {row["id"]: "tiny" in row["fits"] for row in choices["vaes"]} == {
+        "kl": True,
+        "flux": False,
+    }
+    [blob] = [row for row in choices["embeddings"] if row["fits"]]
+    assert (blob["name"], blob["vectors"]) == ("blob", 2)

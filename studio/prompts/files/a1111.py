@@ -15,7 +15,6 @@ from studio.prompts.files._reading import (
     lora,
     noise,
     parameters,
-    vae,
 )
 from studio.prompts.files.found import Found, brief, text_of
 
@@ -32,7 +31,14 @@ _HARMLESS = frozenset(
     {
         *("Version", "User", "App", "Created Date", "Time", "Index", "Batch-1", "Batch-2"),
         *("Civitai resources", "Civitai metadata", "VAE hash", "Refiner hash", "Operations"),
-        *("Lora hashes", "LoRA hashes", "LoRA networks", "Networks", "Init image hash"),
+        *(
+            "TI hashes",
+            "Lora hashes",
+            "LoRA hashes",
+            "LoRA networks",
+            "Networks",
+            "Init image hash",
+        ),
         *("Template", "Negative template", "Negative Template", "Parser", "Pipeline", "Backend"),
         *("FP8 weight", "Cache FP16 weight for LoRA", "Diffusion in Low Bits", "Performance"),
         *("Module 1", "Module 2", "Module 3", "Conditional mask weight", "Source Identifier"),
@@ -96,6 +102,8 @@ def read(held: Texts) -> Found | None:
         checkpoint_hash=params.get("Model hash", "") or _hash_of_hashes(params),
         hires=_hires(params),
         over=_over(params),
+        embeddings=tuple(_names(params.get("TI hashes", ""))),
+        vae=_vae(params.get("VAE", "")),
         lora_hashes=_pairs(params.get("Lora hashes") or params.get("LoRA hashes", "")),
         notes=tuple(_notes(params, source)),
     )
@@ -183,15 +191,10 @@ def _notes(params: Mapping[str, str], source: str) -> Iterator[str]:
         yield _NO_PASS
     if "Denoising strength" in params and not hires and not masked:
         yield IMG2IMG
-    used = params.get("VAE", "")
-    if used and not used.lower().startswith(("none", "automatic", "default")):
-        yield vae(used)
     yield from map(lora, _names(params.get("Lora weights", "")))
-    for name in _names(params.get("TI hashes", "")):
-        yield f"The embedding '{brief(name)}' is not available here."
     if source in {"A1111", "Forge"} and params and params.get("RNG", "GPU") != "CPU":
         yield noise(brief(params.get("RNG", "GPU"), 10))
-    told = ("TI hashes", *(start for start, _ in _LOST))
+    told = tuple(start for start, _ in _LOST)
     unknown = [
         brief(key, 40)
         for key, value in params.items()
@@ -200,6 +203,10 @@ def _notes(params: Mapping[str, str], source: str) -> Iterator[str]:
     if unknown:
         more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
         yield f"Not used here: {', '.join(unknown[:8])}{more}."
+
+
+def _vae(name: str) -> str:
+    return "" if name.lower().startswith(("none", "automatic", "default")) else name
 
 
 def _names(pairs: str) -> list[str]:

@@ -47,6 +47,10 @@ class Found:
     """Hashes of LoRAs that have a tag in the prompt, by name."""
     loras: tuple[Tag, ...] = ()
     """LoRAs that have none."""
+    embeddings: tuple[str, ...] = ()
+    """Words of the prompts that stood for vectors."""
+    vae: str = ""
+    """What was used instead of the checkpoint's own."""
     task: str | None = None
     request: Mapping[str, Any] | None = None
 
@@ -76,6 +80,10 @@ class Recovered:
     """Of our own pictures: which task made it."""
     lora_hashes: Mapping[str, str] = field(default_factory=lambda: NOTHING)
     """First digits of the hashes of LoRAs that have a tag in the prompt, by name."""
+    embeddings: tuple[str, ...] = ()
+    """Words of the prompts that stood for vectors."""
+    vae_name: str | None = None
+    """Without folder and ending: what was used instead of the checkpoint's own."""
     request: Mapping[str, Any] | None = None
     """Of our own pictures: the whole request as the file claims it. Parse it before use."""
 
@@ -113,6 +121,8 @@ def recovered(found: Found) -> Recovered:
         lora_hashes=MappingProxyType(
             {brief(name): digest.lower() for name, digest in found.lora_hashes.items()}
         ),
+        embeddings=tuple(map(brief, found.embeddings)),
+        vae_name=brief(_file_name(found.vae), MAX_CHECKPOINT_CHARS) or None,
         task=found.task,
         request=found.request,
     )

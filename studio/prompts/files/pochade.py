@@ -14,7 +14,7 @@ def read(held: Texts) -> Found | None:
         return None
     checkpoint = part(part(story, "facts"), "checkpoint")
     seed = story.get("seed")
-    rows = [row for row in map(mapping, items(part(story, "facts").get("loras"))) if row]
+    loras = _rows(story, "loras")
     return Found(
         source="Pochade",
         prompt=text_of(request.get("prompt")),
@@ -30,11 +30,18 @@ def read(held: Texts) -> Found | None:
         checkpoint_hash=text_of(checkpoint.get("sha256") or checkpoint.get("short")),
         hires=mapping(request.get("hires")),
         over=request,
-        lora_hashes={text_of(row.get("name")): text_of(row.get("sha256")) for row in rows},
+        vae=text_of(request.get("vae")),
+        embeddings=tuple(text_of(row.get("name")) for row in _rows(story, "embeddings")),
+        lora_hashes={text_of(row.get("name")): text_of(row.get("sha256")) for row in loras},
         loras=tuple(_loras(request)),
         task=text_of(story.get("task")) or None,
         request=request,
     )
+
+
+def _rows(story: Mapping[str, Any], name: str) -> list[Mapping[str, Any]]:
+    """Extras of a kind that the picture was painted with."""
+    return [row for row in map(mapping, items(part(story, "facts").get(name))) if row]
 
 
 def _loras(request: Mapping[str, Any]) -> Iterator[Tag]:
