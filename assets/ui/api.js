@@ -47,6 +47,10 @@ export const api = {
   live: () => ask("GET", "/api/live"),
   stream: "/api/stream",
   choices: () => (choices ??= ask("GET", "/api/choices").catch((error) => ((choices = null), Promise.reject(error)))),
+  /** A form as it was left. @param {string} tab @returns {Promise<Record<string, any>>} */
+  draft: (tab) => ask("GET", `/api/drafts/${tab}`),
+  /** The choices as they are by now. */
+  again: () => ((choices = null), api.choices()),
   /** @param {string} text @param {string|null} checkpoint */
   tokens: (text, checkpoint) => ask("POST", "/api/tokens", { text, checkpoint }),
   /** What a request would take. @param {Record<string, any>} fields */
@@ -83,6 +87,12 @@ export const api = {
       await new Promise((done) => setTimeout(done, MAP_EVERY_MS));
     }
   },
+  /**
+   * Draws people as a map, which is stored.
+   * @param {any} people as OpenPose writes them @param {{width: number, height: number}} [size] that they are brought to
+   * @returns {Promise<{ref: string, pose: any, width: number, height: number}>}
+   */
+  pose: (people, size) => ask("POST", `/api/pose${search({ width: size?.width, height: size?.height })}`, people),
   /** @param {string} id */
   cancel: (id) => ask("DELETE", `/api/jobs/${id}`),
   /** @param {string} id @param {string|null} before */

@@ -8,6 +8,7 @@ import { bar } from "./bar.js";
 import { tell, hear } from "./bus.js";
 import { canvas } from "./canvas.js";
 import { sides } from "./canvas-sides.js";
+import { carried } from "./carried.js";
 import { drop } from "./drop.js";
 import { estimate } from "./estimate.js";
 import { examples } from "./examples.js";
@@ -40,6 +41,7 @@ const makers = {
   canvas,
   sides,
   units,
+  carried,
   examples,
   estimate,
   picker,

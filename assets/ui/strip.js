@@ -42,7 +42,7 @@ export function strip(root) {
   return {
     /** @param {import("./live.js").Snapshot} snapshot */
     show(snapshot) {
-      latest = [...snapshot.jobs, ...snapshot.recent].flatMap((job) => [...job.images].reverse().map((image) => ({ id: image.id, alt: job.request.prompt ?? "" })));
+      latest = [...snapshot.jobs, ...snapshot.recent].filter((job) => job.task !== "preprocess").flatMap((job) => [...job.images].reverse().map((image) => ({ id: image.id, alt: job.request.prompt ?? "" })));
       draw();
     },
   };

@@ -43,6 +43,7 @@ HEAD = """
 <link rel="stylesheet" href="/assets/ui/canvas.css">
 <link rel="stylesheet" href="/assets/ui/units.css">
 <link rel="stylesheet" href="/assets/ui/memory.css">
+<link rel="stylesheet" href="/assets/ui/pose.css">
 <script type="module" src="/assets/ui/main.js"></script>
 """
 

@@ -51,7 +51,7 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory, checkpoints: Path) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("studio")
-    save_tiny_control(folder / "data" / "controlnet" / "tiny-canny", checkpoints / "tiny")
+    save_tiny_control(folder / "data" / "controlnet" / "tiny-union", checkpoints / "tiny")
     flags = ("--checkpoints", str(checkpoints), "--device", "cpu")
     with Server(folder / "data", flags=flags) as running:
         yield running

@@ -1,12 +1,14 @@
 """Maps and looks: what steers a picture, seen before it does."""
 
+import json
 import re
+from typing import Any
 
 import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import SLOW, at, newest, painted, png
+from tests.e2e.steps import PAINT, SLOW, at, newest, painted, png
 from tests.serving import Server
 
 UNIT = "#control-units-units .po-unit"
@@ -40,7 +42,7 @@ class TestControl:
         [unit] = job["request"]["units"]
         assert job["task"] == "control"
         assert unit["preprocessor"] == "xdog"
-        assert unit["controlnet"] == "tiny-canny"
+        assert unit["controlnet"] == "tiny-union"
 
     @pytest.mark.slow
     def test_units_outlive_a_reload(self, page: Page) -> None:
@@ -66,6 +68,128 @@ class TestControl:
         give(page, f"{UNIT} input[type=file]", png("gold", (96, 96)))
         page.get_by_label("Shows").select_option("pose")
         expect(page.locator(f"{UNIT} .po-unit-words")).to_contain_text("person", timeout=SLOW)
+
+
+def pose(page: Page) -> dict[str, Any]:
+    """The people that the form holds, as a request would."""
+    (unit,) = json.loads(page.input_value("#control-units textarea"))
+    return unit["pose"]
+
+
+def joints(page: Page, person: int = 0) -> list[list[float]]:
+    """x, y and confidence of each joint."""
+    numbers = pose(page)["people"][person]["pose_keypoints_2d"]
+    return [numbers[at : at + 3] for at in range(0, 54, 3)]
+
+
+class TestPose:
+    """Somebody is posed by hand on an empty canvas."""
+
+    NOSE, WRIST = 0, 4
+
+    @pytest.fixture
+    def page(self, page: Page) -> Page:
+        at(page, "control", "Control")
+        page.get_by_label("Shows").select_option("pose")
+        page.get_by_role("button", name="Pose somebody").click()
+        expect(page.locator("dialog.po-pose[data-people='1']")).to_be_visible()
+        page.wait_for_function("document.querySelector('.po-pose-map').src")
+        return page
+
+    def drag(self, page: Page, joint: int, across: float, down: float, person: int = 0) -> None:
+        place = page.locator(f".po-pose [data-who='{person}'][data-joint='{joint}']").first
+        box = place.bounding_box()
+        assert box is not None
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + across, y + down, steps=6)
+        page.mouse.up()
+
+    def test_what_is_posed_is_what_paints(self, page: Page, server: Server) -> None:
+        before = joints(page)
+        self.drag(page, self.WRIST, 60, -80)
+        after = joints(page)
+        moved = [index for index in range(18) if after[index] != before[index]]
+        assert moved == [self.WRIST]
+        scale = (after[self.WRIST][0] - before[self.WRIST][0]) / 60
+        assert after[self.WRIST][1] - before[self.WRIST][1] == pytest.approx(-80 * scale, abs=0.1)
+
+        page.keyboard.press("ArrowRight")
+        page.keyboard.press("Shift+ArrowDown")
+        there = joints(page)[self.WRIST]
+        assert there[0] == pytest.approx(after[self.WRIST][0] + 1, abs=0.02)
+        assert there[1] == pytest.approx(after[self.WRIST][1] + 10, abs=0.02)
+        for _ in range(3):
+            page.keyboard.press("Control+z")
+        assert joints(page) == before
+        for _ in range(3):
+            page.keyboard.press("Control+y")
+        assert joints(page)[self.WRIST] == there
+
+        page.get_by_role("button", name="Add a person").click()
+        self.drag(page, self.NOSE, -10, -4, person=1)
+        page.get_by_role("button", name="Show the left ear").click()
+        assert joints(page, 1)[17][2] == 0, "hidden"
+        expect(page.locator(".po-pose")).to_have_attribute("data-people", "2")
+        page.get_by_role("button", name="Done").click()
+        expect(page.locator("dialog.po-pose")).to_have_count(0)
+
+        painted(page, "a dancer", tab="control")
+        job = httpx.get(f"{server.url}/api/jobs/{newest(page, 'control')}").json()
+        (unit,) = job["request"]["units"]
+        assert unit["pose"] == pose(page)
+        # and the map on the card is the one that the server draws of them
+        shown = page.locator(f"{UNIT} figure img").first.get_attribute("src")
+        drawn = httpx.post(f"{server.url}/api/pose", json=unit["pose"]).json()["ref"]
+        assert shown == f"/api/pictures/{drawn}"
+
+    def test_it_is_saved_and_loaded_again(self, page: Page, server: Server) -> None:
+        self.drag(page, self.WRIST, 30, -30)
+        kept = pose(page)
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save JSON").click()
+        text = download.value.path().read_text()
+        assert json.loads(text) == kept
+        page.get_by_role("button", name="Delete the person").click()
+        expect(page.locator(".po-pose .po-c-line")).to_contain_text("Nobody is in this pose")
+        file = {"name": "a.json", "mimeType": "application/json", "buffer": text.encode()}
+        page.set_input_files("dialog [data-role=pose-file]", [file])  # type: ignore[list-item]
+        expect(page.locator(".po-pose")).to_have_attribute("data-people", "1")
+        assert pose(page) == kept
+        broken = {**file, "buffer": b"{"}
+        page.set_input_files("dialog [data-role=pose-file]", [broken])  # type: ignore[list-item]
+        expect(page.get_by_text("This file is no JSON.")).to_be_visible()
+        assert pose(page) == kept
+
+    def test_nobody_does_not_go_through_silently(self, page: Page) -> None:
+        page.get_by_role("button", name="Delete the person").click()
+        page.get_by_role("button", name="Done").click()
+        expect(page.locator(f"{UNIT} .po-unit-words")).to_contain_text("Nobody is to be seen")
+        page.fill("#control-prompt textarea", "a dancer")
+        page.click("#control-generate")
+        expect(page.get_by_text("Nobody is to be seen in this pose.").last).to_be_visible()
+
+    def test_it_is_there_after_a_reload_and_carried_along(self, page: Page, server: Server) -> None:
+        self.drag(page, self.WRIST, 20, -20)
+        page.get_by_role("button", name="Done").click()
+        kept = pose(page)
+        page.get_by_role("tab", name="Paint", exact=True).click()
+        page.locator("#txt2img-units-carried summary").click()
+        image = page.locator("#txt2img-units-carried .po-carried img")
+        expect(image).to_have_attribute("src", re.compile("/api/pictures/"), timeout=SLOW)
+        page.get_by_label("Steer with the maps of Control").check()
+        expect(page.locator("#txt2img-units-carried summary")).to_have_text("Control: 1 unit")
+        painted(page, "a dancer", tab=PAINT)
+        job = httpx.get(f"{server.url}/api/jobs/{newest(page, PAINT)}").json()
+        assert job["task"] == "txt2img"
+        assert [unit["pose"] for unit in job["request"]["units"]] == [kept]
+        page.reload()
+        at(page, "control", "Control")
+        expect(page.locator(f"{UNIT} figure img").first).to_have_attribute(
+            "src", re.compile("/api/pictures/"), timeout=SLOW
+        )
+        assert pose(page) == kept
 
 
 def test_a_picture_gets_the_look_of_another(page: Page) -> None:

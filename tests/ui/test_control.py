@@ -34,6 +34,10 @@ def test_a_map_from_the_gallery_is_taken_as_it_is() -> None:
     record = {"id": OTHER, "task": "preprocess", "facts": {"kind": "depth"}}
     [unit] = json.loads(control.from_picture(record)["units"])
     assert unit == {"kind": "depth", "map": OTHER}
+    pose = {"people": [], "canvas_width": 64, "canvas_height": 64}
+    record = {"id": OTHER, "task": "preprocess", "facts": {"kind": "pose", "pose": pose}}
+    [unit] = json.loads(control.from_picture(record)["units"])
+    assert unit == {"kind": "pose", "pose": pose}, "to be edited further"
 
 
 def test_a_look_needs_a_picture_and_at_least_one_other() -> None:

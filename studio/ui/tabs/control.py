@@ -6,7 +6,7 @@ from typing import Any
 from studio.core.errors import InvalidRequest
 from studio.ui.form import Form, Values
 from studio.ui.tabs._tab import Context, Tab
-from studio.ui.widgets import painting, sampling, units
+from studio.ui.widgets import canvas, painting, sampling, units
 from studio.ui.widgets.units import units as control_units
 
 ID = "control"
@@ -17,17 +17,18 @@ def build(context: Context) -> Form:
     with painting.workplace(ID):
         with painting.column("words"):
             maps = control_units(ID)
+            said = canvas.told(ID, ("checkpoint", "width", "height"))
             words, generate = painting.words(ID, choices)
         with painting.column("settings"):
             settings = painting.settings(ID, choices)
         with painting.column("stage"):
             painting.stage(ID)
-    return painting.finished(context, ID, generate, maps, words, *settings)
+    return painting.finished(context, ID, generate, maps, said, words, *settings)
 
 
 def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
     rows = units.read(values.get("units"))
-    if not any(row.get("image") or row.get("map") for row in rows):
+    if not rows:
         raise InvalidRequest(
             "There is no picture to take control from.",
             "Choose, drop or paste one into a unit.",
@@ -49,8 +50,10 @@ def _own(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_picture(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The picture becomes the first unit's; a map is taken as it is."""
+    """The picture becomes the first unit's; a map is taken as it is, people as they are."""
     if record["task"] == "preprocess":
+        if pose := record["facts"].get("pose"):
+            return {"units": units.write([{"kind": "pose", "pose": pose}])}
         return {"units": units.write([{"kind": _kind(record), "map": record["id"]}])}
     return {"units": units.write([{"kind": "edges", "image": record["id"]}])}
 

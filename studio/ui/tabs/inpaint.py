@@ -9,7 +9,7 @@ import gradio as gr
 from studio.core.errors import InvalidRequest
 from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values
 from studio.ui.tabs._tab import Context, Tab
-from studio.ui.widgets import canvas, painting, sampling, slots
+from studio.ui.widgets import canvas, painting, sampling, slots, units
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
 from studio.ui.widgets.strength import strength
@@ -45,13 +45,14 @@ def build(context: Context) -> Form:
             how_much = strength(ID, START["strength"])
             masked = _masked()
             settings = painting.settings(ID, choices, BY_ITSELF)
+            carried = units.carried(ID)
         with painting.column("stage"):
             image = slots.slot(ID, "image", "Picture")
             mask = slots.held(ID, "mask", "Mask")
             said = canvas.told(ID, OF_MASK)
             mount("canvas", ID)
             painting.stage(ID)
-    pieces = (image, mask, words, how_much, masked, said, *settings)
+    pieces = (image, mask, words, how_much, masked, said, *settings, carried)
     return painting.finished(context, ID, generate, *pieces)
 
 
@@ -140,15 +141,27 @@ def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
             field="mask",
         )
     own = {name: values[name] for name in START if values.get(name) is not None}
-    return ({**sampling.to_fields(values), **own, "image": image[0], "mask": mask[0]},)
+    return (
+        {
+            **sampling.to_fields(values),
+            **units.fields(values),
+            **own,
+            "image": image[0],
+            "mask": mask[0],
+        },
+    )
 
 
 def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {**sampling.from_record(record), **_own(record["request"])}
+    return {
+        **sampling.from_record(record),
+        **units.shown(record["request"]),
+        **_own(record["request"]),
+    }
 
 
 def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {**sampling.from_settings(fields), **_own(fields)}
+    return {**sampling.from_settings(fields), **units.shown(fields), **_own(fields)}
 
 
 def _own(fields: Mapping[str, Any]) -> dict[str, Any]:

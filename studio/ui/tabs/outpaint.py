@@ -9,7 +9,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.intake import MAX_PIXELS, MAX_SIDE_PX
 from studio.ui.form import Choices, Form, Piece, Values
 from studio.ui.tabs._tab import Context, Tab
-from studio.ui.widgets import canvas, painting, sampling, slots
+from studio.ui.widgets import canvas, painting, sampling, slots, units
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
 from studio.ui.widgets.strength import strength
@@ -32,6 +32,7 @@ def build(context: Context) -> Form:
             sides = _sides()
             how_much = strength(ID, STRENGTH)
             settings = painting.settings(ID, choices, BY_ITSELF)
+            carried = units.carried(ID)
         with painting.column("stage"):
             image = slots.slot(ID, "image", "Picture")
             limits = {
@@ -42,7 +43,9 @@ def build(context: Context) -> Form:
             said = canvas.told(ID, SIDES, limits)
             mount("sides", ID)
             painting.stage(ID)
-    return painting.finished(context, ID, generate, image, words, sides, how_much, said, *settings)
+    return painting.finished(
+        context, ID, generate, image, words, sides, how_much, said, *settings, carried
+    )
 
 
 def _sides() -> Piece:
@@ -94,15 +97,19 @@ def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
             field="image",
         )
     own = {name: values[name] for name in OWN if values.get(name) is not None}
-    return ({**sampling.to_fields(values), **own, "image": image[0]},)
+    return ({**sampling.to_fields(values), **units.fields(values), **own, "image": image[0]},)
 
 
 def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {**sampling.from_record(record), **_own(record["request"])}
+    return {
+        **sampling.from_record(record),
+        **units.shown(record["request"]),
+        **_own(record["request"]),
+    }
 
 
 def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {**sampling.from_settings(fields), **_own(fields)}
+    return {**sampling.from_settings(fields), **units.shown(fields), **_own(fields)}
 
 
 def _own(fields: Mapping[str, Any]) -> dict[str, Any]:

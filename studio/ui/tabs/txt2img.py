@@ -5,7 +5,7 @@ from typing import Any
 
 from studio.ui.form import Form, Values
 from studio.ui.tabs._tab import Context, Tab
-from studio.ui.widgets import painting, sampling, upscaling
+from studio.ui.widgets import painting, sampling, units, upscaling
 
 ID = "txt2img"
 
@@ -18,21 +18,32 @@ def build(context: Context) -> Form:
         with painting.column("settings"):
             settings = painting.settings(ID, choices)
             second = upscaling.hires(ID, choices)
+            carried = units.carried(ID)
         with painting.column("stage"):
             painting.stage(ID)
-    return painting.finished(context, ID, generate, words, *settings, second)
+    return painting.finished(context, ID, generate, words, *settings, second, carried)
 
 
 def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
-    return ({**sampling.to_fields(values), **upscaling.hires_fields(values)},)
+    return (
+        {**sampling.to_fields(values), **units.fields(values), **upscaling.hires_fields(values)},
+    )
 
 
 def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {**sampling.from_record(record), **upscaling.hires_values(record["request"])}
+    return {
+        **sampling.from_record(record),
+        **units.shown(record["request"]),
+        **upscaling.hires_values(record["request"]),
+    }
 
 
 def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {**sampling.from_settings(fields), **upscaling.hires_values(fields)}
+    return {
+        **sampling.from_settings(fields),
+        **units.shown(fields),
+        **upscaling.hires_values(fields),
+    }
 
 
 TAB = Tab(

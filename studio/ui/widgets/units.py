@@ -1,5 +1,8 @@
-"""Control units among the values of a form: JSON in a hidden text box, which assets/ui/units.js
-shows as cards."""
+"""Control units among the values of a form: JSON in a hidden text box.
+
+The tab Control sets them up, as cards of assets/ui/units.js; other tabs carry them along, see
+assets/ui/carried.js: a list is their own, {"of": "control", "units": list} follows the tab Control.
+"""
 
 import html
 import json
@@ -14,14 +17,27 @@ from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
 from studio.ui.widgets.painting import unchanged
 
-MOST_CHARS = 32 * 1024
+MOST_CHARS = 256 * 1024
+SOURCES = ("image", "map", "pose")
+"""What a unit may take its map from; one without any is not set up yet."""
 
 
 def units(tab: str) -> Piece:
     """Up to four maps, each with a ControlNet and how far it is followed."""
     mount("units", tab, name="units")
+    return _held(tab)
+
+
+def carried(tab: str) -> Piece:
+    """The units of the tab Control, to be switched on here as well."""
+    mount("carried", tab, name="units")
+    return _held(tab)
+
+
+def _held(tab: str) -> Piece:
     box = gr.Textbox(visible="hidden", label="Control units", **named(tab, "units"))
     readout = gr.HTML(_readout(""), visible="hidden", **named(tab, "units-seen"))
+    given = gr.Button(visible="hidden", **named(tab, "units-given"))
 
     def defaults(choices: Choices) -> Values:
         return {"units": ""}
@@ -34,12 +50,26 @@ def units(tab: str) -> Piece:
         defaults=defaults,
         dress=dress,
         dressed=(readout,),
-        follows=(Follow(event=box.input, change=unchanged, name="units"),),
+        follows=(Follow(event=given.click, change=unchanged, name="units"),),
     )
 
 
+def fields(values: Values) -> dict[str, Any]:
+    """The request fields of a form that carries units along. Raises `InvalidRequest`."""
+    rows = read(values.get("units"))
+    return {"units": rows} if rows else {}
+
+
+def shown(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The form values of a request that may have units: without any they are switched off."""
+    return {"units": write(request.get("units"))} if "units" in request else {}
+
+
 def read(value: object) -> list[dict[str, Any]]:
-    """The units in a form's value, as request fields. Raises `InvalidRequest`."""
+    """The units in a form's value that have something to take a map from, as request fields.
+
+    Raises `InvalidRequest`.
+    """
     text = value if isinstance(value, str) else ""
     if not text.strip():
         return []
@@ -47,10 +77,13 @@ def read(value: object) -> list[dict[str, Any]]:
         found: Any = json.loads(text[:MOST_CHARS])
     except (ValueError, RecursionError):
         found = None
+    if isinstance(found, dict):
+        found = cast(dict[str, Any], found).get("units")
     if not isinstance(found, list):
         raise InvalidRequest("The control units cannot be read.", "Reload the page.", field="units")
     rows = cast(list[Any], found)
-    return [cast(dict[str, Any], row) for row in rows if isinstance(row, dict)]
+    known = [cast(dict[str, Any], row) for row in rows if isinstance(row, dict)]
+    return [row for row in known if any(row.get(source) for source in SOURCES)]
 
 
 def write(rows: object) -> str:

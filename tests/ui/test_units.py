@@ -1,0 +1,43 @@
+"""Units that other tabs carry along."""
+
+import json
+
+import pytest
+
+from studio.ui.tabs import img2img, inpaint, outpaint, txt2img
+from studio.ui.widgets import units
+
+REF = "a" * 64
+ROWS = [{"kind": "depth", "image": REF}]
+FILLED = {"prompt": "a fox", "image": REF, "mask": REF}
+TABS = pytest.mark.parametrize("tab", [txt2img, img2img, inpaint, outpaint])
+
+
+@TABS
+def test_units_go_through_and_back(tab) -> None:
+    carried = json.dumps({"of": "control", "units": [*ROWS, {"kind": "edges"}]})
+    [fields] = tab.to_requests({**FILLED, "units": carried})
+    assert fields["units"] == ROWS, "what is not set up is left out"
+    assert json.loads(tab.from_settings(fields)["units"]) == ROWS
+    record = {"request": {**fields, "width": 64, "height": 64}, "seed": 1}
+    assert json.loads(tab.from_record(record)["units"]) == ROWS
+
+
+@TABS
+def test_switched_off_there_are_none(tab) -> None:
+    [fields] = tab.to_requests({**FILLED, "units": ""})
+    assert "units" not in fields
+    assert tab.from_settings({"units": []})["units"] == "", "a picture without switches them off"
+    assert "units" not in tab.from_settings({}), "settings that say nothing do not"
+
+
+@TABS
+def test_a_picture_sent_there_leaves_them_as_they_are(tab) -> None:
+    record = {"id": "b" * 32, "task": "control", "request": {"units": ROWS}, "facts": {}}
+    if tab.TAB.from_picture is not None:
+        assert "units" not in tab.TAB.from_picture(record)
+
+
+def test_people_are_a_source_too() -> None:
+    posed = {"kind": "pose", "pose": {"people": []}}
+    assert units.read(json.dumps([posed, {"kind": "pose", "pose": None}])) == [posed]
