@@ -13,6 +13,8 @@ import { discard, restore, view } from "./viewer.js";
 const PAGE = 60;
 const PAUSE_MS = 250;
 const DAY_S = 86400;
+/** The task whose pictures are left out until they are asked for. */
+const MAPS = "preprocess";
 
 /** @param {HTMLElement} root */
 export function gallery(root) {
@@ -51,7 +53,7 @@ export function gallery(root) {
     const ticket = ++asking;
     loading = true;
     try {
-      const page = await api.images({ ...fields.query(), trashed: trashed || null, limit: PAGE });
+      const page = await api.images({ ...fields.query(trashed), trashed: trashed || null, limit: PAGE });
       if (ticket !== asking) return;
       rows = page.images;
       cursor = page.next;
@@ -72,7 +74,7 @@ export function gallery(root) {
     const ticket = asking;
     loading = true;
     try {
-      const page = await api.images({ ...fields.query(), trashed: trashed || null, limit: PAGE, cursor });
+      const page = await api.images({ ...fields.query(trashed), trashed: trashed || null, limit: PAGE, cursor });
       if (ticket !== asking) return;
       const known = new Set(rows.map((row) => row.id));
       const fresh = page.images.filter((/** @type {ImageJson} */ row) => !known.has(row.id));
@@ -96,7 +98,7 @@ export function gallery(root) {
     keyed(list, rows, (row) => row.id, tile, refreshed);
     rove();
     nothing.hidden = rows.length > 0;
-    say(nothing, trashed ? "The trash is empty." : fields.narrow() ? "No picture fits. Try fewer words or filters." : "Nothing here yet. Pictures that you paint are kept here.");
+    say(nothing, trashed ? "The trash is empty." : fields.narrow() ? "No picture fits. Try fewer words or filters." : "Nothing here yet. Pictures that you paint are kept here; control maps are shown by Maps.");
     empty.hidden = !trashed || !rows.length;
     bar();
   }
@@ -271,6 +273,8 @@ function filters(changed) {
   const until = /** @type {HTMLInputElement} */ (h("input", { type: "date", "aria-label": "Made on or before" }));
   const starred = button("Starred", "star", () => (starred.setAttribute("aria-pressed", String(!only())), changed()), { "aria-pressed": "false", id: "po-only-starred" });
   const only = () => starred.getAttribute("aria-pressed") === "true";
+  const maps = button("Maps", "easel", () => (maps.setAttribute("aria-pressed", String(!mapped())), changed()), { "aria-pressed": "false", id: "po-with-maps", title: "Control maps are left out. Press to show them too." });
+  const mapped = () => maps.getAttribute("aria-pressed") === "true";
   const more = h("details", { class: "po-filters" }, h("summary", {}, icon("sliders"), "Filters"), h("div", { class: "po-filter-row" }, checkpoint, task, h("label", {}, "From ", since), h("label", {}, "to ", until)));
   let timer = 0;
   text.addEventListener("input", () => {
@@ -284,8 +288,11 @@ function filters(changed) {
     task.hidden = found.tasks.length < 2;
   }, complain);
   return {
-    nodes: [h("label", { class: "po-search" }, icon("search"), text), starred, more],
-    query: () => ({
+    nodes: [h("label", { class: "po-search" }, icon("search"), text), starred, maps, more],
+    /** @param {boolean} all nothing is left out @returns {Record<string, any>} */
+    query: (all) => ({
+      // maps that were made to be looked at are no pictures that somebody painted
+      without: all || mapped() || task.value ? null : MAPS,
       text: text.value.trim(),
       checkpoint: checkpoint.value,
       task: task.value,

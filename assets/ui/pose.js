@@ -55,7 +55,7 @@ export function editPose(skeleton, { pose: begun, image, changed, closed }) {
 
   const undo = button("Undo (Ctrl+Z)", "undo", () => (past.undo(), told()), { quiet: true });
   const redo = button("Redo (Ctrl+Shift+Z)", "redo", () => (past.redo(), told()), { quiet: true });
-  const add = button("Add a person", "plus", () => {
+  const add = button("Add a person", "person-plus", () => {
     const one = standing(past.now);
     who = past.now.people.length;
     joint = -1;

@@ -48,6 +48,8 @@ class Query:
     """Words of the prompt or negative prompt; the ends of words may be missing."""
     checkpoint: str | None = None
     task: str | None = None
+    without: str | None = None
+    """A task whose pictures are left out."""
     starred: bool | None = None
     since: float | None = None
     """Made at or after this moment: seconds since 1970, UTC."""
@@ -563,6 +565,9 @@ def _listing(owner: str, query: Query) -> tuple[str | None, dict[str, Any]]:
         if (value := getattr(query, column)) is not None:
             conditions.append(f"pictures.{column} = :{column}")
             params[column] = plain(value)
+    if query.without is not None:
+        conditions.append("pictures.task != :without")
+        params["without"] = plain(query.without)
     for name, comparison in (("since", ">="), ("until", "<")):
         if (moment := getattr(query, name)) is not None:
             if not math.isfinite(moment):

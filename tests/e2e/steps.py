@@ -16,7 +16,7 @@ SLOW = 60_000
 
 def at(page: Page, tab: str, label: str) -> None:
     """Opens a tab once its form is as it was left."""
-    page.wait_for_selector(f"body[data-restored-{tab}]")
+    page.wait_for_selector(f"body[data-restored-{tab}]", timeout=SLOW)
     page.get_by_role("tab", name=label, exact=True).click()
 
 

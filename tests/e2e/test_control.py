@@ -144,6 +144,7 @@ class TestPose:
         drawn = httpx.post(f"{server.url}/api/pose", json=unit["pose"]).json()["ref"]
         assert shown == f"/api/pictures/{drawn}"
 
+    @pytest.mark.slow
     def test_it_is_saved_and_loaded_again(self, page: Page, server: Server) -> None:
         self.drag(page, self.WRIST, 30, -30)
         kept = pose(page)
@@ -162,6 +163,7 @@ class TestPose:
         expect(page.get_by_text("This file is no JSON.")).to_be_visible()
         assert pose(page) == kept
 
+    @pytest.mark.slow
     def test_nobody_does_not_go_through_silently(self, page: Page) -> None:
         page.get_by_role("button", name="Delete the person").click()
         page.get_by_role("button", name="Done").click()

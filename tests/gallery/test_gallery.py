@@ -139,6 +139,7 @@ def test_filters_narrow_alone_and_together(gallery: Gallery, keep: Keep) -> None
 
     assert found(checkpoint="two") == {cat.id, old.id}
     assert found(task="img2img") == {old.id}
+    assert old.id not in found(without="img2img") and found(without="img2img") | {old.id} == found()
     assert found(starred=True) == {cat.id}
     assert found(starred=False) == {fox.id, old.id}
     assert found(text="fox") == {fox.id, cat.id}

@@ -26,6 +26,7 @@ def build(door: Door) -> APIRouter:
         text: Annotated[str, Query(max_length=500)] = "",
         checkpoint: Short = None,
         task: Short = None,
+        without: Short = None,
         starred: bool | None = None,
         since: Short = None,
         until: Short = None,
@@ -34,11 +35,13 @@ def build(door: Door) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=200)] = 60,
     ) -> dict[str, Any]:
         """Newest first. `text` are words of the prompts, `since` and `until` dates or seconds since
-        1970. `next` is the `cursor` of the page after; null on the last one."""
+        1970. `without` is a task whose pictures are left out, such as `preprocess`: control maps.
+        `next` is the `cursor` of the page after; null on the last one."""
         wanted = Wanted(
             text=text,
             checkpoint=checkpoint or None,
             task=task or None,
+            without=without or None,
             starred=starred,
             since=moment("since", since),
             until=moment("until", until),
