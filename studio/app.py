@@ -189,6 +189,8 @@ def _configuration(settings: Settings, history: History) -> Mapping[str, Any]:
         "hub": str(places.hub) if places.hub else None,
         "device": settings.device,
         "dtype": settings.dtype,
+        "ram_budget": settings.ram_budget,
+        "vram_budget": settings.vram_budget,
         "cache": str(settings.data_dir / "cache"),
         "pins": list(history.pins()),
         "painted": [sent(row) for row in history.painted()[-LEARNED:]],

@@ -126,6 +126,14 @@ def _common(command: argparse.ArgumentParser) -> None:
 def _painting(command: argparse.ArgumentParser) -> None:
     command.add_argument("--device", help="what paints: auto, cpu or cuda")
     command.add_argument("--dtype", help="number format: auto, float32, float16 or bfloat16")
+    command.add_argument(
+        "--ram-budget",
+        metavar="SIZE",
+        help="memory that weights may take, such as 8GB; half of what there is without it",
+    )
+    command.add_argument(
+        "--vram-budget", metavar="SIZE", help="the same for a GPU; 70 %% of it without it"
+    )
 
 
 def _serve(command: argparse.ArgumentParser) -> None:

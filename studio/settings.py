@@ -5,6 +5,7 @@ the person wrote it, wherever it was written.
 """
 
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Mapping
@@ -66,6 +67,10 @@ class Settings:
     """What paints: auto, cpu or cuda. auto takes the quickest there is."""
     dtype: str = "auto"
     """Number format of the weights: auto, float32, float16 or bfloat16."""
+    ram_budget: int = 0
+    """Memory of this machine that weights may take, such as 8GB; auto is half of what there is."""
+    vram_budget: int = 0
+    """The same for the memory of a GPU; auto is 70 % of it."""
     max_waiting: int = 50
     """Jobs that one person may have waiting; 1 to 10000. One more is refused with 429."""
     max_waiting_local: int = 200
@@ -208,6 +213,25 @@ def _whole(low: int, high: int) -> Callable[[object], int]:
     return read
 
 
+_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "K": 10**3, "M": 10**6}
+_UNITS |= {"G": 10**9, "T": 10**12}
+
+
+def _bytes(value: object) -> int:
+    """Bytes of a size as people write it; 0 for auto."""
+    text = "" if isinstance(value, bool) else str(value).strip().upper()
+    if text == "AUTO":
+        return 0
+    found = re.fullmatch(r"(\d{1,15}(?:[.,]\d{1,3})?)\s*([KMGT]?I?B?)", text)
+    size = 0
+    if found and found[2] in _UNITS:
+        size = int(float(found[1].replace(",", ".")) * _UNITS[found[2]])
+    if not 2**20 <= size <= 2**50:
+        raise _Wrong("a size such as 8GB or 512MB, or auto")
+    return size
+
+
 def _seconds(low: float, high: float) -> Callable[[object], float]:
     def read(value: object) -> float:
         try:
@@ -295,6 +319,8 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "hub_cache": _folder,
     "device": _one_of(DEVICES),
     "dtype": _one_of(DTYPES),
+    "ram_budget": _bytes,
+    "vram_budget": _bytes,
     "max_waiting": _whole(1, 10_000),
     "max_waiting_local": _whole(1, 10_000),
     "min_free_bytes": _whole(0, 2**50),

@@ -2,13 +2,11 @@
 
 import inspect
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
-from safetensors.torch import load_file
 from torch import Tensor
 
 from studio.tasks._task import Control
@@ -17,38 +15,35 @@ SOFTER = 0.825
 """What each layer further out is weakened by where the prompt matters more, as in A1111."""
 
 
-def load_control(path: Path, unet: Any) -> Any:
-    """The ControlNet of a file in diffusers' or the original layout, shaped by the denoiser.
-
-    Raises `ValueError` or `RuntimeError` where its tensors do not fit.
-    """
-    read: Callable[[Path], dict[str, Any]] = load_file
-    state = read(path)
-    layers = _hint_layers(state)
+def control_config(
+    shapes: Mapping[str, tuple[int, ...]], unet: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The config of a ControlNet with tensors of these shapes, for a denoiser with that one."""
     known = inspect.signature(diffusers.ControlNetModel.__init__).parameters
-    config = {name: unet.config[name] for name in known if name in unet.config}
-    with torch.device("meta"):
-        net: Any = diffusers.ControlNetModel(
-            **{**config, "in_channels": 4, "conditioning_embedding_out_channels": layers}
-        )
-    if any(key.startswith("control_model.") for key in state):
-        convert: Callable[..., dict[str, Any]] = convert_controlnet_checkpoint
-        state = convert(state, dict(net.config))
-    net.load_state_dict(state, strict=True, assign=True)
-    return net
+    config = {name: unet[name] for name in known if name in unet}
+    layers = _hint_layers(shapes)
+    return {**config, "in_channels": 4, "conditioning_embedding_out_channels": layers}
 
 
-def _hint_layers(state: Mapping[str, Any]) -> tuple[int, ...]:
+def converted(module: Any, state: dict[str, Any]) -> Mapping[str, Any]:
+    """Tensors of a file in diffusers' or the original layout by diffusers' names."""
+    if not any(key.startswith("control_model.") for key in state):
+        return state
+    convert: Callable[..., dict[str, Any]] = convert_controlnet_checkpoint
+    return convert(dict(state), dict(module.config))
+
+
+def _hint_layers(shapes: Mapping[str, tuple[int, ...]]) -> tuple[int, ...]:
     """Channels of the small network that reads the map."""
     first = "controlnet_cond_embedding.conv_in.weight"
-    if first not in state:  # the original has one size only
+    if first not in shapes:  # the original has one size only
         return 16, 32, 96, 256
     blocks = sorted(
-        (int(key.split(".")[2]), state[key].shape[0])
-        for key in state
+        (int(key.split(".")[2]), shapes[key][0])
+        for key in shapes
         if key.startswith("controlnet_cond_embedding.blocks.") and key.endswith(".weight")
     )
-    return (state[first].shape[0], *(channels for index, channels in blocks if index % 2))
+    return (shapes[first][0], *(channels for index, channels in blocks if index % 2))
 
 
 class Steered:

@@ -1,7 +1,12 @@
 """Where tensors live and how they are computed."""
 
+import ctypes
+import gc
 import os
+import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psutil
 import torch
@@ -24,18 +29,28 @@ class Device:
     """`cpu`, `cuda`."""
     dtype: torch.dtype
     """Of weights and activations."""
-    budget_bytes: int
-    """How much memory of the device loaded checkpoints may take together."""
+    ram_budget_bytes: int
+    """How much of the machine's memory weights may take together."""
+    vram_budget_bytes: int = 0
+    """The same for the memory of a GPU; 0 where there is none."""
+
+    @property
+    def budget_bytes(self) -> int:
+        """Of the memory that weights must be in to be computed with."""
+        return self.ram_budget_bytes if self.name == "cpu" else self.vram_budget_bytes
 
     @property
     def dtype_name(self) -> str:
         return str(self.dtype).removeprefix("torch.")
 
 
-def choose(device: str = "auto", dtype: str = "auto") -> Device:
+def choose(
+    device: str = "auto", dtype: str = "auto", ram_budget: int = 0, vram_budget: int = 0
+) -> Device:
     """The device and dtype asked for, or the best ones there are. Sets torch's thread count.
 
-    A processor computes in float32, a GPU in float16. Raises `Unavailable` if there is none of
+    Budgets are in bytes; 0 is a share of what there is, and more than there is counts as that. A
+    processor computes in float32, a GPU in float16. Raises `Unavailable` if there is none of
     what was asked for.
     """
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
@@ -47,7 +62,20 @@ def choose(device: str = "auto", dtype: str = "auto") -> Device:
         )
     default = torch.float32 if name == "cpu" else torch.float16
     torch.set_num_threads(_threads())
-    return Device(name=name, dtype=_DTYPES.get(dtype, default), budget_bytes=_budget(name))
+    return Device(
+        name=name,
+        dtype=_DTYPES.get(dtype, default),
+        ram_budget_bytes=_budget(ram_budget, usable_ram(), _RAM_SHARE),
+        vram_budget_bytes=_budget(vram_budget, _vram(), _VRAM_SHARE) if name == "cuda" else 0,
+    )
+
+
+def _budget(asked: int, there_is: int, share: float) -> int:
+    return min(asked, there_is) if asked else int(there_is * share)
+
+
+def _vram() -> int:
+    return int(torch.cuda.mem_get_info()[1])
 
 
 def _threads() -> int:
@@ -56,20 +84,44 @@ def _threads() -> int:
     return max(1, min(psutil.cpu_count(logical=False) or 1, allowed or 1))
 
 
-def _budget(name: str) -> int:
-    if name == "cuda":
-        return int(torch.cuda.mem_get_info()[1] * _VRAM_SHARE)
-    return int(_usable_ram() * _RAM_SHARE)
+CGROUPS = Path("/sys/fs/cgroup")
 
 
-def _usable_ram() -> int:
-    """Bytes of memory; inside a container its limit rather than the machine's."""
-    total = psutil.virtual_memory().total
-    try:
-        with open("/sys/fs/cgroup/memory.max") as file:
-            return min(total, int(file.read()))
-    except (OSError, ValueError):
-        return total
+def usable_ram(cgroups: Path = CGROUPS, process: Path = Path("/proc/self/cgroup")) -> int:
+    """Bytes of memory; inside a container, or a service with a limit, that rather than the machine's."""
+    limits = [int(psutil.virtual_memory().total)]
+    for folder in _groups(cgroups, process):
+        for name in ("memory.max", "memory.limit_in_bytes"):
+            with suppress(OSError, ValueError):  # "max" is no limit
+                limits.append(int((folder / name).read_text()))
+    return min(limits)
+
+
+def _groups(cgroups: Path, process: Path) -> list[Path]:
+    """Control groups that this process is in, and those around them: each may have a limit."""
+    found = [cgroups, cgroups / "memory"]
+    with suppress(OSError):
+        for line in process.read_text().splitlines():
+            _, kinds, path = line.split(":", 2)
+            if kinds in {"", "memory"}:
+                place = cgroups / kinds / path.strip("/")
+                found += [place, *(p for p in place.parents if p.is_relative_to(cgroups))]
+    return found
+
+
+def release_memory() -> None:
+    """Gives freed memory back to the other programs of this machine and its device."""
+    gc.collect()
+    trim()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def trim() -> None:
+    """Has the C library return what it keeps of freed memory for later."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library has no such call
+            ctypes.CDLL(None).malloc_trim(0)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -1,27 +1,40 @@
-"""From a checkpoint on disk to networks in memory, without network access and without code of it."""
+"""What a checkpoint on disk consists of, and how each network of it is read: without network access
+and without code of it."""
 
+import hashlib
 import inspect
 import json
 import logging
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import diffusers
 import torch
 import transformers
-from diffusers.loaders.single_file_utils import create_diffusers_clip_model_from_ldm
-from safetensors.torch import load_file
+from diffusers.loaders import single_file_utils
+from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
+from torch import Tensor
 
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.folder import Part, read_parts, scheduler_config
-from studio.checkpoints.header import BadFile
+from studio.checkpoints.header import BadFile, Damaged, read_header
+from studio.checkpoints.header import Tensor as Stored
 from studio.core.errors import Unavailable
 from studio.engine.device import Device, is_out_of_memory
+from studio.engine.layouts import Layout, Layouts, Tensors, Untraceable, trace
+from studio.engine.reading import Feed, FileFeed, Sources, TensorFeed
+from studio.engine.skeletons import BUILDING, Skeleton
+from studio.engine.slabs import Place, arranged
 from studio.families._family import Family
 
 log = logging.getLogger("pochade.engine")
+
+MOST_CONFIG_TENSORS = 64
+"""Layers that a config may announce for each tensor there is; a bomb announces millions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,37 +51,151 @@ class Weights:
     size_bytes: int
 
 
-def load(checkpoint: Checkpoint, family: Family, device: Device, configs: Path) -> Weights:
-    """Reads a checkpoint into memory of its own: later changes of the files do not reach it.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """How one network is read. Making one reads nothing but headers and configs."""
 
-    `configs` holds a folder per family with what a single file does not say. Raises `StudioError`;
-    memory running out is raised as torch does.
-    """
+    part: str
+    """What pipelines call it, such as `unet`."""
+    kind: str
+    """Its class in diffusers or transformers."""
+    group: str
+    """The same for networks of the same class and config, which can stand in for each other."""
+    dtype: torch.dtype
+    key: str
+    """Of exactly these files as they are now, in this number format."""
+    build: Callable[[], torch.nn.Module]
+    """Makes the network without weights; inside of `skeletons.building`."""
+    sources: Sources
+    convert: Callable[[torch.nn.Module, Tensors], Mapping[str, Tensor]]
+    """The files' tensors by the network's names; only renames, cuts, joins and turns them."""
+    whole: Callable[[], Mapping[str, Tensor]] | None = None
+    """Reads all tensors with the library's own code, where `convert` does not find them all."""
+
+    def layout(self, layouts: Layouts, skeleton: Callable[[], Skeleton]) -> Layout | None:
+        """Which bytes are which tensor; None if they cannot be had by reading alone. `skeleton` is
+        only asked for the first time. Raises `ValueError` where tensors are missing."""
+        return layouts.get(self._layout_key, lambda: self._find(skeleton()))
+
+    def is_known(self, layouts: Layouts) -> bool:
+        """Whether `layout` would not need a skeleton."""
+        return layouts.known(self._layout_key)
+
+    @property
+    def _layout_key(self) -> str:
+        stored = [[n, t.dtype, t.shape] for n, (_, t) in self.sources.tensors.items()]
+        return _hash([diffusers.__version__, transformers.__version__, self.group, stored])
+
+    def _find(self, skeleton: Skeleton) -> Layout:
+        made = trace(partial(self.convert, skeleton.module), self.sources.shapes())
+        found: dict[str, Any] = {}
+        for name, shape in skeleton.shapes.items():
+            ref = next((made[one] for one in skeleton.aliases[name] if one in made), None)
+            if ref is None and self.whole is not None:
+                raise Untraceable
+            if ref is None or ref.shape != shape:
+                raise ValueError(f"{self.part} lacks {name} of the shape {shape}")
+            found[name] = ref
+        return found
+
+    def places(
+        self, layout: Layout | None, skeleton: Callable[[], Skeleton]
+    ) -> tuple[dict[str, Place], int]:
+        """Where its tensors go in a slab, and how large that is."""
+        if layout is None:
+            numbers = skeleton().numbers
+            shapes = skeleton().shapes
+            return arranged((n, s, self._number(n, numbers[n])) for n, s in shapes.items())
+        dtype = self.sources.dtype
+        return arranged(
+            (name, ref.shape, self._number(name, dtype(ref.pieces[0].source)))
+            for name, ref in layout.items()
+        )
+
+    def _number(self, name: str, stored: torch.dtype) -> torch.dtype:
+        if not stored.is_floating_point:
+            return stored
+        exact: Any = getattr(_class(self.kind), "_keep_in_fp32_modules", None) or ()
+        if self.dtype is torch.float16 and not set(exact).isdisjoint(name.split(".")):
+            return torch.float32
+        return self.dtype
+
+    def feed(self, layout: Layout | None, skeleton: Callable[[], Skeleton]) -> Feed:
+        if layout is not None:
+            return FileFeed(self.sources, layout)
+        if self.whole is not None:
+            return TensorFeed(self.whole)
+        return TensorFeed(lambda: self._converted(skeleton()))
+
+    def _converted(self, skeleton: Skeleton) -> Mapping[str, Tensor]:
+        """With arithmetic of the converter's, over tensors as they are in the files."""
+        state = _mapped(self.sources)
+        made = self.convert(skeleton.module, state)
+        return {
+            name: next(made[one] for one in aliases if one in made)
+            for name, aliases in skeleton.aliases.items()
+        }
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manifest:
+    """What a checkpoint consists of."""
+
+    recipes: tuple[Recipe, ...]
+    objects: Mapping[str, Any]
+    """What has no weights: tokenizers and the like."""
+    scheduler: Mapping[str, Any]
+    settings: Mapping[str, Any]
+
+
+@contextmanager
+def explained(label: str, name: str) -> Iterator[None]:
+    """What goes wrong inside becomes a `StudioError` about that file; memory running out stays."""
     try:
-        if checkpoint.layout == "folder":
-            weights = _folder(checkpoint.path, family)
-        else:
-            weights = _file(checkpoint.path, family, configs)
-        for name, component in weights.components.items():
-            if isinstance(component, torch.nn.Module):
-                _settle(component, _dtype_of(name, component, device), device)
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, TypeError) as error:
+        yield
+    except (OSError, ValueError, LookupError, RuntimeError, AttributeError, TypeError) as error:
         if is_out_of_memory(error):
             raise
         if isinstance(error, BadFile):
             raise Unavailable(str(error), "Copy or download it again.") from error
-        log.exception("%s cannot be loaded", checkpoint.id)
+        if isinstance(error, FileNotFoundError):
+            raise Unavailable(f"{label} is no longer there.", "Choose another one.") from error
+        log.exception("%s cannot be loaded", name)
         raise Unavailable(
-            f"'{checkpoint.label}' cannot be loaded: its weights are not what they should be.",
-            "Copy or download it again, or choose another checkpoint.",
+            f"{label} cannot be loaded: its weights are not what they should be.",
+            "Copy or download it again, or choose another one.",
         ) from error
-    return _weighed(weights)
+
+
+def manifest(
+    checkpoint: Checkpoint, family: Family, device: Device, configs: Path, objects: "Objects"
+) -> Manifest:
+    """Reads headers and configs. `configs` holds a folder per family with what a single file does
+    not say."""
+    if checkpoint.layout == "folder":
+        return _folder(checkpoint.path, family, device, objects)
+    return _file(checkpoint.path, family, device, configs, objects)
+
+
+def single(
+    path: Path,
+    part: str,
+    kind: str,
+    home: Path,
+    device: Device,
+    changes: Mapping[str, Any] = {},
+) -> Recipe:
+    """The recipe of one network that a file holds, alone or among others, in the original layout or
+    in diffusers'. `home` is the folder whose subfolder `part` has its config."""
+    return _single(_sources_of(path), part, kind, home, device, changes)
 
 
 def settled(components: Mapping[str, Any], device: Device) -> Weights:
     """Networks that are no checkpoint, as a ControlNet, on the device and in its precision."""
     for name, module in components.items():
-        _settle(module, _dtype_of(name, module, device), device)
+        config: Any = getattr(module, "config", {})
+        dtype = _dtype_of(name, type(module), dict(config) if name == "vae" else {}, device)
+        _settle(module, dtype, device)
     return _weighed(Weights(components=components, scheduler={}, settings={}, size_bytes=0))
 
 
@@ -96,82 +223,179 @@ def pipeline(kind: str, weights: Weights, scheduler: Any, extra: Mapping[str, An
 _OFF = {"requires_safety_checker": False, "add_watermarker": False}
 
 
-def _folder(folder: Path, family: Family) -> Weights:
+def single_network(
+    path: Path,
+    part: str,
+    kind: str,
+    config: Callable[[Mapping[str, tuple[int, ...]]], dict[str, Any]],
+    device: Device,
+    convert: Callable[[Any, Tensors], Mapping[str, Tensor]],
+) -> Recipe:
+    """The recipe of a file that is one network of diffusers', whose config follows from the shapes of
+    its tensors."""
+    sources = _sources((path,))
+    shapes = {name: stored.shape for name, (_, stored) in sources.tensors.items()}
+    return _recipe(part, kind, path, config(shapes), sources, device, convert=convert)
+
+
+class Objects:
+    """Tokenizers and their like, each kept once however many checkpoints have it."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, Any] = {}
+
+    def get(self, kind: str, folder: Path, make: Callable[[], Any], *more: Path) -> Any:
+        """The object that `make` makes of the files of these folders."""
+        files = [f for place in (folder, *more) for f in sorted(place.iterdir()) if f.is_file()]
+        digest = hashlib.sha256(kind.encode())
+        for file in files:
+            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
+        key = digest.hexdigest()
+        if key not in self._kept:
+            with BUILDING:
+                self._kept[key] = make()
+        return self._kept[key]
+
+
+def _folder(folder: Path, family: Family, device: Device, objects: Objects) -> Manifest:
     index = json.loads((folder / "model_index.json").read_bytes())
     parts = {part.name: part for part in read_parts(folder)}
-    return Weights(
-        components={
-            name: _part(folder, parts[name]) for name in family.components if name in parts
-        },
+    wanted = [parts[name] for name in family.components if name in parts]
+    return Manifest(
+        recipes=tuple(_part(folder, part, device) for part in wanted if part.weights),
+        objects={part.name: _object(folder, part, objects) for part in wanted if not part.weights},
         scheduler=scheduler_config(folder),
         settings={k: v for k, v in index.items() if isinstance(v, bool)},
-        size_bytes=0,
     )
 
 
-def _part(folder: Path, part: Part) -> Any:
-    library = transformers if hasattr(transformers, part.kind) else diffusers
-    cls = getattr(library, part.kind)
-    if not part.weights:
-        return cls.from_pretrained(folder / part.name, local_files_only=True)
-    options: dict[str, Any] = {"variant": part.variant} if part.variant else {}
-    module, told = cls.from_pretrained(
+def _object(folder: Path, part: Part, objects: Objects) -> Any:
+    place = folder / part.name
+
+    def make() -> Any:
+        return _class(part.kind).from_pretrained(place, local_files_only=True)
+
+    return objects.get(part.kind, place, make)
+
+
+def _part(folder: Path, part: Part, device: Device) -> Recipe:
+    sources = _sources(part.weights)
+    return _recipe(
+        part.name,
+        part.kind,
         folder / part.name,
-        local_files_only=True,
-        use_safetensors=True,
-        output_loading_info=True,
-        **options,
+        {**part.config},
+        sources,
+        device,
+        convert=_named,
+        whole=partial(_whole, folder, part) if hasattr(transformers, part.kind) else None,
     )
+
+
+def _named(module: Any, state: Tensors) -> Tensors:
+    """By the names of today: diffusers renamed layers, transformers left out a level or added one."""
+    if hasattr(module, "_fix_state_dict_keys_on_load"):
+        return module._fix_state_dict_keys_on_load(dict(state))
+    prefix = f"{getattr(module, 'base_model_prefix', '')}."
+    shorter = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
+    longer = {prefix + key: tensor for key, tensor in state.items()}
+    return {**shorter, **longer, **state}
+
+
+def _whole(folder: Path, part: Part) -> Mapping[str, Tensor]:
+    """As transformers reads it, which knows the names that all of its models ever had."""
+    options: dict[str, Any] = {"variant": part.variant} if part.variant else {}
+    with BUILDING:
+        module, told = _class(part.kind).from_pretrained(
+            folder / part.name,
+            local_files_only=True,
+            use_safetensors=True,
+            output_loading_info=True,
+            **options,
+        )
     if missing := [key for key in told["missing_keys"] if not key.endswith("position_ids")]:
         raise ValueError(f"{part.name} lacks {len(missing)} tensors, {missing[0]} for one")
-    return module
+    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
 
 
-def _file(path: Path, family: Family, configs: Path) -> Weights:
+def _file(path: Path, family: Family, device: Device, configs: Path, objects: Objects) -> Manifest:
     place = configs / family.configs
-    read: Callable[[Path], dict[str, Any]] = load_file
-    state = _renamed(read(path))
-    components: dict[str, Any] = {}
+    sources = _sources_of(path)
+    recipes: list[Recipe] = []
+    others: dict[str, Any] = {}
     for name, kinds in family.components.items():
         changes = family.overrides.get(name, {})
-        components[name] = _reader(kinds[0])(kinds[0], state, place, name, **changes)
-    return Weights(
-        components=components,
-        scheduler={**scheduler_config(place), **_prediction(state)},
+        if "Tokenizer" in kinds[0]:
+            others[name] = _tokenizer_of(kinds[0], place, name, objects)
+        else:
+            recipes.append(_single(sources, name, kinds[0], place, device, changes))
+    return Manifest(
+        recipes=tuple(recipes),
+        objects=others,
+        scheduler={**scheduler_config(place), **_prediction(sources)},
         settings={},
-        size_bytes=0,
     )
 
 
-_Reader = Callable[..., Any]
-"""(class name, state dict, folder of configs, component, changes of its config) → component."""
+def _single(
+    sources: Sources,
+    part: str,
+    kind: str,
+    home: Path,
+    device: Device,
+    changes: Mapping[str, Any],
+) -> Recipe:
+    config = json.loads((home / part / "config.json").read_bytes())
+    convert = _text_encoder if hasattr(transformers, kind) else partial(_network, kind)
+    return _recipe(part, kind, home / part, {**config, **changes}, sources, device, convert=convert)
 
 
-def _reader(kind: str) -> _Reader:
-    if "Tokenizer" in kind:
-        return _tokenizer
-    return _text_encoder if hasattr(transformers, kind) else _network
+def _network(kind: str, module: Any, state: Tensors) -> Mapping[str, Tensor]:
+    """By diffusers' names, whichever names they have."""
+    if module.state_dict().keys() == state.keys():
+        return state
+    convert: Callable[..., Mapping[str, Tensor]]
+    convert = SINGLE_FILE_LOADABLE_CLASSES[kind]["checkpoint_mapping_fn"]
+    return convert(checkpoint=dict(state), config=dict(module.config))
 
 
-def _network(kind: str, state: dict[str, Any], place: Path, name: str, **changes: Any) -> Any:
-    # A state dict and a local config: nothing is left for from_single_file to look for elsewhere.
-    return getattr(diffusers, kind).from_single_file(
-        state, config=str(place), subfolder=name, local_files_only=True, **changes
-    )
+def _text_encoder(module: Any, state: Tensors) -> Mapping[str, Tensor]:
+    """A CLIP's, of which SDXL has two that differ in width."""
+    utils: Any = single_file_utils
+    width = getattr(module, "text_model", module).embeddings.position_embedding.weight.shape[-1]
+
+    def is_(name: str) -> bool:
+        key = utils.CHECKPOINT_KEY_NAMES[name]
+        return key in state and (name in _ALONE or state[key].shape[-1] == width)
+
+    if is_("clip") or is_("clip_sdxl"):
+        made = utils.convert_ldm_clip_checkpoint(dict(state))
+    else:
+        prefix = next((prefix for name, prefix in _OPEN_CLIPS.items() if is_(name)), None)
+        if prefix is None:
+            raise ValueError("there is no text encoder")
+        made = utils.convert_open_clip_checkpoint(module, dict(state), prefix=prefix)
+    if hasattr(module, "text_model"):
+        return made
+    return {key.removeprefix("text_model."): tensor for key, tensor in made.items()}
 
 
-def _text_encoder(kind: str, state: dict[str, Any], place: Path, name: str) -> Any:
-    read: Callable[..., Any] = create_diffusers_clip_model_from_ldm
-    return read(
-        getattr(transformers, kind),
-        state,
-        config=str(place),
-        subfolder=name,
-        local_files_only=True,
-    )
+_OPEN_CLIPS = {
+    "open_clip": "cond_stage_model.model.",
+    "open_clip_sdxl": "conditioner.embedders.1.model.",
+    "open_clip_sdxl_refiner": "conditioner.embedders.0.model.",
+}
+_ALONE = frozenset({"clip", "open_clip", "open_clip_sdxl_refiner"})
+"""The only text encoders of their files, whatever their width."""
 
 
-def _tokenizer(kind: str, state: dict[str, Any], place: Path, name: str) -> Any:
+def _tokenizer_of(kind: str, place: Path, name: str, objects: Objects) -> Any:
+    settings = json.loads((place / name / "tokenizer_config.json").read_bytes())
+    words = place.parent / settings["vocabulary"]
+    return objects.get(kind, place / name, lambda: _tokenizer(kind, place, name), words)
+
+
+def _tokenizer(kind: str, place: Path, name: str) -> Any:
     """The tokenizer that `tokenizer_config.json` sets; its `vocabulary` names a folder beside the
     families' ones, since several share one."""
     settings = json.loads((place / name / "tokenizer_config.json").read_bytes())
@@ -182,29 +406,117 @@ def _tokenizer(kind: str, state: dict[str, Any], place: Path, name: str) -> Any:
     )
 
 
-def _renamed(state: dict[str, Any]) -> dict[str, Any]:
-    """Files of 2022 leave out a level in the names of the text encoder."""
+def _recipe(
+    part: str,
+    kind: str,
+    home: Path,
+    config: dict[str, Any],
+    sources: Sources,
+    device: Device,
+    **how: Any,
+) -> Recipe:
+    """`home` is the folder with the config, `config` what is in there and what differs."""
+    _plausible(config, len(sources.tensors))
+    cls = _class(kind)
+
+    def build() -> torch.nn.Module:
+        if hasattr(transformers, kind):
+            return cls(cls.config_class.from_pretrained(home, local_files_only=True))
+        return cls.from_config(config)
+
+    dtype = _dtype_of(part, cls, config, device)
+    group = _hash([kind, {k: v for k, v in config.items() if k not in _BY_THE_WAY}, str(dtype)])
+    stamps = [(str(f.resolve()), f.stat().st_size, f.stat().st_mtime_ns) for f in sources.files]
+    return Recipe(
+        part=part,
+        kind=kind,
+        group=group,
+        dtype=dtype,
+        key=_hash([group, stamps, sorted(sources.tensors)]),
+        build=build,
+        sources=sources,
+        **how,
+    )
+
+
+_BY_THE_WAY = frozenset(
+    {"_name_or_path", "_diffusers_version", "transformers_version", "torch_dtype", "dtype"}
+)
+"""Entries of configs that change nothing."""
+
+
+def _plausible(config: Mapping[str, Any], tensors: int) -> None:
+    """A config may not announce more layers than the file has tensors for: they would be built."""
+    for name, value in config.items():
+        counted = "layers" in name or "blocks" in name
+        numbers = value if isinstance(value, list | tuple) else [value]
+        if counted and any(
+            isinstance(n, int) and n > MOST_CONFIG_TENSORS + tensors for n in numbers
+        ):
+            raise Damaged(f"This checkpoint's config does not fit its weights ({name[:40]}).")
+
+
+def _sources(files: tuple[Path, ...]) -> Sources:
+    tensors: dict[str, tuple[int, Stored]] = {}
+    begins: list[int] = []
+    for number, file in enumerate(files):
+        header = read_header(file)
+        begins.append(header.data_begin)
+        tensors |= {name: (number, stored) for name, stored in header.tensors.items()}
+    return Sources(files, tuple(begins), tensors)
+
+
+def _sources_of(path: Path) -> Sources:
+    """Of a single file. Those of 2022 leave out a level in the names of the text encoder."""
+    sources = _sources((path,))
     old, new = "cond_stage_model.transformer.", "cond_stage_model.transformer.text_model."
-    if f"{old}embeddings.position_embedding.weight" not in state:
-        return state
-    return {
-        new + key.removeprefix(old) if key.startswith(old) else key: tensor
-        for key, tensor in state.items()
+    if f"{old}embeddings.position_embedding.weight" not in sources.tensors:
+        return sources
+    return replace(
+        sources,
+        tensors={
+            new + key.removeprefix(old) if key.startswith(old) else key: tensor
+            for key, tensor in sources.tensors.items()
+        },
+    )
+
+
+def _mapped(sources: Sources) -> Tensors:
+    """All tensors of the files, by the names they go under here."""
+    made = {
+        name: torch.empty(stored.shape, dtype=sources.dtype(name))
+        for name, (_, stored) in sources.tensors.items()
     }
+    layout = trace(lambda state: state, sources.shapes())
+    FileFeed(sources, layout).pour(made, lambda: None)
+    return made
 
 
 STEPS_OF_SD2_BASE = 875_000
 """Stable Diffusion 2's model for 512 px predicts noise, all later ones velocities."""
 
 
-def _prediction(state: Mapping[str, Any]) -> dict[str, Any]:
+def _prediction(sources: Sources) -> dict[str, Any]:
     """What marker tensors say about how a checkpoint was trained (NoobAI and its descendants)."""
-    if "global_step" in state and int(state["global_step"]) == STEPS_OF_SD2_BASE:
+    if "global_step" in sources.tensors and _number(sources, "global_step") == STEPS_OF_SD2_BASE:
         return {"prediction_type": "epsilon"}
-    if "v_pred" not in state:
+    if "v_pred" not in sources.tensors:
         return {}
     zero = {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-    return {"prediction_type": "v_prediction", **(zero if "ztsnr" in state else {})}
+    return {"prediction_type": "v_prediction", **(zero if "ztsnr" in sources.tensors else {})}
+
+
+def _number(sources: Sources, name: str) -> int:
+    only = replace(sources, tensors={name: sources.tensors[name]})
+    return int(_mapped(only)[name])
+
+
+def _hash(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def _class(kind: str) -> Any:
+    return getattr(transformers if hasattr(transformers, kind) else diffusers, kind)
 
 
 def _settle(module: torch.nn.Module, dtype: torch.dtype, device: Device) -> None:
@@ -218,10 +530,13 @@ def _settle(module: torch.nn.Module, dtype: torch.dtype, device: Device) -> None
         tensor.data = tensor.data.to(device=device.name, dtype=kind, copy=True)
 
 
-def _dtype_of(name: str, module: Any, device: Device) -> torch.dtype:
+def _dtype_of(part: str, cls: Any, config: Mapping[str, Any], device: Device) -> torch.dtype:
     """Half precision overflows in autoencoders that say so; these compute in float32."""
-    upcast = name == "vae" and getattr(module.config, "force_upcast", False)
-    return torch.float32 if upcast and device.dtype is torch.float16 else device.dtype
+    if part != "vae" or device.dtype is not torch.float16:
+        return device.dtype
+    known = inspect.signature(cls.__init__).parameters.get("force_upcast")
+    upcast = config.get("force_upcast", known.default if known else False)
+    return torch.float32 if upcast else device.dtype
 
 
 def _weighed(weights: Weights) -> Weights:

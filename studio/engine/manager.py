@@ -1,15 +1,15 @@
 """Keeps checkpoints in memory and lends them out, a pipeline per job."""
 
-import gc
 import hashlib
+import json
 import logging
+import os
 import threading
-import time
-from collections import OrderedDict
 from collections.abc import Callable, Generator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +22,39 @@ from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.loras import Lora
 from studio.checkpoints.scan import Stamp, file_stamp, folder_stamp
 from studio.checkpoints.vaes import Vae
-from studio.core.errors import InvalidRequest, Unavailable
+from studio.core.errors import InvalidRequest, StudioError, Unavailable
 from studio.core.records import NOTHING
+from studio.engine import controls
 from studio.engine.adapters import Adapter, load_adapter
 from studio.engine.autoencoders import load_vae
-from studio.engine.controls import load_control
+from studio.engine.contents import Contents
 from studio.engine.device import Device, is_out_of_memory
-from studio.engine.ledger import Holding, Ledger
-from studio.engine.loading import Weights, load, pipeline, settled, size_of
+from studio.engine.layouts import Layouts
+from studio.engine.ledger import Holding, Ledger, Tier
+from studio.engine.loading import (
+    Manifest,
+    Objects,
+    Recipe,
+    Weights,
+    explained,
+    manifest,
+    pipeline,
+    settled,
+    single_network,
+)
 from studio.engine.schedulers import build
+from studio.engine.selfcheck import SelfCheck
+from studio.engine.skeletons import BUILDING, Skeleton, Skeletons
+from studio.engine.slabs import Slab
+from studio.engine.store import Check, Entry, Store, Want
+from studio.engine.weights import Blob
 from studio.families._family import Role
 from studio.samplers import ROWS
 
 log = logging.getLogger("pochade.engine")
+
+Told = Callable[[str], None]
+"""Hears what is being done, as `Reading NAME`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,38 +93,61 @@ class VaeLease:
     """For what is derived from it alone."""
 
 
-@dataclass(slots=True)
-class _Kept:
-    """An entry of the store."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Known:
+    """What was found out about a file, or a folder, as long as it stays what it is."""
 
-    weights: Weights
     stamp: Stamp
-    leases: int = 0
-    reload_s: float = 0.0
-    scratch: dict[str, Any] = field(default_factory=dict[str, Any])
+    manifest: Manifest
+    wants: tuple[Want, ...]
+
+
+class _Stopped(Exception):
+    """Ends a load that nobody waits for any more."""
 
 
 class Manager:
-    """Loads each checkpoint once and keeps it until its memory is needed for another.
+    """Reads each network once and keeps it until its memory is needed for another.
 
-    Weights are only ever added to or dropped from the device; least recently used ones go first,
-    and never while they are on loan.
+    Checkpoints that share networks share their memory. Weights are only ever added to or dropped
+    from memory, never changed, and never dropped while they are on loan. For any thread; but two
+    jobs that use different weights of one architecture at once need a second skeleton, which takes
+    the time to build it.
     """
 
-    def __init__(self, device: Device, configs: Path, hashes: Hashes) -> None:
+    def __init__(
+        self, device: Device, configs: Path, hashes: Hashes, cache: Path | None = None
+    ) -> None:
+        """`cache` is a folder that remembers what files consist of; None remembers nothing."""
         self.device = device
         self._configs = configs
         self._hashes = hashes
-        self._kept: OrderedDict[str, _Kept] = OrderedDict()
+        self._layouts = Layouts(cache / "layouts" if cache else None)
+        self._contents = Contents(cache / "components.json" if cache else None)
+        self._objects = Objects()
+        self._skeletons = Skeletons(device.name)
+        self._store = Store(device, self._is_pinned, self._forget)
+        self._known: dict[str, _Known] = {}
+        self._opening = threading.RLock()
         self._pinned: set[str] = set()
-        self._loading = threading.Lock()
+        self._used: dict[str, None] = {}
+        """Ids of checkpoints in the order of their last use."""
+        self._scratch: dict[tuple[str, ...], dict[str, Any]] = {}
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="hash")
+        self._reading_ahead = ThreadPoolExecutor(1, "ahead", initializer=_gently)
+        self._ahead: tuple[str, threading.Event] = ("", threading.Event())
         self._digests: dict[tuple[str, Stamp], Future[str]] = {}
+        self._self_check = SelfCheck(self._store)
 
     @property
     def kept(self) -> tuple[str, ...]:
-        """Ids of what is in memory, least recently used first."""
-        return tuple(self._kept)
+        """Ids of what is in memory as a whole, least recently used first."""
+        return tuple(
+            name
+            for name in list(self._used)
+            if (known := self._known.get(name))
+            and all(self._store.held(want.key) for want in known.wants)
+        )
 
     @contextmanager
     def use(
@@ -112,10 +155,12 @@ class Manager:
         checkpoint: Checkpoint,
         role: Role,
         *,
-        loading: Callable[[str], None] = lambda what: None,
+        loading: Told = lambda what: None,
+        check: Check = lambda: None,
         extra: Mapping[str, Any] = NOTHING,
     ) -> Generator[Lease]:
-        """Lends a checkpoint; `loading` is told before weights are read.
+        """Lends a checkpoint; `loading` is told before weights are read, `check` may raise to end
+        that. `extra` stands in for networks of the checkpoint, as another VAE does.
 
         Raises `InvalidRequest` if the family has no such role and `Unavailable` if it cannot be
         read; the store is then as it was.
@@ -125,24 +170,29 @@ class Manager:
             raise InvalidRequest(
                 f"'{checkpoint.label}' cannot be used for this.", "Choose another checkpoint."
             )
-        kept = self._take(
+        opened = partial(self._open, checkpoint)
+        with self._lent(
             checkpoint.id,
-            checkpoint.label,
+            f"'{checkpoint.label}'",
             lambda: _stamp(checkpoint),
-            lambda: self._load(checkpoint),
-            loading,
-        )
-        try:
-            scheduler = build(ROWS[0], kept.weights.scheduler)
-            yield Lease(
-                pipeline=pipeline(kind, kept.weights, scheduler, extra),
-                weights=kept.weights,
-                checkpoint=checkpoint,
-                sha256=self._digest(checkpoint, kept.stamp),
-                scratch=kept.scratch,
+            opened,
+            loading=loading,
+            check=check,
+        ) as (known, modules, entries):
+            scheduler = build(ROWS[0], known.manifest.scheduler)
+            weights = Weights(
+                components={**known.manifest.objects, **modules},
+                scheduler=known.manifest.scheduler,
+                settings=known.manifest.settings,
+                size_bytes=sum(entry.size_bytes for entry in entries),
             )
-        finally:
-            self._give_back(kept)
+            yield Lease(
+                pipeline=pipeline(kind, weights, scheduler, extra),
+                weights=weights,
+                checkpoint=checkpoint,
+                sha256=self.digest(denoiser_file(checkpoint), known.stamp, self._hashes.sha256),
+                scratch=self._scratch.setdefault(tuple(entry.key for entry in entries), {}),
+            )
 
     @contextmanager
     def use_control(
@@ -151,7 +201,7 @@ class Manager:
         checkpoint: Checkpoint,
         unet: Any,
         *,
-        loading: Callable[[str], None] = lambda what: None,
+        loading: Told = lambda what: None,
     ) -> Generator[Any]:
         """Lends a ControlNet for a checkpoint whose denoiser is `unet`.
 
@@ -163,38 +213,69 @@ class Manager:
                 "Choose another ControlNet or another checkpoint.",
                 field="units",
             )
-        kept = self._take(
-            f"controlnet:{control.id}",
-            control.label,
-            lambda: _file_stamp(control.path, control.label),
-            lambda: self._load_control(control, unet),
-            loading,
-        )
-        try:
-            yield kept.weights.components["controlnet"]
-        finally:
-            self._give_back(kept)
+        config = dict(unet.config)
+
+        def recipe() -> Recipe:
+            return single_network(
+                control.path,
+                "controlnet",
+                "ControlNetModel",
+                lambda shapes: controls.control_config(shapes, config),
+                self.device,
+                controls.converted,
+            )
+
+        label = f"The ControlNet '{control.label}'"
+        with self.lend(
+            f"controlnet:{control.id}", label, control.path, recipe, loading=loading
+        ) as net:
+            yield net
 
     @contextmanager
-    def use_lora(
-        self, lora: Lora, *, loading: Callable[[str], None] = lambda what: None
-    ) -> Generator["LoraLease"]:
+    def use_lora(self, lora: Lora, *, loading: Told = lambda what: None) -> Generator[LoraLease]:
         """Lends a LoRA. Raises `Unavailable` if it cannot be read."""
-        kept = self._take(
-            f"lora:{lora.id}",
-            lora.label,
-            lambda: _file_stamp(lora.path, lora.label),
-            lambda: self._load_lora(lora),
-            loading,
-        )
-        try:
+        label = f"The LoRA '{lora.label}'"
+
+        def read() -> Mapping[str, Any]:
+            return {"lora": load_adapter(lora.path)}
+
+        with self.use_networks(
+            f"lora:{lora.id}", label, lora.path, read, loading=loading
+        ) as networks:
             yield LoraLease(
                 lora=lora,
-                adapter=kept.weights.components["lora"],
-                sha256=self._submitted(lora.path, kept.stamp, self._hashes.tensors),
+                adapter=networks["lora"],
+                sha256=self.digest(lora.path, _file_stamp(lora.path, label), self._hashes.tensors),
             )
-        finally:
-            self._give_back(kept)
+
+    @contextmanager
+    def lend(
+        self,
+        name: str,
+        label: str,
+        path: Path,
+        recipe: Callable[[], Recipe],
+        *,
+        loading: Told = lambda what: None,
+    ) -> Generator[Any]:
+        """Lends one network of a file, such as a VAE: read by `recipe` (see `loading.single`), kept,
+        shared and dropped as those of checkpoints are.
+
+        `name` tells it from everything else, `label` begins a sentence about it. Raises
+        `Unavailable`.
+        """
+
+        def opened(stamp: Stamp) -> _Known:
+            one = recipe()
+            alone = Manifest(recipes=(one,), objects={}, scheduler={}, settings={})
+            return _Known(stamp=stamp, manifest=alone, wants=(self._want(one),))
+
+        with self._lent(name, label, lambda: _file_stamp(path, label), opened, loading=loading) as (
+            _,
+            modules,
+            _entries,
+        ):
+            yield next(iter(modules.values()))
 
     @contextmanager
     def use_networks(
@@ -204,34 +285,20 @@ class Manager:
         path: Path,
         read: Callable[[], Mapping[str, Any]],
         *,
-        loading: Callable[[str], None] = lambda what: None,
+        loading: Told = lambda what: None,
     ) -> Generator[Mapping[str, Any]]:
-        """Lends what `read` makes of a file; `key` names it among everything that is kept.
+        """Lends what `read` makes of a file; `key` names it among everything that is kept. For what is
+        small, or no network of a library's: each has its own tensors and shares none.
 
         Raises `Unavailable` if it cannot be read.
         """
 
-        def settle() -> Weights:
-            try:
-                return settled(read(), self.device)
-            except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-                if is_out_of_memory(error):
-                    raise
-                log.exception("%s cannot be loaded", key)
-                raise Unavailable(
-                    f"'{label}' cannot be loaded: its weights are not what they should be.",
-                    "Copy or download it again, or choose another one.",
-                ) from error
-
-        kept = self._take(key, label, lambda: _file_stamp(path, label), settle, loading)
-        try:
-            yield kept.weights.components
-        finally:
-            self._give_back(kept)
+        with self._made(key, label, path, read, loading) as (entry, _):
+            yield entry.blob.module.components
 
     @contextmanager
     def use_vae(
-        self, vae: Vae, lease: Lease, *, loading: Callable[[str], None] = lambda what: None
+        self, vae: Vae, lease: Lease, *, loading: Told = lambda what: None
     ) -> Generator[VaeLease]:
         """Lends an autoencoder to be used instead of the one of a checkpoint on loan.
 
@@ -239,42 +306,88 @@ class Manager:
         read.
         """
         family = families()[lease.checkpoint.family]
-        kept = self._take(
-            f"vae:{vae.id}@{family.id}",
-            vae.label,
-            lambda: _file_stamp(vae.path, vae.label),
-            lambda: self._load_vae(vae, lease, self._configs / family.configs),
-            loading,
-        )
-        try:
+        own, configs = lease.weights.components["vae"], self._configs / family.configs
+
+        def read() -> Mapping[str, Any]:
+            try:
+                return {"vae": load_vae(vae.path, own, configs)}
+            except (
+                OSError,
+                ValueError,
+                LookupError,
+                RuntimeError,
+                TypeError,
+                SafetensorError,
+            ) as error:
+                if is_out_of_memory(error):
+                    raise
+                log.exception("the VAE %s cannot be used", vae.id)
+                raise Unavailable(
+                    f"The VAE '{vae.label}' cannot be used with '{lease.checkpoint.label}': its "
+                    "weights or its latents are of another kind.",
+                    "Choose another VAE, or the checkpoint's own.",
+                ) from error
+
+        key = f"vae:{vae.id}@{family.id}"
+        with self._made(key, vae.label, vae.path, read, loading) as (entry, stamp):
             yield VaeLease(
                 vae=vae,
-                module=kept.weights.components["vae"],
-                sha256=self._submitted(vae.path, kept.stamp, self._hashes.sha256),
-                scratch=kept.scratch,
+                module=entry.blob.module.components["vae"],
+                sha256=self.digest(vae.path, stamp, self._hashes.sha256),
+                scratch=self._scratch.setdefault((entry.key,), {}),
             )
-        finally:
-            self._give_back(kept)
 
-    def _give_back(self, kept: _Kept) -> None:
-        with self._loading:
-            kept.leases -= 1
-            self._make_room()
+    @contextmanager
+    def _made(
+        self,
+        key: str,
+        label: str,
+        path: Path,
+        read: Callable[[], Mapping[str, Any]],
+        loading: Told,
+    ) -> Generator[tuple[Entry, Stamp]]:
+        """What `read` makes of a file, and what the file was like then."""
+
+        def made(_slab: "Slab | None", _check: Check) -> Blob:
+            with BUILDING:
+                weights = settled(read(), self.device)
+            return Blob.of_module(weights, weights.size_bytes, device=self.device.name)
+
+        def opened(stamp: Stamp) -> _Known:
+            name = _key(key, str(stamp))
+            want = Want(key=name, part=key, kind="", group=name, size_bytes=0, read=made)
+            alone = Manifest(recipes=(), objects={}, scheduler={}, settings={})
+            return _Known(stamp=stamp, manifest=alone, wants=(want,))
+
+        named = label if "'" in label else f"'{label}'"
+        with self._lent(key, named, lambda: _file_stamp(path, named), opened, loading=loading) as (
+            known,
+            _modules,
+            entries,
+        ):
+            yield entries[0], known.stamp
+
+    def prefetch(self, checkpoint: Checkpoint) -> None:
+        """Reads a checkpoint that will be wanted soon, in the background and only into memory that
+        nobody needs; one that is being read for an earlier hint is given up. Raises nothing."""
+        self._give_up(checkpoint.id)
+        stop = threading.Event()
+        self._ahead = (checkpoint.id, stop)
+        self._reading_ahead.submit(self._fetch, checkpoint, stop)
 
     def drop_idle(self) -> None:
         """Drops everything that is not on loan and gives the memory back."""
-        with self._loading:
-            self._drop([name for name, kept in self._kept.items() if not kept.leases])
-        release_memory()
+        self._give_up("")
+        self._store.drop_idle()
+        self._self_check.look()
 
     def unload_all(self) -> int:
         """Drops everything that is not on loan, pinned or not, and forgets what was pinned; how
         many bytes of weights that were."""
-        before = self.ledger()
+        before = self._store.ram_bytes + self._store.vram_bytes
         self._pinned.clear()
         self.drop_idle()
-        after = self.ledger()
-        return before.ram_bytes + before.vram_bytes - after.ram_bytes - after.vram_bytes
+        return before - self._store.ram_bytes - self._store.vram_bytes
 
     def pin(self, checkpoint_id: str, on: bool = True) -> None:
         """Keeps a checkpoint in memory once it is there, whatever else needs room, or no longer."""
@@ -284,154 +397,266 @@ class Manager:
             self._pinned.discard(checkpoint_id)
 
     def ledger(self) -> Ledger:
-        """What is held at this moment. Never waits for a load; for any thread."""
-        holdings = tuple(
+        """What is held at this moment, and what is known to be on disk. Never waits for a load; for
+        any thread."""
+        held = self._store.rows()
+        holdings = [
             Holding(
-                id=hashlib.sha256(f"{name}.{part}.{kept.stamp}".encode()).hexdigest(),
-                part=part,
-                kind=type(module).__name__,
-                checkpoints=(name,),
-                size_bytes=size_of(module),
-                tier="ram" if self.device.name == "cpu" else "device",
-                leases=kept.leases,
-                pinned=name in self._pinned,
-                reload_s=kept.reload_s,
+                id=entry.id,
+                part=entry.part,
+                kind=entry.kind,
+                checkpoints=tuple(sorted(entry.holders)),
+                size_bytes=entry.size_bytes,
+                tier=self._tier(entry),
+                leases=entry.leases,
+                pinned=self._is_pinned(entry),
+                reload_s=round(entry.reload_s, 3),
             )
-            for name, kept in list(self._kept.items())
-            for part, module in kept.weights.components.items()
-            if isinstance(module, torch.nn.Module)
-        )
-        total = sum(holding.size_bytes for holding in holdings)
-        on_cpu = self.device.name == "cpu"
+            for entry in held
+        ]
+        holdings += [
+            Holding(
+                id=self._contents.get(want.key) or want.key,
+                part=want.part,
+                kind=want.kind,
+                checkpoints=(name,),
+                size_bytes=want.size_bytes,
+                tier="disk",
+                leases=0,
+                pinned=name in self._pinned,
+                reload_s=0.0,
+            )
+            for name, known in list(self._known.items())
+            for want in known.wants
+            if self._store.held(want.key) is None
+        ]
         return Ledger(
-            holdings=holdings,
-            ram_budget_bytes=self.device.budget_bytes if on_cpu else 0,
-            vram_budget_bytes=0 if on_cpu else self.device.budget_bytes,
-            ram_bytes=total if on_cpu else 0,
-            vram_bytes=0 if on_cpu else total,
+            holdings=tuple(holdings),
+            ram_budget_bytes=self.device.ram_budget_bytes,
+            vram_budget_bytes=self.device.vram_budget_bytes,
+            ram_bytes=sum(entry.blob.ram_bytes for entry in held),
+            vram_bytes=sum(entry.blob.vram_bytes for entry in held),
         )
 
-    def _take(
-        self,
-        key: str,
-        label: str,
-        stamp_of: Callable[[], Stamp],
-        load: Callable[[], Weights],
-        loading: Callable[[str], None],
-    ) -> _Kept:
-        """The entry of that key with one lease more, loaded if it is not there or not current."""
-        with self._loading:
-            stamp = stamp_of()
-            kept = self._kept.get(key)
-            if kept is None or kept.stamp != stamp:
-                loading(f"Reading {label}")
-                began = time.monotonic()
-                kept = _Kept(weights=load(), stamp=stamp)
-                kept.reload_s = time.monotonic() - began
-                if stamp_of() != stamp:
-                    raise Unavailable(
-                        f"'{label}' changed while it was being read.",
-                        "Wait until it has been copied completely, then try again.",
-                    )
-                self._kept[key] = kept
-            self._kept.move_to_end(key)
-            kept.leases += 1
-            self._make_room()
-            return kept
-
-    def _load_control(self, control: ControlNet, unet: Any) -> Weights:
-        try:
-            net = load_control(control.path, unet)
-            return settled({"controlnet": net}, self.device)
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError) as error:
-            if is_out_of_memory(error):
-                raise
-            log.exception("the ControlNet %s cannot be loaded", control.id)
-            raise Unavailable(
-                f"The ControlNet '{control.label}' cannot be loaded: its weights are not what they"
-                " should be.",
-                "Copy or download it again, or choose another one.",
-            ) from error
-
-    def _load_vae(self, vae: Vae, lease: Lease, configs: Path) -> Weights:
-        try:
-            own = lease.weights.components["vae"]
-            return settled({"vae": load_vae(vae.path, own, configs)}, self.device)
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
-            if is_out_of_memory(error):
-                raise
-            log.exception("the VAE %s cannot be used", vae.id)
-            raise Unavailable(
-                f"The VAE '{vae.label}' cannot be used with '{lease.checkpoint.label}': its "
-                "weights or its latents are of another kind.",
-                "Choose another VAE, or the checkpoint's own.",
-            ) from error
-
-    def _load_lora(self, lora: Lora) -> Weights:
-        try:
-            return settled({"lora": load_adapter(lora.path)}, self.device)
-        except (OSError, ValueError, KeyError, RuntimeError, TypeError, SafetensorError) as error:
-            if is_out_of_memory(error):
-                raise
-            log.exception("the LoRA %s cannot be loaded", lora.id)
-            raise Unavailable(
-                f"The LoRA '{lora.label}' cannot be loaded: its weights are not what they should "
-                "be.",
-                "Copy or download it again, or choose another one.",
-            ) from error
-
-    def _load(self, checkpoint: Checkpoint) -> Weights:
-        family = families()[checkpoint.family]
-        try:
-            return load(checkpoint, family, self.device, self._configs)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-        # Outside of the except block, since a traceback keeps the tensors of its frames.
-        self._drop([name for name, kept in self._kept.items() if not kept.leases])
-        release_memory()
-        return load(checkpoint, family, self.device, self._configs)
-
-    def _make_room(self) -> None:
-        total = sum(kept.weights.size_bytes for kept in self._kept.values())
-        newest = next(reversed(self._kept), None)
-        for name, kept in list(self._kept.items()):
-            if total <= self.device.budget_bytes:
-                return
-            if not kept.leases and name != newest and name not in self._pinned:
-                total -= kept.weights.size_bytes
-                self._drop([name])
-
-    def _drop(self, names: list[str]) -> None:
-        for name in names:
-            del self._kept[name]
-            log.info("dropped %s", name)
-
-    def _digest(self, checkpoint: Checkpoint, stamp: Stamp) -> "Future[str]":
-        return self._submitted(denoiser_file(checkpoint), stamp, self._hashes.sha256)
-
-    def _submitted(self, file: Path, stamp: Stamp, digest: Callable[[Path], str]) -> "Future[str]":
+    def digest(self, file: Path, stamp: Stamp, of: Callable[[Path], str]) -> "Future[str]":
         """A hash of a file, computed beside the painting the first time."""
-        key = (str(file), stamp)
+        key = (f"{of.__name__} {file}", stamp)
         if key not in self._digests:
-            self._digests[key] = self._hashing.submit(digest, file)
+            self._digests[key] = self._hashing.submit(of, file)
         return self._digests[key]
 
+    # From here on: how it is done.
 
-def release_memory() -> None:
-    """Gives freed memory back to the device's other users."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    @contextmanager
+    def _lent(
+        self,
+        name: str,
+        label: str,
+        stamp_of: Callable[[], Stamp],
+        opened: Callable[[Stamp], _Known],
+        *,
+        loading: Told,
+        check: Check = lambda: None,
+    ) -> Generator[tuple[_Known, dict[str, Any], list[Entry]]]:
+        """The networks of a file, by part, for as long as the block runs."""
+        known = self._current(name, label, stamp_of, opened)
+        if any(self._store.held(want.key) is None for want in known.wants):
+            self._give_up(name)
+        plain = label.partition("'")[2].rpartition("'")[0]
+        with ExitStack() as stack:
+            with explained(label, name):
+                read_before = self._store.swaps
+                lease = self._store.lease(
+                    known.wants, name, told=lambda: loading(f"Reading {plain}"), check=check
+                )
+                entries = stack.enter_context(lease)
+                if self._store.swaps != read_before and stamp_of() != known.stamp:
+                    self._known.pop(name, None)
+                    self._store.disown(name)
+                    raise Unavailable(
+                        f"{label} changed while it was being read.",
+                        "Wait until it has been copied completely, then try again.",
+                    )
+                self._used.pop(name, None)
+                self._used[name] = None
+                modules = {
+                    recipe.part: stack.enter_context(self._worn(recipe, entry))
+                    for recipe, entry in zip(known.manifest.recipes, entries, strict=False)
+                }
+            yield known, modules, entries
+        self._contents.found_out_later(entries, self._store)
+        self._self_check.look()
+
+    def _current(
+        self,
+        name: str,
+        label: str,
+        stamp_of: Callable[[], Stamp],
+        opened: Callable[[Stamp], _Known],
+    ) -> _Known:
+        """What is known of a file, found out again if it is not what it was."""
+        stamp = stamp_of()
+        known = self._known.get(name)
+        if known is not None and known.stamp == stamp:
+            return known
+        with self._opening:
+            known = self._known.get(name)
+            if known is not None and known.stamp == stamp:
+                return known
+            with explained(label, name):
+                fresh = opened(stamp)
+            if known is not None:
+                self._store.disown(name)
+            self._known[name] = fresh
+            return fresh
+
+    def _open(self, checkpoint: Checkpoint, stamp: Stamp) -> _Known:
+        family = families()[checkpoint.family]
+        found = manifest(checkpoint, family, self.device, self._configs, self._objects)
+        wants = tuple(self._want(recipe) for recipe in found.recipes)
+        return _Known(stamp=stamp, manifest=found, wants=wants)
+
+    def _want(self, recipe: Recipe) -> Want:
+        def skeleton() -> Skeleton:
+            return self._skeleton(recipe)
+
+        layout = recipe.layout(self._layouts, skeleton)
+        places, size = recipe.places(layout, skeleton)
+        feed = recipe.feed(layout, skeleton)
+
+        def read(spare: "Slab | None", check: Check) -> Blob:
+            slab = spare or Slab(size)
+            self._self_check.follow(slab, recipe.part)
+            feed.pour(slab.tensors(places), check)
+            return Blob(slab, places, device=self.device.name)
+
+        return Want(
+            key=recipe.key,
+            part=recipe.part,
+            kind=recipe.kind,
+            group=recipe.group,
+            size_bytes=size,
+            read=read,
+            same=lambda blob: blob.places == places and feed.equals(blob.host),
+            content=lambda: self._contents.get(recipe.key),
+        )
+
+    def _skeleton(self, recipe: Recipe) -> Skeleton:
+        """Some skeleton for it, to look at."""
+        with self._store.lock:
+            found = self._skeletons.known(recipe.group)
+        return found or self._added(recipe)
+
+    def _added(self, recipe: Recipe) -> Skeleton:
+        made = self._skeletons.make(recipe.build)
+        with self._store.lock:
+            self._skeletons.add(recipe.group, made)
+        return made
+
+    @contextmanager
+    def _worn(self, recipe: Recipe, entry: Entry) -> Generator[torch.nn.Module]:
+        """The network over these weights. Weights of another checkpoint that are on loan keep their
+        skeleton; a second one is built then."""
+        skeleton = None
+        while skeleton is None:
+            with self._store.lock:
+                skeleton = self._skeletons.take(recipe.group, entry.key, entry.blob.bound)
+            if skeleton is None:
+                self._added(recipe)
+        try:
+            yield skeleton.module
+        finally:
+            with self._store.lock:
+                self._skeletons.give_back(recipe.group, skeleton)
+
+    def _fetch(self, checkpoint: Checkpoint, stop: threading.Event) -> None:
+        def check() -> None:
+            if stop.is_set():
+                raise _Stopped
+
+        try:
+            check()
+            known = self._known_without_building(checkpoint)
+            missing = [w for w in known.wants if not self._store.held(w.key)] if known else []
+            if known is None or not self._has_room(sum(want.size_bytes for want in missing)):
+                _into_page_cache(checkpoint)
+                return
+            with self._store.lease(known.wants, checkpoint.id, check=check, recent=False):
+                pass
+        except (_Stopped, StudioError, OSError):
+            return
+        except Exception:
+            log.exception("reading %s ahead failed; whoever asks for it reads it", checkpoint.id)
+
+    def _known_without_building(self, checkpoint: Checkpoint) -> _Known | None:
+        """None where a network would have to be built to know which bytes are whose."""
+        stamp = _stamp(checkpoint)
+        known = self._known.get(checkpoint.id)
+        if known is not None and known.stamp == stamp:
+            return known
+        family = families()[checkpoint.family]
+        found = manifest(checkpoint, family, self.device, self._configs, self._objects)
+        if not all(recipe.is_known(self._layouts) for recipe in found.recipes):
+            return None
+        opened = partial(self._open, checkpoint)
+        return self._current(
+            checkpoint.id, f"'{checkpoint.label}'", lambda: _stamp(checkpoint), opened
+        )
+
+    def _has_room(self, size_bytes: int) -> bool:
+        """Whether so much fits beside what is on loan or pinned."""
+        stays = (e for e in self._store.rows() if e.leases or self._is_pinned(e))
+        needed = sum(entry.blob.ram_bytes for entry in stays) + size_bytes
+        return needed <= self.device.ram_budget_bytes
+
+    def _give_up(self, wanted: str) -> None:
+        """Ends reading ahead, unless it is for that checkpoint."""
+        name, stop = self._ahead
+        if name != wanted:
+            stop.set()
+
+    def _tier(self, entry: Entry) -> Tier:
+        return "device" if entry.blob.vram_bytes else "ram"
+
+    def _is_pinned(self, entry: Entry) -> bool:
+        return not entry.holders.isdisjoint(self._pinned)
+
+    def _forget(self, entry: Entry) -> None:
+        self._skeletons.forget(entry.key)
+        for keys in [keys for keys in self._scratch if entry.key in keys]:
+            del self._scratch[keys]
+
+
+def _key(*parts: str) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _gently() -> None:
+    """Lets threads that paint go first."""
+    if hasattr(os, "setpriority"):
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
+
+
+def _into_page_cache(checkpoint: Checkpoint) -> None:
+    """Asks the system to read the files; it does so when it has the time, and the memory."""
+    if not hasattr(os, "posix_fadvise"):
+        return
+    path = checkpoint.path
+    files = [path] if path.is_file() else sorted(path.rglob("*.safetensors"))
+    for file in files:
+        with file.open("rb") as opened:
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_WILLNEED)
 
 
 def _stamp(checkpoint: Checkpoint) -> Stamp:
+    label = f"'{checkpoint.label}'"
     if checkpoint.layout == "file":
-        return _file_stamp(checkpoint.path, checkpoint.label)
+        return _file_stamp(checkpoint.path, label)
     try:
         return folder_stamp(checkpoint.path)
     except OSError:
-        raise _gone(checkpoint.label) from None
+        raise _gone(label) from None
 
 
 def _file_stamp(path: Path, label: str) -> Stamp:
@@ -442,4 +667,4 @@ def _file_stamp(path: Path, label: str) -> Stamp:
 
 
 def _gone(label: str) -> Unavailable:
-    return Unavailable(f"'{label}' is no longer there.", "Choose another one.")
+    return Unavailable(f"{label} is no longer there.", "Choose another one.")

@@ -51,7 +51,10 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
     """
     quieten()
     device = choose(
-        str(configuration.get("device", "auto")), str(configuration.get("dtype", "auto"))
+        str(configuration.get("device", "auto")),
+        str(configuration.get("dtype", "auto")),
+        int(configuration.get("ram_budget", 0)),
+        int(configuration.get("vram_budget", 0)),
     )
     builtin, cache = configuration.get("builtin"), configuration.get("cache")
     hashes = Hashes(Path(str(cache)) if cache else None)
@@ -59,7 +62,7 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
         tasks=open_drawer("studio.tasks", Task),
         catalog=Catalog(folders(configuration), builtin=Path(str(builtin)) if builtin else None),
         controls=Controls(folders(configuration, "control_folders")),
-        manager=Manager(device, CONFIGS, hashes),
+        manager=Manager(device, CONFIGS, hashes, Path(str(cache)) if cache else None),
         upscalers=Shelf(folders(configuration, "upscaler_folders")),
         networks=Networks(device, hashes),
         extras=extras_in(lambda kind: folders(configuration, f"{kind.value}_folders")),

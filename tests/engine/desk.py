@@ -9,6 +9,7 @@ from PIL import Image
 
 from studio.engine.control import Control
 from studio.engine.runner import Runner
+from studio.families._family import Role
 
 REQUEST: dict[str, Any] = {
     "prompt": "a fox",
@@ -66,6 +67,27 @@ class Desk:
             )
             for frame, blob in zip(self.frames("picture"), blobs, strict=True)
         ]
+
+    def networks(self, checkpoint: str = "sd") -> dict[str, Any]:
+        """Those of a checkpoint, by what pipelines call them."""
+        import torch
+
+        with self.runner.manager.use(self.runner.catalog.get(checkpoint), Role.TEXT) as lease:
+            found = lease.weights.components.items()
+        return {part: module for part, module in found if isinstance(module, torch.nn.Module)}
+
+    def held(self) -> dict[str, bytes]:
+        """The bytes of all weights in memory, by key."""
+        return {
+            entry.key: entry.blob.slab.bytes.numpy().tobytes()
+            for entry in self.runner.manager._store.rows()
+            if entry.blob.slab is not None
+        }
+
+    @property
+    def leases(self) -> int:
+        """How often something is on loan."""
+        return sum(holding.leases for holding in self.runner.manager.ledger().holdings)
 
     def frames(self, op: str) -> list[dict[str, Any]]:
         return [frame for frame, _ in self.sent if frame["op"] == op]

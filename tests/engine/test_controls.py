@@ -14,6 +14,7 @@ from studio import samplers
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.controls import Controls
 from studio.engine.schedulers import build
+from studio.families._family import Role
 from tests.engine.desk import REQUEST, Desk
 
 
@@ -141,19 +142,17 @@ def test_a_picture_is_preprocessed_on_the_way(desk: Desk, folder: Path) -> None:
 
 
 def test_weights_are_as_before_also_after_a_failure(desk: Desk, ref: str, shelf: Path) -> None:
-    def bytes_of(kept: Any) -> list[bytes]:
-        return [
-            tensor.numpy().tobytes()
-            for module in kept.weights.components.values()
-            if isinstance(module, torch.nn.Module)
-            for tensor in module.state_dict().values()
-        ]
+    manager = desk.runner.manager
 
     desk.paint(units=[unit(ref)])
-    store = desk.runner.manager._kept
-    before = {name: bytes_of(kept) for name, kept in store.items()}
-    assert set(before) == {"sd", "controlnet:tiny-canny"}
-    net: Any = store["controlnet:tiny-canny"].weights.components["controlnet"]
+    before = desk.held()
+    assert set(manager.kept) == {"sd", "controlnet:tiny-canny"}
+    sd = Catalog((shelf,)).get("sd")
+    control = desk.runner.controls.get("tiny-canny")
+    with manager.use(sd, Role.TEXT) as lease:
+        unet = lease.pipeline.unet
+        with manager.use_control(control, sd, unet) as found:
+            net: Any = found
 
     def broken(*_: Any) -> None:
         raise RuntimeError("in mid-step")
@@ -161,8 +160,8 @@ def test_weights_are_as_before_also_after_a_failure(desk: Desk, ref: str, shelf:
     hook = net.register_forward_hook(broken)
     assert desk.run(units=[unit(ref)])["op"] == "failed"
     hook.remove()
-    assert {name: bytes_of(kept) for name, kept in store.items()} == before
-    assert all(kept.leases == 0 for kept in store.values())
+    assert desk.held() == before
+    assert desk.leases == 0
 
 
 def test_one_of_another_family_is_refused(desk: Desk, ref: str) -> None:

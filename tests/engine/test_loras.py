@@ -136,11 +136,9 @@ def test_a_second_pass_has_them_once(desk: Desk) -> None:
 
 def bytes_of(desk: Desk) -> dict[str, list[bytes]]:
     return {
-        f"{name}.{part}": [t.numpy().tobytes() for t in module.state_dict().values()]
+        part: [t.numpy().tobytes() for t in module.state_dict().values()]
         + [type(layer).__name__.encode() for layer in module.modules()]
-        for name, kept in desk.runner.manager._kept.items()
-        for part, module in kept.weights.components.items()
-        if isinstance(module, torch.nn.Module)
+        for part, module in desk.networks().items()
     }
 
 
@@ -148,7 +146,7 @@ def test_weights_are_as_before_also_after_a_failure(desk: Desk) -> None:
     plain = paint(desk)
     paint(desk, added("ink"))
     before = bytes_of(desk)
-    unet: Any = desk.runner.manager._kept["sd"].weights.components["unet"]
+    unet: Any = desk.networks()["unet"]
     steps: list[int] = []
 
     def broken(*_: Any) -> None:
@@ -160,7 +158,7 @@ def test_weights_are_as_before_also_after_a_failure(desk: Desk) -> None:
     assert desk.run(loras=[added("ink")])["op"] == "failed"
     hook.remove()
     assert bytes_of(desk) == before
-    assert all(kept.leases == 0 for kept in desk.runner.manager._kept.values())
+    assert desk.leases == 0
     assert paint(desk) == plain
 
 

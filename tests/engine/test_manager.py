@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from studio.checkpoints.catalog import Catalog, Checkpoint, families
 from studio.checkpoints.hashes import Hashes
 from studio.core.errors import InvalidRequest
 from studio.engine.device import Device
-from studio.engine.loading import load
 from studio.engine.manager import Manager
+from studio.engine.slabs import Slab
 from studio.families._family import Role
 from studio.paths import CONFIGS
 from tests.engine.desk import Desk
@@ -87,8 +86,10 @@ def test_a_role_that_a_family_lacks_is_said(
 @pytest.fixture
 def small(device: Device, shelf: Path) -> Manager:
     """A manager with room for one tiny checkpoint and a half."""
-    size = load(checkpoint(shelf, "sd"), families()["sd15"], device, CONFIGS).size_bytes
-    return Manager(replace(device, budget_bytes=size * 3 // 2), CONFIGS, Hashes(None))
+    roomy = Manager(device, CONFIGS, Hashes(None))
+    touch(roomy, checkpoint(shelf, "sd"))
+    size = roomy.ledger().ram_bytes
+    return Manager(replace(device, ram_budget_bytes=size * 3 // 2), CONFIGS, Hashes(None))
 
 
 def touch(manager: Manager, found: Checkpoint) -> None:
@@ -112,7 +113,7 @@ def test_what_is_on_loan_stays(small: Manager, shelf: Path) -> None:
 
 
 def test_one_that_is_larger_than_the_budget_still_works(device: Device, shelf: Path) -> None:
-    manager = Manager(replace(device, budget_bytes=1), CONFIGS, Hashes(None))
+    manager = Manager(replace(device, ram_budget_bytes=1), CONFIGS, Hashes(None))
     touch(manager, checkpoint(shelf, "sd"))
     touch(manager, checkpoint(shelf, "sd"))
     assert manager.kept == ("sd",)
@@ -197,15 +198,17 @@ def test_memory_that_runs_out_while_loading_is_tried_again_with_room(
     touch(small, checkpoint(shelf, "sd"))
     attempts: list[tuple[str, ...]] = []
 
-    def tight(*arguments: Any) -> Any:
+    def tight(size_bytes: int) -> Any:
         attempts.append(small.kept)
         if len(attempts) == 1:
-            raise torch.OutOfMemoryError("CUDA out of memory.")
-        return load(*arguments)
+            raise MemoryError
+        return Slab(size_bytes)
 
-    monkeypatch.setattr("studio.engine.manager.load", tight)
+    monkeypatch.setattr("studio.engine.manager.Slab", tight)
+    small.device = replace(small.device, ram_budget_bytes=10**9)
+    small._store.device = small.device
     touch(small, checkpoint(shelf, "sd2"))
-    assert attempts == [("sd",), ()] and small.kept == ("sd2",)
+    assert attempts[:2] == [("sd",), ()] and small.kept == ("sd2",)
 
 
 def test_the_ledger_says_what_is_held_and_by_whom(manager: Manager, shelf: Path) -> None:

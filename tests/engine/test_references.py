@@ -200,19 +200,10 @@ def test_a_masked_part_is_painted_in_that_look(
 def test_everything_is_as_before_also_after_a_failure(
     desk: Desk, ref: str, shelf: Path, method: str
 ) -> None:
-    def state(kept: Any) -> list[tuple[str, bytes]]:
-        return [
-            (name, tensor.numpy().tobytes())
-            for module in kept.weights.components.values()
-            if isinstance(module, torch.nn.Module)
-            for name, tensor in module.state_dict().items()
-        ]
-
     asked = [reference(ref, method)]
     desk.paint(references=asked)
-    store = desk.runner.manager._kept
-    unet: Any = store["sd"].weights.components["unet"]
-    before = {name: state(kept) for name, kept in store.items()}
+    unet: Any = desk.networks()["unet"]
+    before = desk.held()
     processors = dict(unet.attn_processors)
     assert {type(one) for one in processors.values()} == {
         diffusers.models.attention_processor.AttnProcessor2_0
@@ -224,10 +215,10 @@ def test_everything_is_as_before_also_after_a_failure(
     hook = unet.up_blocks[-1].register_forward_hook(broken)
     assert desk.run(references=asked)["op"] == "failed"
     hook.remove()
-    assert {name: state(kept) for name, kept in store.items()} == before
+    assert desk.held() == before
     assert unet.attn_processors == processors
     assert unet.encoder_hid_proj is None
-    assert all(kept.leases == 0 for kept in store.values())
+    assert desk.leases == 0
 
 
 @METHODS

@@ -9,9 +9,10 @@ import pytest
 import torch
 
 from studio.checkpoints.catalog import Catalog, families
+from studio.checkpoints.hashes import Hashes
 from studio.engine.device import Device
-from studio.engine.loading import load
-from studio.families._family import Family
+from studio.engine.manager import Manager
+from studio.families._family import Family, Role
 from studio.paths import CONFIGS
 from tests.engine.desk import Desk
 from tests.engine.original import original, save_original
@@ -57,9 +58,10 @@ def no_network(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[object]]:
 
 
 def networks(shelf: Path, name: str, device: Device) -> dict[str, torch.nn.Module]:
-    found = Catalog((shelf,)).get(name)
-    loaded = load(found, families()[found.family], device, CONFIGS)
-    return {k: m for k, m in loaded.components.items() if isinstance(m, torch.nn.Module)}
+    manager = Manager(device, CONFIGS, Hashes(None))
+    with manager.use(Catalog((shelf,)).get(name), Role.TEXT) as lease:
+        found = lease.weights.components
+    return {k: m for k, m in found.items() if isinstance(m, torch.nn.Module)}
 
 
 @pytest.mark.parametrize("name", ["sd", "two", "xl"])
@@ -128,7 +130,7 @@ def test_the_shipped_tokenizer_is_clips() -> None:
     from studio.engine.loading import _tokenizer
 
     made = {
-        (family, name): _tokenizer("CLIPTokenizer", {}, CONFIGS / family, name)
+        (family, name): _tokenizer("CLIPTokenizer", CONFIGS / family, name)
         for family, name in (("sd15", "tokenizer"), ("sdxl", "tokenizer"), ("sdxl", "tokenizer_2"))
     }
     for tokenizer in made.values():

@@ -77,23 +77,13 @@ def desk(make_desk: Callable[..., Desk], home: Path) -> Desk:
     return make_desk(home)
 
 
-def tables(desk: Desk) -> list[bytes]:
-    return [
-        tensor.numpy().tobytes()
-        for kept in desk.runner.manager._kept.values()
-        for module in kept.weights.components.values()
-        if isinstance(module, torch.nn.Module)
-        for tensor in module.state_dict().values()
-    ]
-
-
 @pytest.mark.parametrize("name", ["blob", "Two-Fold"])
 def test_a_word_is_what_diffusers_makes_of_it(desk: Desk, home: Path, name: str) -> None:
     prompt = f"a fox, {name}, snow"
     [ours] = desk.paint(prompt=prompt, negative_prompt=name, embeddings=[name])
-    before = tables(desk)
+    before = desk.held()
     [plain] = desk.paint(prompt=prompt, negative_prompt=name)
-    assert tables(desk) == before
+    assert desk.held() == before
     pipeline = theirs(home, "sd")
     vectors = load_file(home / "embeddings" / f"{name}.safetensors")["emb_params"]
     pipeline.load_textual_inversion({"blobby": vectors}, token="<blobby>")
@@ -119,7 +109,7 @@ def test_both_encoders_of_a_pair_have_their_vectors(desk: Desk, home: Path) -> N
 
 def test_a_failure_leaves_the_table_in_its_place(desk: Desk) -> None:
     [plain] = desk.paint(prompt="a blob")
-    encoder: Any = desk.runner.manager._kept["sd"].weights.components["text_encoder"]
+    encoder: Any = desk.networks()["text_encoder"]
     table = encoder.get_input_embeddings()
 
     def broken(*_: Any) -> None:

@@ -1,0 +1,212 @@
+"""Reads tensors of a network out of files, a few megabytes at a time, into memory that is there."""
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from io import FileIO
+from math import prod
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from studio.checkpoints.header import Damaged
+from studio.checkpoints.header import Tensor as Stored
+from studio.engine.layouts import Layout, Piece, Ref
+
+CHUNK = 4 << 20
+"""Bytes read at once: they stay in the processor's cache until they are converted, and nobody waits
+long for a load that is to stop."""
+PEEKED = 64
+"""Elements of a tensor that are looked at before two of them are compared."""
+
+DTYPES: Mapping[str, torch.dtype] = {
+    "BOOL": torch.bool,
+    "U8": torch.uint8,
+    "I8": torch.int8,
+    "I16": torch.int16,
+    "I32": torch.int32,
+    "I64": torch.int64,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "F32": torch.float32,
+    "F64": torch.float64,
+    "F8_E4M3": torch.float8_e4m3fn,
+    "F8_E5M2": torch.float8_e5m2,
+}
+
+
+class Feed(Protocol):
+    """Where the tensors of a component come from."""
+
+    def pour(self, into: Mapping[str, Tensor], check: Callable[[], None]) -> None:
+        """Fills tensors of the machine's memory, converting numbers; `check` may raise at any time.
+
+        Raises `Damaged` or `OSError` where the file is no longer what it was.
+        """
+        ...
+
+    def equals(self, held: Mapping[str, Tensor]) -> bool:
+        """Whether `pour` would give exactly these bits. Quick where it would not."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The tensors of some files by name, and which file each is in."""
+
+    files: tuple[Path, ...]
+    begins: tuple[int, ...]
+    """Byte of each file where its tensors begin."""
+    tensors: Mapping[str, tuple[int, Stored]]
+
+    def dtype(self, name: str) -> torch.dtype:
+        """Raises `ValueError` for a format that torch has none for."""
+        kind = self.tensors[name][1].dtype
+        if kind not in DTYPES:
+            raise ValueError(f"numbers of the format {kind}")
+        return DTYPES[kind]
+
+    def shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+        return {
+            name: (stored.shape, self.dtype(name)) for name, (_, stored) in self.tensors.items()
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class FileFeed:
+    """Straight from the files, as a layout says."""
+
+    sources: Sources
+    layout: Layout
+
+    def pour(self, into: Mapping[str, Tensor], check: Callable[[], None]) -> None:
+        with _Files(self.sources, check) as files:
+            for name in self._in_order(into):
+                for piece, target in _targets(self.layout[name], into[name]):
+                    files.read(piece, target)
+
+    def equals(self, held: Mapping[str, Tensor]) -> bool:
+        with _Files(self.sources, lambda: None) as files:
+            for name, tensor in held.items():
+                piece = self.layout[name].pieces[0]
+                if piece.in_one_piece:
+                    count = min(PEEKED, prod(piece.shape))
+                    few = Piece(piece.source, piece.offset, (count,), (1,))
+                    if not _same(files.fresh(few, tensor), tensor.reshape(-1)[:count]):
+                        return False
+            for name in self._in_order(held):
+                for piece, there in _targets(self.layout[name], held[name]):
+                    if not _same(files.fresh(piece, there), there):
+                        return False
+        return True
+
+    def _in_order(self, names: Mapping[str, object]) -> list[str]:
+        """As they lie on disk."""
+
+        def place(name: str) -> tuple[int, int]:
+            piece = self.layout[name].pieces[0]
+            file, stored = self.sources.tensors[piece.source]
+            return file, stored.begin + piece.offset
+
+        return sorted(names, key=place)
+
+
+@dataclass(frozen=True, slots=True)
+class TensorFeed:
+    """Out of memory: what only a converter can make."""
+
+    make: Callable[[], Mapping[str, Tensor]]
+
+    def pour(self, into: Mapping[str, Tensor], check: Callable[[], None]) -> None:
+        made = self.make()
+        for name, target in into.items():
+            check()
+            target.copy_(made[name])
+
+    def equals(self, held: Mapping[str, Tensor]) -> bool:
+        made = self.make()
+        return all(_same(made[name].to(there.dtype), there) for name, there in held.items())
+
+
+def _targets(ref: Ref, tensor: Tensor) -> Sequence[tuple[Piece, Tensor]]:
+    """Each piece with the part of the tensor that it fills."""
+    if len(ref.pieces) == 1:
+        return ((ref.pieces[0], tensor),)
+    parts = tensor.split([piece.shape[ref.dim] for piece in ref.pieces], dim=ref.dim)
+    return tuple(zip(ref.pieces, parts, strict=True))
+
+
+def _same(one: Tensor, other: Tensor) -> bool:
+    """Bit for bit; numbers that are none are equal to themselves."""
+    if one.shape != other.shape:
+        return False
+    if bool(torch.equal(one, other)):
+        return True
+    bits = [tensor.contiguous().reshape(-1).view(torch.uint8) for tensor in (one, other)]
+    return bool(torch.equal(*bits))
+
+
+class _Files(ExitStack):
+    """The open files of some sources, and memory to read into."""
+
+    def __init__(self, sources: Sources, check: Callable[[], None]) -> None:
+        super().__init__()
+        self._sources = sources
+        self._check = check
+        self._open: dict[int, FileIO] = {}
+        self._scratch = torch.empty(CHUNK, dtype=torch.uint8)
+
+    def read(self, piece: Piece, target: Tensor) -> None:
+        """Fills a tensor of the piece's shape."""
+        dtype = self._sources.dtype(piece.source)
+        if not (piece.in_one_piece and target.is_contiguous()):
+            target.copy_(self.fresh(piece, None))
+            return
+        flat, size = target.reshape(-1), dtype.itemsize
+        begin, count = piece.offset * size, flat.numel()
+        if dtype == target.dtype:
+            self._fill(piece.source, begin, flat.view(torch.uint8))
+            return
+        most = CHUNK // size
+        for first in range(0, count, most):
+            few = min(most, count - first)
+            raw = self._scratch[: few * size]
+            self._fill(piece.source, begin + first * size, raw)
+            flat[first : first + few].copy_(raw.view(dtype))
+
+    def fresh(self, piece: Piece, like: Tensor | None) -> Tensor:
+        """A new tensor of the piece's shape, in the number format of `like` or as it is stored."""
+        dtype = self._sources.dtype(piece.source)
+        if piece.in_one_piece:
+            begin, count = piece.offset, prod(piece.shape)
+            shape, strides = piece.shape, None
+        else:
+            last = sum((n - 1) * s for n, s in zip(piece.shape, piece.strides, strict=True))
+            begin, count = piece.offset, last + 1
+            shape, strides = piece.shape, piece.strides
+        raw = torch.empty(count, dtype=dtype)
+        self._fill(piece.source, begin * dtype.itemsize, raw.view(torch.uint8))
+        made = raw.view(shape) if strides is None else raw.as_strided(shape, strides)
+        return made if like is None else made.to(like.dtype)
+
+    def _fill(self, source: str, begin: int, raw: Tensor) -> None:
+        """Bytes [n] with those of a tensor from its byte `begin` on. Raises `Damaged`."""
+        file, stored = self._sources.tensors[source]
+        if begin + len(raw) > stored.end - stored.begin:
+            raise ValueError(f"{source} is too short")
+        opened = self._opened(file)
+        opened.seek(self._sources.begins[file] + stored.begin + begin)
+        view = memoryview(raw.numpy())
+        while view:
+            self._check()
+            got = opened.readinto(view[:CHUNK])
+            if not got:
+                raise Damaged("The model file is damaged (it was cut off while it was being read).")
+            view = view[got:]
+
+    def _opened(self, file: int) -> FileIO:
+        if file not in self._open:
+            self._open[file] = self.enter_context(FileIO(self._sources.files[file]))
+        return self._open[file]
