@@ -315,7 +315,10 @@ def _whole(folder: Path, part: Part) -> Mapping[str, Tensor]:
         )
     if missing := [key for key in told["missing_keys"] if not key.endswith("position_ids")]:
         raise ValueError(f"{part.name} lacks {len(missing)} tensors, {missing[0]} for one")
-    return {**dict(module.named_parameters()), **dict(module.named_buffers())}
+    return {
+        **dict(module.named_buffers()),
+        **dict(module.named_parameters(remove_duplicate=False)),
+    }
 
 
 def _file(path: Path, family: Family, device: Device, configs: Path, objects: Objects) -> Manifest:

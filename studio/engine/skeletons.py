@@ -120,7 +120,10 @@ class Skeletons:
 
     def make(self, build: Callable[[], torch.nn.Module]) -> Skeleton:
         with building():
-            return Skeleton(build(), self.device)
+            module: Any = build()
+        if hasattr(module, "tie_weights"):  # building without weights takes them apart
+            module.tie_weights()
+        return Skeleton(module, self.device)
 
     def known(self, group: str) -> Skeleton | None:
         """Any one of a kind, to look at."""
