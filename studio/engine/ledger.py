@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 Tier = Literal["disk", "ram", "device"]
-"""Where the weights of a component are at hand: the nearest place to where they are computed with.
-On a processor that is `ram`, there is no `device`."""
+"""Where weights are at hand: the nearest place to where they are computed with. On a processor that is
+`ram`, there is no `device`. What is on disk alone is not held."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +36,8 @@ class Ledger:
     """Everything that is held, at one moment."""
 
     holdings: tuple[Holding, ...]
+    whole: tuple[str, ...] = ()
+    """Ids of the checkpoints that are held with all their components, least recently used first."""
     ram_budget_bytes: int
     """How much of the machine's memory weights may take together."""
     vram_budget_bytes: int
@@ -45,13 +47,13 @@ class Ledger:
     vram_bytes: int
 
     def of(self, checkpoint_id: str) -> tuple[Holding, ...]:
-        """What a checkpoint has in memory or is known to need."""
+        """What a checkpoint has in memory; perhaps not all of it."""
         return tuple(h for h in self.holdings if checkpoint_id in h.checkpoints)
 
     def tier(self, checkpoint_id: str) -> Tier:
-        """The tier that all components of a checkpoint have reached; `disk` if it is not known."""
+        """The tier that all components of a checkpoint have reached."""
         reached = {holding.tier for holding in self.of(checkpoint_id)}
-        if not reached or "disk" in reached:
+        if checkpoint_id not in self.whole:
             return "disk"
         return "ram" if "ram" in reached else "device"
 
@@ -67,6 +69,7 @@ class Ledger:
                 | {"checkpoints": list(holding.checkpoints)}
                 for holding in self.holdings
             ],
+            "whole": list(self.whole),
             "ram_budget_bytes": self.ram_budget_bytes,
             "vram_budget_bytes": self.vram_budget_bytes,
             "ram_bytes": self.ram_bytes,

@@ -397,8 +397,7 @@ class Manager:
             self._pinned.discard(checkpoint_id)
 
     def ledger(self) -> Ledger:
-        """What is held at this moment, and what is known to be on disk. Never waits for a load; for
-        any thread."""
+        """What is held at this moment. Never waits for a load; for any thread."""
         held = self._store.rows()
         holdings = [
             Holding(
@@ -414,24 +413,9 @@ class Manager:
             )
             for entry in held
         ]
-        holdings += [
-            Holding(
-                id=self._contents.get(want.key) or want.key,
-                part=want.part,
-                kind=want.kind,
-                checkpoints=(name,),
-                size_bytes=want.size_bytes,
-                tier="disk",
-                leases=0,
-                pinned=name in self._pinned,
-                reload_s=0.0,
-            )
-            for name, known in list(self._known.items())
-            for want in known.wants
-            if self._store.held(want.key) is None
-        ]
         return Ledger(
             holdings=tuple(holdings),
+            whole=self.kept,
             ram_budget_bytes=self.device.ram_budget_bytes,
             vram_budget_bytes=self.device.vram_budget_bytes,
             ram_bytes=sum(entry.blob.ram_bytes for entry in held),
