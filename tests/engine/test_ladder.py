@@ -192,7 +192,6 @@ def test_splitting_changes_little_and_tiles_leave_the_shared_autoencoder_alone(
     desk: Desk, monkeypatch: Params, checkpoint: str
 ) -> None:
     whole = desk.paint(checkpoint=checkpoint)
-    manager = desk.runner.manager
     shared = desk.networks(checkpoint)
     before = {name: dict(vars(part)) for name, part in shared.items() if name in ("vae", "unet")}
     monkeypatch.setattr(
