@@ -116,7 +116,7 @@ def train(folder: Path, minutes: float) -> None:
     keep(folder, net, optimizer, tick.step, minutes)
 
 
-CRITIC_SHARE = 0.35
+CRITIC_SHARE = 0.1
 """How strongly the decoder listens to the critic, against how strongly to the picture itself."""
 
 CRITIC_FROM = 200
