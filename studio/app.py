@@ -16,7 +16,7 @@ from studio.checkpoints.imageprompts import ImagePrompts
 from studio.checkpoints.meant import Meant, meant
 from studio.core.errors import StorageFailed
 from studio.core.layouts import Kind
-from studio.core.records import ImageRecord, Picture
+from studio.core.records import ImageRecord, Picture, Preset
 from studio.core.requests import REF_CHARS, parse, uploads_in
 from studio.core.sqlite import DatabaseDamaged, set_aside
 from studio.costs.history import History, sent
@@ -27,11 +27,11 @@ from studio.gallery.store import Gallery
 from studio.jobs.link import EngineProcess
 from studio.jobs.store import JobStore
 from studio.jobs.worker import Worker
-from studio.paths import BUILTIN_CHECKPOINT, CONFIGS
+from studio.paths import BUILTIN_CHECKPOINT, CONFIGS, PRESETS
 from studio.preprocessors._weights import is_ready, usual
-from studio.prompts import foreign, infotext, tokens
+from studio.prompts import foreign, infotext, presets, tokens
 from studio.prompts.embeddings import Embedded
-from studio.service import Quota, Studio, Watchers
+from studio.service import Quota, Studio, StyleFiles, Watchers
 from studio.settings import Settings
 from studio.tasks._task import Task
 from studio.upscalers._shelf import Shelf
@@ -141,6 +141,12 @@ def compose(settings: Settings) -> App:
         inputs=inputs,
         watchers=watchers,
         file_of=album.file,
+        style_files=StyleFiles(
+            house=lambda: _house_styles(settings.data_dir),
+            checked=presets.checked,
+            read=presets.read_csv,
+            write=presets.write_csv,
+        ),
         recover=foreign.recover,
         meant=lambda name, digest: _meant(catalog, hashes, name, digest),
         meant_lora=lambda name, digest: _meant_lora(extras, hashes, name, digest),
@@ -241,6 +247,11 @@ def _history(path: Path) -> History:
     except DatabaseDamaged:
         set_aside(path)
         return History(path)
+
+
+def _house_styles(data_dir: Path) -> tuple[Preset, ...]:
+    """Those of a `styles.csv` in the data folder, then those that come with the studio."""
+    return (*presets.of_file(data_dir / "styles.csv"), *presets.builtin(PRESETS))
 
 
 def _count_tokens(extras: Extras, checkpoint: Checkpoint, text: str) -> dict[str, int]:

@@ -19,7 +19,7 @@ from studio.core import intake
 from studio.core.errors import InvalidRequest, Refused
 from studio.core.events import JobState
 from studio.core.geometry import Size
-from studio.core.records import ImageRecord, Job
+from studio.core.records import ImageRecord, Job, Preset
 from studio.core.requests import dump, parse, schema
 from studio.costs.memory import Memory
 from studio.costs.predict import Costs
@@ -73,6 +73,17 @@ class Quota:
     """Width × height of the largest picture."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StyleFiles:
+    """What is to be known of files of styles in words."""
+
+    house: Callable[[], tuple[Preset, ...]]
+    """Those that everybody has."""
+    checked: Callable[[Preset], Preset]
+    read: Callable[[bytes], tuple[Preset, ...]]
+    write: Callable[[Sequence[Preset]], bytes]
+
+
 class Watchers:
     """Who looks at the moment, and what has changed since."""
 
@@ -123,6 +134,7 @@ class Seen:
     extras: "Extras"
     owner: str
     file_of: Callable[[str, str], Path]
+    preset_of: Callable[[str, str], Preset]
 
     def checkpoint(self, checkpoint_id: str | None) -> "Checkpoint":
         return self.catalog.get(checkpoint_id)
@@ -168,6 +180,9 @@ class Seen:
     def vae(self, name: str, checkpoint: "Checkpoint") -> "Vae":
         return self.extras.vaes.find(name, checkpoint)
 
+    def preset(self, name: str) -> Preset:
+        return self.preset_of(self.owner, name)
+
     def upscaler(self, upscaler_id: str | None) -> "Upscaler":
         return self.upscalers.get(upscaler_id)
 
@@ -191,6 +206,7 @@ class Studio:
         inputs: "Inputs",
         watchers: Watchers,
         file_of: Callable[[str, str], Path],
+        style_files: StyleFiles,
         recover: "Callable[[bytes], Recovered]",
         meant: "Callable[[str, str], Meant]",
         meant_lora: "Callable[[str, str], str | None]",
@@ -213,6 +229,7 @@ class Studio:
         self._inputs = inputs
         self._watchers = watchers
         self._file_of = file_of
+        self._style_files = style_files
         self._recover = recover
         self._meant = meant
         self._meant_lora = meant_lora
@@ -266,6 +283,7 @@ class Studio:
             extras=self._extras,
             owner=owner,
             file_of=self._file_of,
+            preset_of=self.preset,
         )
 
     def mask(self, owner: str, fields: Mapping[str, Any]) -> "View":
@@ -547,6 +565,46 @@ class Studio:
 
     def save_draft(self, owner: str, tab: str, values: Mapping[str, Any]) -> None:
         self._gallery.save_draft(owner, tab, dict(values))
+
+    def presets(self, owner: str) -> list[dict[str, Any]]:
+        """Styles in words: one's own, then the house's, each name once."""
+        own = self._gallery.presets(owner)
+        listed: dict[str, dict[str, Any]] = {}
+        for preset, mine in (*((p, True) for p in own), *((p, False) for p in self._house())):
+            listed.setdefault(preset.name, {**asdict(preset), "own": mine})
+        return list(listed.values())
+
+    def preset(self, owner: str, name: str) -> Preset:
+        """Raises `InvalidRequest`."""
+        for preset in (*self._gallery.presets(owner), *self._house()):
+            if preset.name == name:
+                return preset
+        raise InvalidRequest(
+            f"There is no style '{name[:60]}'.",
+            "Choose another one, or write one of that name.",
+            field="styles",
+        )
+
+    def save_preset(self, owner: str, preset: Preset) -> dict[str, Any]:
+        """Keeps a style of one's own. Raises `InvalidRequest`, `TooLarge`."""
+        kept = self._style_files.checked(preset)
+        self._gallery.save_presets(owner, [kept])
+        return {**asdict(kept), "own": True}
+
+    def remove_preset(self, owner: str, name: str) -> None:
+        self._gallery.remove_preset(owner, name)
+
+    def export_presets(self, owner: str) -> bytes:
+        """One's own styles as A1111's `styles.csv`."""
+        return self._style_files.write(self._gallery.presets(owner))
+
+    def import_presets(self, owner: str, data: bytes) -> list[dict[str, Any]]:
+        """Makes the styles of such a file one's own. Raises `InvalidRequest`, `TooLarge`."""
+        self._gallery.save_presets(owner, self._style_files.read(data))
+        return self.presets(owner)
+
+    def _house(self) -> tuple[Preset, ...]:
+        return self._style_files.house()
 
     def choices(self) -> dict[str, Any]:
         """What a request may name, with each task's JSON schema."""

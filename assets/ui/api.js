@@ -59,6 +59,14 @@ export const api = {
   unload: () => ask("POST", "/api/memory/unload"),
   /** @param {string} checkpoint @param {boolean} pinned */
   pin: (checkpoint, pinned) => ask("POST", "/api/memory/pin", { checkpoint, pinned }),
+  /** @returns {Promise<{presets: import("./presets.js").Preset[]}>} styles in words */
+  presets: () => ask("GET", "/api/presets"),
+  /** @param {Record<string, string>} fields @returns {Promise<import("./presets.js").Preset>} */
+  savePreset: (fields) => ask("PUT", "/api/presets", fields),
+  /** @param {string} name */
+  removePreset: (name) => ask("DELETE", `/api/presets${search({ name })}`),
+  /** @param {File} file A1111's styles.csv @returns {Promise<{presets: import("./presets.js").Preset[]}>} */
+  importPresets: (file) => ask("POST", "/api/presets/styles.csv", new Blob([file], { type: "text/csv" })),
   /** @param {Blob} file */
   settings: (file) => ask("POST", "/api/settings-from-picture", file),
   /** @param {Blob} file @returns {Promise<{ref: string}>} */

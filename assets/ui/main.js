@@ -18,6 +18,7 @@ import { keys } from "./keys.js";
 import { follow } from "./live.js";
 import { panel } from "./panel.js";
 import { picker } from "./picker.js";
+import { presets } from "./presets.js";
 import { queue } from "./queue.js";
 import { slot } from "./slot.js";
 import { strip } from "./strip.js";
@@ -42,6 +43,7 @@ const makers = {
   sides,
   units,
   carried,
+  presets,
   examples,
   estimate,
   picker,

@@ -101,6 +101,19 @@ class RecoveredShape:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PresetShape:
+    name: str
+    prompt: str
+    negative_prompt: str
+    own: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PresetList:
+    presets: list[PresetShape]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TokensShape:
     used: int
     window: int

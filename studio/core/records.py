@@ -62,6 +62,16 @@ class ImageRecord:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Preset:
+    """A style in words, that prompts can be written with."""
+
+    name: str
+    prompt: str
+    """`{prompt}` in it stands for the prompt; without it, it is written behind one."""
+    negative_prompt: str = ""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Job:
     """A wish and its life on the server."""
 

@@ -73,6 +73,18 @@ def m002_drafts(db: sqlite3.Connection) -> None:
     )
 
 
+def m003_presets(db: sqlite3.Connection) -> None:
+    db.execute(
+        """CREATE TABLE presets (
+            owner TEXT NOT NULL,
+            name TEXT NOT NULL,
+            prompt TEXT NOT NULL,
+            negative TEXT NOT NULL,
+            PRIMARY KEY (owner, name)
+        ) WITHOUT ROWID"""
+    )
+
+
 def m001_inputs(db: sqlite3.Connection) -> None:
     db.execute(
         """CREATE TABLE inputs (
@@ -87,5 +99,5 @@ def m001_inputs(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX inputs_ref ON inputs (ref)")
 
 
-GALLERY = (m001_pictures, m002_drafts)
+GALLERY = (m001_pictures, m002_drafts, m003_presets)
 INPUTS = (m001_inputs,)

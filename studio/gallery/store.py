@@ -19,7 +19,7 @@ from typing import Any, cast
 
 from studio.core import png
 from studio.core.errors import InvalidRequest, NotFound, StorageFailed, TooLarge
-from studio.core.records import ImageRecord, Picture, new_id
+from studio.core.records import ImageRecord, Picture, Preset, new_id
 from studio.core.sqlite import Database, DatabaseDamaged, set_aside
 from studio.gallery import files
 from studio.gallery.migrations import GALLERY
@@ -30,6 +30,8 @@ MIN_FREE_BYTES = 500_000_000
 """Below this much free disk no job is taken."""
 MAX_PAGE = 200
 MAX_DRAFT_BYTES = 64 << 10
+MAX_PRESETS = 500
+"""Styles in words kept per owner."""
 MAX_DRAFTS = 32
 """Tabs whose form is kept per owner."""
 NOBODY = "local"
@@ -320,6 +322,45 @@ class Gallery:
             kept = db.execute("SELECT COUNT(*) FROM drafts WHERE owner = ?", (owner,)).fetchone()
             if kept[0] > MAX_DRAFTS:
                 raise InvalidRequest("There are too many kept forms.", "Reload the page.")
+
+    # Styles in words
+
+    def presets(self, owner: str) -> tuple[Preset, ...]:
+        """This owner's own, by name."""
+        rows = self._db.read(
+            "SELECT name, prompt, negative FROM presets WHERE owner = ?"
+            " ORDER BY name COLLATE NOCASE, name",
+            (owner,),
+        )
+        return tuple(
+            Preset(name=row["name"], prompt=row["prompt"], negative_prompt=row["negative"])
+            for row in rows
+        )
+
+    def save_presets(self, owner: str, presets: Sequence[Preset]) -> None:
+        """Keeps all of them or none; those of the same name are replaced. Raises `TooLarge`."""
+        with self._db.write() as db:
+            for one in presets:
+                db.execute(
+                    "INSERT INTO presets VALUES (?, ?, ?, ?) ON CONFLICT (owner, name)"
+                    " DO UPDATE SET prompt = excluded.prompt, negative = excluded.negative",
+                    (owner, plain(one.name), plain(one.prompt), plain(one.negative_prompt)),
+                )
+            kept = db.execute("SELECT COUNT(*) FROM presets WHERE owner = ?", (owner,)).fetchone()
+            if kept[0] > MAX_PRESETS:
+                raise TooLarge(
+                    f"That would be {kept[0]} styles; at most {MAX_PRESETS} are kept.",
+                    "Remove some first.",
+                )
+
+    def remove_preset(self, owner: str, name: str) -> None:
+        """Raises `NotFound` if this owner has none of that name."""
+        with self._db.write() as db:
+            found = db.execute(
+                "DELETE FROM presets WHERE owner = ? AND name = ?", (owner, plain(name))
+            )
+            if not found.rowcount:
+                raise NotFound("There is no such style of yours.", "Reload the page.")
 
     # Keeping it whole
 

@@ -54,6 +54,7 @@ def write(task: str, request: Mapping[str, Any], picture: Picture) -> str:
     pairs |= _over(request)
     clip_skip = request.get("clip_skip") or 1
     pairs["Clip skip"] = clip_skip if clip_skip > 1 else None
+    pairs["Styles"] = ", ".join(map(str, request.get("styled") or ())) or None
     pairs["RNG"] = picture.facts.get("rng")
     pairs |= _enlarging(task, request, picture.facts)
     pairs["Lora hashes"] = _hashes(picture.facts, "loras")

@@ -26,6 +26,7 @@ from studio.costs.work import Pass, Work
 from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._extras import Embeddings, Loras, resolve_extras, words
+from studio.tasks._presets import Presets, with_presets
 from studio.tasks._references import References, resolve_references
 from studio.tasks._task import Brush, Control, Facts, Resolved
 from studio.tasks._units import Units, resolve_units
@@ -68,6 +69,10 @@ class Sampled:
     """Maps that steer the painting, at most four."""
     loras: Loras = ()
     """LoRAs that change how the checkpoint paints, beside those with a tag in the prompt."""
+    styles: Presets = ()
+    """Names of styles in words that are written into the prompt, as `/api/presets` lists them."""
+    styled: Presets = ()
+    """Names of the styles that the prompt holds already; what the studio notes of `styles`."""
     references: References = ()
     """Pictures that lend their look, at most four."""
     embeddings: Embeddings = ()
@@ -96,6 +101,7 @@ def resolve_for(
     native one.
     """
     checkpoint = checkpoint_for(role, request.checkpoint, facts)
+    request = with_presets(request, facts)
     added = resolve_extras(request, checkpoint, facts)
     for prompt in (words(request.prompt), request.negative_prompt):
         grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued

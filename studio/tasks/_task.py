@@ -15,7 +15,7 @@ from studio.checkpoints.imageprompts import ImagePrompt
 from studio.checkpoints.loras import Lora
 from studio.checkpoints.vaes import Vae
 from studio.core.geometry import Size
-from studio.core.records import Picture
+from studio.core.records import Picture, Preset
 from studio.costs.work import Work
 from studio.families._family import Role
 from studio.preprocessors._preprocessor import Map
@@ -59,6 +59,10 @@ class Facts(Protocol):
     def picture(self, ref: str) -> Image:
         """An upload or a picture of the gallery: upright, 8 bit, RGB, or RGBA if some of it may be
         transparent. Raises `NotFound`, `StudioError` if it cannot be read."""
+        ...
+
+    def preset(self, name: str) -> Preset:
+        """The style in words of that name. Raises `InvalidRequest`."""
         ...
 
     def upscaler(self, upscaler_id: str | None) -> Upscaler:

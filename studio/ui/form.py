@@ -46,6 +46,11 @@ def _as_it_is(values: Values, now: Now) -> Updates:
     return {}
 
 
+def unchanged(values: Values, now: Now) -> Values:
+    """Only what is shown for the values changes."""
+    return {}
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Follow:
     """What the form becomes when something happens to one of its controls."""

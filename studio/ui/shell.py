@@ -44,6 +44,7 @@ HEAD = """
 <link rel="stylesheet" href="/assets/ui/units.css">
 <link rel="stylesheet" href="/assets/ui/memory.css">
 <link rel="stylesheet" href="/assets/ui/pose.css">
+<link rel="stylesheet" href="/assets/ui/presets.css">
 <script type="module" src="/assets/ui/main.js"></script>
 """
 

@@ -91,3 +91,9 @@ def give(page: Page, selector: str, files: dict[str, bytes], *, by: str) -> None
         }""",
         [selector, {name: list(data) for name, data in files.items()}, by],
     )
+
+
+def choose(page: Page, selector: str, data: bytes) -> None:
+    """Chooses a PNG in a place for pictures."""
+    file = {"name": "a.png", "mimeType": "image/png", "buffer": data}
+    page.set_input_files(selector, [file])  # type: ignore[list-item]

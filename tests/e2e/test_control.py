@@ -192,13 +192,3 @@ class TestPose:
             "src", re.compile("/api/pictures/"), timeout=SLOW
         )
         assert pose(page) == kept
-
-
-def test_a_picture_gets_the_look_of_another(page: Page) -> None:
-    at(page, "style", "Style")
-    give(page, "#style-image-file", png("teal", (96, 64)))
-    page.get_by_role("button", name="Take mosaic").click()
-    expect(page.locator("#style-styles-slot li")).to_have_count(1)
-    page.click("#style-generate")
-    expect(page.locator("#style-panel[data-state=finished]")).to_be_visible(timeout=SLOW)
-    expect(page.locator("#style-panel .po-compare")).to_be_visible()

@@ -6,11 +6,10 @@ from typing import Any
 import gradio as gr
 
 from studio.core.errors import InvalidRequest
-from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values
+from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values, unchanged
 from studio.ui.tabs._tab import Context, Tab
 from studio.ui.widgets import painting, sampling, slots, upscaling
 from studio.ui.widgets.names import named
-from studio.ui.widgets.painting import unchanged
 from studio.ui.widgets.strength import strength
 
 ID = "upscale"

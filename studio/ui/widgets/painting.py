@@ -8,11 +8,11 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.core.geometry import Size
-from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values
+from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values, unchanged
 from studio.ui.now import now_for
 from studio.ui.owner import owner_of
 from studio.ui.tabs._tab import Context
-from studio.ui.widgets import sampling, size
+from studio.ui.widgets import presets, sampling, size
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
 
@@ -86,19 +86,33 @@ def words(tab: str, choices: Choices) -> tuple[Piece, gr.Button]:
         )
     mount("estimate", tab)
     mount("recovered", tab)
+    styles = presets.presets(tab)
 
     def dress(values: Values, now: Now) -> Updates:
         chosen = values.get("checkpoint")
         shown = sampling.supports(now.choices, chosen, "negative_prompt")
         return {
+            **styles.dress(values, now),
             prompt: gr.update(info=sampling.prompt_info(now.choices, chosen)),
             negative: gr.update(visible=shown),
         }
 
     piece = Piece(
-        widgets={"prompt": prompt, "negative_prompt": negative, "count": count},
-        defaults=lambda choices: {"prompt": "", "negative_prompt": "", "count": 1},
+        widgets={
+            "prompt": prompt,
+            "negative_prompt": negative,
+            "count": count,
+            **styles.widgets,
+        },
+        defaults=lambda choices: {
+            "prompt": "",
+            "negative_prompt": "",
+            "count": 1,
+            **styles.defaults(choices),
+        },
         dress=dress,
+        dressed=styles.dressed,
+        follows=styles.follows,
     )
     return piece, generate
 
@@ -316,11 +330,6 @@ def _seeds(tab: str) -> Piece:
             Follow(event=reuse.click, change=reused, name="reuse_seed"),
         ),
     )
-
-
-def unchanged(values: Values, now: Now) -> Values:
-    """Only what is shown for the values changes."""
-    return {}
 
 
 def _resized(values: Values, now: Now) -> Values:

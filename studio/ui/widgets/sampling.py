@@ -8,6 +8,7 @@ from typing import Any, TypeGuard
 from studio.core.errors import InvalidRequest
 from studio.core.requests import MAX_PROMPT_CHARS, MAX_SEED
 from studio.ui.form import Choices, Values
+from studio.ui.widgets import presets
 
 RANDOM, FIXED = "Random", "Fixed"
 OWN = "Own size"
@@ -118,6 +119,8 @@ def to_fields(values: Values) -> dict[str, Any]:
     }
     fields["prompt"] = values.get("prompt") or ""
     fields["negative_prompt"] = values.get("negative_prompt") or ""
+    if styles := presets.names(values.get(presets.NAME)):
+        fields["styles"] = styles
     if values.get("seed_mode") == FIXED:
         fields["seed"] = whole_seed(values.get("seed"))
     return fields

@@ -6,14 +6,14 @@ button beside it. What the server writes it finds there too; the readout tells w
 
 import html
 import re
+from collections.abc import Callable
 
 import gradio as gr
 
 from studio.core.requests import ImageRef
-from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values
+from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values, unchanged
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
-from studio.ui.widgets.painting import unchanged
 
 _REF = re.compile("[0-9a-f]{64}|[0-9a-f]{32}")
 
@@ -28,7 +28,12 @@ def slot(tab: str, name: str, label: str, *, several: bool = False) -> Piece:
 
 
 def held(tab: str, name: str, label: str) -> Piece:
-    """Only the value, for a script that shows it in its own way: see assets/ui/field.js."""
+    """Only the refs, for a script that shows them in its own way: see assets/ui/field.js."""
+    return kept(tab, name, label, lambda value: " ".join(refs(value)))
+
+
+def kept(tab: str, name: str, label: str, told: Callable[[object], str]) -> Piece:
+    """A value of a script's own; `told` is what of it the readout repeats."""
     box = gr.Textbox(visible="hidden", label=label, **named(tab, name))
     readout = gr.HTML(_readout(tab, name, ""), visible="hidden", **named(tab, f"{name}-seen"))
     # the box's own events also tell of what the server wrote, and too early: when a draft is
@@ -39,7 +44,7 @@ def held(tab: str, name: str, label: str) -> Piece:
         return {name: ""}
 
     def dress(values: Values, now: Now) -> Updates:
-        return {readout: gr.update(value=_readout(tab, name, " ".join(refs(values.get(name)))))}
+        return {readout: gr.update(value=_readout(tab, name, told(values.get(name))))}
 
     return Piece(
         widgets={name: box},

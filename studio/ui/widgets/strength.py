@@ -2,9 +2,8 @@
 
 import gradio as gr
 
-from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values
+from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values, unchanged
 from studio.ui.widgets.names import named
-from studio.ui.widgets.painting import unchanged
 
 WORDS = (
     (0.0, "keeps it as it is"),

@@ -12,10 +12,9 @@ from typing import Any, cast
 import gradio as gr
 
 from studio.core.errors import InvalidRequest
-from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values
+from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values, unchanged
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
-from studio.ui.widgets.painting import unchanged
 
 MOST_CHARS = 256 * 1024
 SOURCES = ("image", "map", "pose")

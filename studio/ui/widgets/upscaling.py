@@ -5,10 +5,9 @@ import html
 import gradio as gr
 
 from studio.core.geometry import Size
-from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values
+from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values, unchanged
 from studio.ui.widgets import sampling
 from studio.ui.widgets.names import named
-from studio.ui.widgets.painting import unchanged
 from studio.ui.widgets.strength import in_words
 
 HIRES_STRENGTH = 0.4
