@@ -645,7 +645,13 @@ class Studio:
             ],
             "vaes": [{**_file_json(file), "fits": fits(file)} for file in self._extras.vaes.all()],
             "stylizers": [
-                {"id": entry.id, "label": entry.label, "about": entry.about}
+                {
+                    "id": entry.id,
+                    "label": entry.label,
+                    "about": entry.about,
+                    "paints": entry.repaint is not None,
+                    "schema": schema(entry.params),
+                }
                 for entry in stylizers().values()
             ],
             "preprocessors": [

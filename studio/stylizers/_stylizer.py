@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from PIL.Image import Image
 
@@ -42,8 +42,19 @@ There is at least one style. A strength of 0.0 gives `image` back to the byte, 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Repaint:
+    """How a checkpoint is asked to paint the picture anew, from words."""
+
+    reference: Literal["shared", "adapter"] | None = None
+    """How it looks at the style pictures; None: not at all, and none are needed."""
+    takes: Literal["all", "style", "composition"] = "style"
+    """What an adapter takes from them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Stylizer:
-    """An entry of the drawer `stylizers/`."""
+    """An entry of the drawer `stylizers/`: it works on the pixels of the picture (`run`), or has a
+    checkpoint paint it anew (`repaint`)."""
 
     id: str
     label: str
@@ -52,4 +63,6 @@ class Stylizer:
     params: type
     """A frozen pydantic dataclass (`core.requests.STRICT`); every field has bounds, a default and a
     docstring."""
-    run: Run
+    run: Run | None = None
+    repaint: Callable[[Any], Repaint] | None = None
+    """From params."""

@@ -38,7 +38,8 @@ class Reference:
     """Id of the IP-Adapter; the default is the first one that fits the checkpoint."""
 
 
-References = Annotated[tuple[Reference, ...], MaxLen(4)]
+MOST_REFERENCES = 4
+References = Annotated[tuple[Reference, ...], MaxLen(MOST_REFERENCES)]
 
 
 def resolve_references(

@@ -4,23 +4,40 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, MaxLen
+from PIL import Image
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest
 from studio.core.records import Picture
-from studio.core.requests import STRICT, ImageRef, Name, Strength, dump, parse
+from studio.core.requests import (
+    STRICT,
+    Guidance,
+    ImageRef,
+    Name,
+    Pixels,
+    Seed,
+    Steps,
+    Strength,
+    Text,
+    dump,
+    parse,
+)
+from studio.costs.work import Work
 from studio.discovery import open_drawer
 from studio.stylizers._colours import recoloured
-from studio.stylizers._stylizer import Style, Stylizer, Watch
-from studio.tasks._over import flat
+from studio.stylizers._stylizer import Repaint, Style, Stylizer, Watch
+from studio.tasks import img2img
+from studio.tasks._over import fitted, flat
+from studio.tasks._presets import Presets
+from studio.tasks._references import LEAST_PX, MOST_REFERENCES, Reference
 from studio.tasks._task import Facts, Resolved, Task, Tools
+from studio.tasks._units import Unit, Units, refs
 
-LEAST_STYLE_PX = 16
-"""A side of a style picture that still shows more than a colour."""
+EDGES = "edges"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
@@ -50,6 +67,51 @@ class Restyle:
     """Take light and dark from the result, and hues from the picture as it was."""
     params: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Settings of the method, as its schema says; what is left out has its default."""
+    prompt: Text = ""
+    """For methods that paint anew, as all that follows: what the picture shows."""
+    negative_prompt: Text = ""
+    """What to keep away from."""
+    presets: Presets = ()
+    """Names of styles in words that are written into the prompt."""
+    styled: Presets = ()
+    """Names of the styles that the prompt holds already; what the studio notes of `presets`."""
+    structure: Literal["edges", "depth", "none"] | None = None
+    """What of the picture a ControlNet holds on to. The default is edges, where one fits."""
+    units: Units = ()
+    """The maps that hold it; what the studio makes of `structure`."""
+    checkpoint: Name | None = None
+    """Id of the weights to paint with; the default is the studio's first."""
+    width: Pixels | None = None
+    """Pixels; the default is of the picture's shape, about as large as the checkpoint knows them."""
+    height: Pixels | None = None
+    """Pixels; as `width`."""
+    steps: Steps | None = None
+    """Denoising steps."""
+    guidance: Guidance | None = None
+    """How strictly the prompt is followed."""
+    sampler: Name | None = None
+    """How noise is taken away, by id or by name."""
+    seed: Seed | None = None
+    """The random numbers. -1 or nothing draws one."""
+
+
+DECIDED = (
+    "prompt",
+    "negative_prompt",
+    "styled",
+    "units",
+    "checkpoint",
+    "width",
+    "height",
+    "steps",
+    "guidance",
+    "sampler",
+    "seed",
+)
+"""Fields of a painting that a resolved request keeps."""
+HELD, LOOSE = 0.85, 0.6
+"""How much is painted anew at a strength of 1.0: where a ControlNet holds the structure, and where
+nothing does but what is left of the picture."""
 
 
 @cache
@@ -60,6 +122,18 @@ def stylizers() -> Mapping[str, Stylizer]:
 
 def resolve(request: Restyle, facts: Facts) -> Resolved:
     method = _named(request.method)
+    params = parse(method.params, request.params)
+    request = replace(request, params=dump(params))
+    how = method.repaint(params) if method.repaint else None
+    if how is None or how.reference is not None:
+        _require_styles(request, facts)
+    if how is not None:
+        return _resolved_painting(request, how, facts)
+    width, height = facts.size(request.image)
+    return Resolved(request=request, pixels=width * height)
+
+
+def _require_styles(request: Restyle, facts: Facts) -> None:
     if not request.styles:
         raise InvalidRequest(
             "No style picture is chosen.", "Add at least one to 'styles'.", field="styles"
@@ -72,15 +146,72 @@ def resolve(request: Restyle, facts: Facts) -> Resolved:
         )
     for style in request.styles:
         width, height = facts.size(style.image)
-        if min(width, height) < LEAST_STYLE_PX:
+        if min(width, height) < LEAST_PX:
             raise InvalidRequest(
                 f"The style picture is only {width}×{height} px.",
-                f"Choose one with at least {LEAST_STYLE_PX} px a side.",
+                f"Choose one with at least {LEAST_PX} px a side.",
                 field="styles",
             )
-    width, height = facts.size(request.image)
-    params = dump(parse(method.params, request.params))
-    return Resolved(request=replace(request, params=params), pixels=width * height)
+
+
+def _resolved_painting(request: Restyle, how: Repaint, facts: Facts) -> Resolved:
+    if not request.prompt.strip():
+        raise InvalidRequest(
+            "There are no words to paint from.",
+            "Say in a few words what the picture shows.",
+            field="prompt",
+        )
+    if how.reference is not None and len(request.styles) > MOST_REFERENCES:
+        raise InvalidRequest(
+            f"At most {MOST_REFERENCES} style pictures can be looked at while painting.",
+            "Remove some of them.",
+            field="styles",
+        )
+    held, notes = _held(request, facts)
+    found = img2img.TASK.resolve(_painting(held, how), facts)
+    decided = {name: getattr(found.request, name) for name in DECIDED}
+    request = replace(held, presets=(), **decided)
+    return replace(found, request=request, notes=(*notes, *found.notes))
+
+
+def _held(request: Restyle, facts: Facts) -> tuple[Restyle, tuple[str, ...]]:
+    """The request with a unit that holds the structure, as far as there is a ControlNet."""
+    kind = request.structure or EDGES
+    if request.units or kind == "none":
+        return request, ()
+    checkpoint = facts.checkpoint(request.checkpoint)
+    try:
+        facts.controlnet(None, kind, checkpoint)
+    except InvalidRequest:
+        if request.structure is not None:
+            raise
+        note = (
+            f"No ControlNet for {kind} fits '{checkpoint.label}', so less is painted anew instead."
+        )
+        return replace(request, structure="none"), (note,)
+    return replace(request, structure=kind, units=(Unit(kind=kind, image=request.image),)), ()
+
+
+def _painting(request: Restyle, how: Repaint) -> img2img.Img2Img:
+    """The request as one to paint over the picture."""
+    most = max((style.weight for style in request.styles), default=1.0)
+    references = tuple(
+        Reference(
+            image=style.image,
+            method=how.reference,
+            takes=how.takes,
+            weight=style.weight / most,
+        )
+        for style in request.styles
+        if how.reference is not None and style.weight
+    )
+    return img2img.Img2Img(
+        image=request.image,
+        strength=request.strength * (HELD if request.units else LOOSE),
+        styles=request.presets,
+        references=references,
+        **{name: getattr(request, name) for name in DECIDED},
+    )
 
 
 def _named(method: str) -> Stylizer:
@@ -95,31 +226,44 @@ def _named(method: str) -> Stylizer:
 
 
 def run(request: Restyle, tools: Tools) -> Iterator[Picture]:
-    began = time.monotonic()
     method = _named(request.method)
+    params = parse(method.params, request.params)
     image = flat(tools.picture(request.image))
+    if method.repaint is not None:
+        made = img2img.TASK.run(_painting(request, method.repaint(params)), tools)
+        yield from (_finished(picture, image, request) for picture in made)
+        return
+    if method.run is None:
+        raise ValueError(f"the stylizer {method.id} can do nothing")
+    began = time.monotonic()
     total = sum(style.weight for style in request.styles)
     styles = tuple(
         Style(flat(tools.picture(style.image)), style.weight / total)
         for style in request.styles
         if style.weight
     )
-    params = parse(method.params, request.params)
     made = method.run(image, styles, request.strength, params, _watch(tools))
-    if request.keep_colours and request.strength:
-        made = recoloured(made, image)
-    yield Picture(
+    seconds = {"seconds": round(time.monotonic() - began, 3)}
+    picture = Picture(
         index=0,
         seed=0,
         width=made.width,
         height=made.height,
         pixels=made.tobytes(),
-        facts={
-            "stylizer": method.id,
-            "params": dict(request.params),
-            "seconds": round(time.monotonic() - began, 3),
-        },
+        facts=seconds,
     )
+    yield _finished(picture, image, request)
+
+
+def _finished(picture: Picture, image: Image.Image, request: Restyle) -> Picture:
+    """The picture in the colours it is to have, with what is to be known of it."""
+    pixels = picture.pixels
+    if request.keep_colours and request.strength:
+        size = (picture.width, picture.height)
+        below = fitted(image, size, "crop")
+        pixels = recoloured(Image.frombytes("RGB", size, pixels), below).tobytes()
+    facts = {**picture.facts, "stylizer": request.method, "params": dict(request.params)}
+    return replace(picture, pixels=pixels, facts=facts)
 
 
 def _watch(tools: Tools) -> Watch:
@@ -130,8 +274,16 @@ def _watch(tools: Tools) -> Watch:
 
 
 def pictures(request: Restyle) -> tuple[str, ...]:
-    refs = (request.image, *(style.image for style in request.styles))
-    return tuple(dict.fromkeys(refs))
+    named = (request.image, *(style.image for style in request.styles), *refs(request.units))
+    return tuple(dict.fromkeys(named))
+
+
+def work(request: Restyle) -> Work | None:
+    method = _named(request.method)
+    if method.repaint is None:
+        return None
+    how = method.repaint(parse(method.params, request.params))
+    return img2img.work(_painting(request, how))
 
 
 TASK = Task(
@@ -141,4 +293,5 @@ TASK = Task(
     resolve=resolve,
     run=run,
     pictures=pictures,
+    work=work,
 )

@@ -16,7 +16,9 @@ from studio.stylizers._colours import lab, recoloured
 from studio.stylizers._stylizer import Style, Stylizer, Watch
 from tests.pictures import photograph
 
-ENTRIES = open_drawer("studio.stylizers", Stylizer)
+ALL = open_drawer("studio.stylizers", Stylizer)
+ENTRIES = {name: entry for name, entry in ALL.items() if entry.run is not None}
+"""Those that work on pixels; the others paint with a checkpoint, see tests/engine/test_restyling.py."""
 EVERY = pytest.mark.parametrize("entry", ENTRIES.values(), ids=lambda entry: entry.id)
 NAMES = ("night", "glass", "pencil", "mosaic", "autumn", "dots")
 
@@ -74,13 +76,21 @@ class TestEvery:
         made = entry.run(grey, (flat,), 1.0, entry.params())
         assert made.size == grey.size
 
-    def test_params_are_told_and_bounded(self, entry: Stylizer) -> None:
-        for name, rule in schema(entry.params).get("properties", {}).items():
-            assert rule["description"]
-            with pytest.raises(InvalidRequest):
-                parse(entry.params, {name: rule["maximum"] + 1})
-            with pytest.raises(InvalidRequest):
-                parse(entry.params, {name: rule["minimum"] - 1})
+
+@pytest.mark.parametrize("entry", ALL.values(), ids=lambda entry: entry.id)
+def test_params_are_told_and_bounded(entry: Stylizer) -> None:
+    for name, rule in schema(entry.params).get("properties", {}).items():
+        assert rule["description"]
+        if "enum" in rule:
+            continue
+        with pytest.raises(InvalidRequest):
+            parse(entry.params, {name: rule["maximum"] + 1})
+        with pytest.raises(InvalidRequest):
+            parse(entry.params, {name: rule["minimum"] - 1})
+
+
+def test_each_does_one_of_the_two() -> None:
+    assert all((entry.run is None) != (entry.repaint is None) for entry in ALL.values())
 
 
 def pixels(image: Image.Image) -> np.ndarray:
