@@ -31,6 +31,7 @@ from studio.discovery import open_drawer
 from studio.stylizers._colours import recoloured
 from studio.stylizers._stylizer import Repaint, Style, Stylizer, Watch
 from studio.tasks import img2img
+from studio.tasks._extras import Embeddings, Loras
 from studio.tasks._over import fitted, flat
 from studio.tasks._presets import Presets
 from studio.tasks._references import LEAST_PX, MOST_REFERENCES, Reference
@@ -93,6 +94,10 @@ class Restyle:
     """How noise is taken away, by id or by name."""
     seed: Seed | None = None
     """The random numbers. -1 or nothing draws one."""
+    loras: Loras = ()
+    """LoRAs that change how the checkpoint paints, beside those with a tag in the prompt."""
+    embeddings: Embeddings = ()
+    """Set by the studio: ids of the embeddings that the prompts name."""
 
 
 DECIDED = (
@@ -107,6 +112,8 @@ DECIDED = (
     "guidance",
     "sampler",
     "seed",
+    "loras",
+    "embeddings",
 )
 """Fields of a painting that a resolved request keeps."""
 HELD, LOOSE = 0.85, 0.6

@@ -31,6 +31,9 @@ class Facts:
                 return control
         raise InvalidRequest("There is none.", "Choose another.", field="units")
 
+    def embeddings(self, checkpoint: Any) -> dict[str, Any]:
+        return {}
+
     def size(self, ref: str) -> tuple[int, int]:
         return 96, 64
 
