@@ -15,6 +15,7 @@ import { examples } from "./examples.js";
 import { keepPage } from "./files.js";
 import { gallery } from "./gallery.js";
 import { keys } from "./keys.js";
+import { extras } from "./extras.js";
 import { follow } from "./live.js";
 import { panel } from "./panel.js";
 import { picker } from "./picker.js";
@@ -45,6 +46,7 @@ const makers = {
   carried,
   presets,
   examples,
+  extras,
   estimate,
   picker,
   "prompt-tools": (root) => (drop(root), tokens(root)),

@@ -123,3 +123,21 @@ def test_a_flow_offers_its_own_samplers_and_says_how_it_reads() -> None:
     assert sampling.prompt_info(choices, "good") is None
     assert "no time" in (sampling.guidance_info(choices, "flow") or "")
     assert sampling.guidance_info(choices, "good") is None
+
+
+def test_extras_go_through_a_form_and_back() -> None:
+    rows = [
+        {"name": "ink", "weight": 0.5, "text_weight": 0.5, "from_prompt": False},
+        {"name": "wash", "weight": 1.0, "text_weight": 0.2, "from_prompt": False},
+        {"name": "tagged", "weight": 1.0, "text_weight": 1.0, "from_prompt": True},
+    ]
+    values = sampling.from_settings({"prompt": "a", "loras": rows, "vae": "kl"})
+    fields = sampling.to_fields(values)
+    assert fields["vae"] == "kl"
+    assert fields["loras"] == [
+        {"name": "ink", "weight": 0.5},
+        {"name": "wash", "weight": 1.0, "text_weight": 0.2},
+    ]
+    assert "loras" not in sampling.to_fields({"prompt": "a", "extras": ""})
+    with pytest.raises(InvalidRequest, match="extras"):
+        sampling.to_fields({"prompt": "a", "extras": '{"loras": 7}'})

@@ -129,7 +129,9 @@ def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
             fields[name] = values[name]
     if values.get("details"):
         painted = sampling.to_fields(values)
-        fields |= {name: painted[name] for name in (*DETAILS, "seed") if name in painted}
+        fields |= {
+            name: painted[name] for name in (*DETAILS, "seed", "loras", "vae") if name in painted
+        }
         fields["strength"] = values.get("strength") or 0.0
     return tuple({**fields, "image": picture} for picture in pictures)
 

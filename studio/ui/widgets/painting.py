@@ -13,6 +13,7 @@ from studio.ui.now import now_for
 from studio.ui.owner import owner_of
 from studio.ui.tabs._tab import Context
 from studio.ui.widgets import presets, sampling, size
+from studio.ui.widgets.extras import extras
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
 
@@ -181,6 +182,8 @@ def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tu
         )
         problems = gr.HTML(sampling.problems_text(choices), **named(tab, "problems"))
 
+    added = extras(tab)
+
     widgets = {
         "steps": steps,
         "guidance": guidance,
@@ -211,7 +214,7 @@ def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tu
         dressed=(problems,),
         follows=(Follow(event=checkpoint.input, change=_picked, name="picked"),),
     )
-    return piece, seeds
+    return piece, added, seeds
 
 
 def _sizes(

@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 from studio.core.errors import InvalidRequest
 from studio.core.requests import MAX_PROMPT_CHARS, MAX_SEED
 from studio.ui.form import Choices, Values
-from studio.ui.widgets import presets
+from studio.ui.widgets import extras, presets
 
 RANDOM, FIXED = "Random", "Fixed"
 OWN = "Own size"
@@ -121,6 +121,7 @@ def to_fields(values: Values) -> dict[str, Any]:
     fields["negative_prompt"] = values.get("negative_prompt") or ""
     if styles := presets.names(values.get(presets.NAME)):
         fields["styles"] = styles
+    fields |= extras.read(values.get("extras"))
     if values.get("seed_mode") == FIXED:
         fields["seed"] = whole_seed(values.get("seed"))
     return fields
@@ -162,6 +163,8 @@ def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
             values[name] = int(found)
     if _is_number(found := fields.get("guidance")):
         values["guidance"] = float(found)
+    if "loras" in fields or "vae" in fields:
+        values["extras"] = extras.write(fields)
     if _is_number(seed := fields.get("seed")) and 0 <= seed <= MAX_SEED:
         values |= {"seed_mode": FIXED, "seed": str(int(seed))}
     return values

@@ -1,0 +1,46 @@
+"""LoRAs in the form: chosen, weighed, painted with, and there again."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.e2e.steps import newest, painted
+from tests.serving import Server
+
+
+@pytest.fixture(scope="module")
+def loras(server: Server, checkpoints: Path) -> Path:
+    """`ink` and `wash` in the studio's folder."""
+    import diffusers
+
+    from tests.engine.adapters import ATTENTION, save_kohya
+
+    unet = diffusers.UNet2DConditionModel.from_pretrained(checkpoints / "tiny" / "unet")
+    folder = server.data_dir / "loras"
+    for seed, name in enumerate(("ink", "wash")):
+        save_kohya(folder / f"{name}.safetensors", {"lora_unet": (unet, ATTENTION)}, seed=seed)
+    return folder
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("loras")
+def test_a_lora_is_chosen_weighed_and_painted_with(page: Page, server: Server) -> None:
+    page.get_by_role("button", name="Extras", exact=True).first.click()
+    page.get_by_label("Add a LoRA").first.select_option("ink")
+    row = page.locator("#txt2img-extras-extras .po-lora")
+    expect(row).to_have_count(1)
+    row.get_by_label("Weight").fill("0.5")
+    row.get_by_label("Weight").dispatch_event("change")
+    expect(page.get_by_role("button", name="Extras · 1").first).to_be_visible()
+    painted(page, "a teapot <lora:wash:0.25>")
+    job = httpx.get(f"{server.url}/api/jobs/{newest(page)}").json()
+    assert [(one["name"], one["weight"]) for one in job["request"]["loras"]] == [
+        ("ink", 0.5),
+        ("wash", 0.25),
+    ]
+    page.wait_for_timeout(1000)  # the draft is on its way
+    page.reload()
+    page.wait_for_selector("body[data-restored-txt2img]")
+    expect(page.get_by_role("button", name="Extras · 1").first).to_be_visible()
