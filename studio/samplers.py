@@ -263,6 +263,15 @@ ROWS: tuple[Sampler, ...] = (
         ("UniPC", "Simple"),
         process="flow",
     ),
+    _row("ddpm", "DDPM", "DDPMScheduler", {}, ("DDPM", "Automatic"), process="unclip"),
+    _row(
+        "wuerstchen",
+        "DDPM (Würstchen)",
+        "DDPMWuerstchenScheduler",
+        {},
+        ("DDPM Wuerstchen", "Automatic"),
+        process="wuerstchen",
+    ),
 )
 
 DIFFUSION = tuple(row.id for row in ROWS if row.process == "diffusion")

@@ -14,6 +14,8 @@ INDEX = "model_index.json"
 MAX_CONFIG_BYTES = 1 << 20
 
 _LIBRARIES = frozenset({"diffusers", "transformers"})
+_INSIDE = frozenset({"PaellaVQModel", "StableCascadeUNet"})
+"""Classes of diffusers that folders name by the pipeline they live beside."""
 _WITHOUT_WEIGHTS = ("Tokenizer", "Processor", "Scheduler", "FeatureExtractor")
 """Parts of a class with one of these in its name are settings alone."""
 _LEFT_OUT = frozenset({"safety_checker", "feature_extractor", "image_encoder", "scheduler"})
@@ -103,7 +105,8 @@ def _part(folder: Path, name: str, entry: Any) -> Part:
     if len(entry) != 2 or not re.fullmatch(r"[a-z][a-z0-9_]*", name):
         raise BadFile("This checkpoint's model_index.json is malformed.")
     library, kind = entry
-    if library not in _LIBRARIES or re.fullmatch(r"[A-Z][A-Za-z0-9]*", str(kind)) is None:
+    known = library in _LIBRARIES or kind in _INSIDE
+    if not known or re.fullmatch(r"[A-Z][A-Za-z0-9]*", str(kind)) is None:
         raise CustomCode(f"This checkpoint contains custom code ({_brief(kind)}).")
     place = folder / name
     for file in sorted(place.glob("*.json")):

@@ -179,9 +179,11 @@ def read(
     if negative_prompt is not None:
         words["negative_prompt"] = grammar.plain(negative_prompt) if guided else ""
     if not text.results:
-        return Conditioning(arguments=MappingProxyType(words))
+        # nothing to keep away from is not the same as the empty sentence to all of them
+        given = {name: value for name, value in words.items() if value or name == "prompt"}
+        return Conditioning(arguments=MappingProxyType(given))
     asked = inspect.signature(pipeline.encode_prompt).parameters
-    given: dict[str, Any] = {
+    given = {
         "prompt_2": None,
         "prompt_3": None,
         "device": device,

@@ -17,6 +17,7 @@ from studio.costs.plan import Plan
 from studio.costs.work import Pass, Work
 from studio.engine.device import is_out_of_memory
 from studio.engine.gauge import Gauge
+from studio.engine.loading import place
 from studio.engine.manager import Lease
 from studio.engine.painter import Easel, LatentPainter
 from studio.engine.plan import Descent, pass_of, with_pass
@@ -24,7 +25,7 @@ from studio.engine.references import References
 from studio.engine.worn import BARE, Worn
 from studio.tasks._task import ALONE, Brush, Canvas, Painter, Span
 
-DENOISERS = ("unet", "transformer", "prior", "decoder")
+DENOISERS = ("unet", "transformer", "prior_prior", "decoder")
 """What pipelines call the network that a step calls."""
 
 
@@ -100,13 +101,13 @@ def _joined(parts: list[Any]) -> Any:
 
 def applied(pipeline: Any, nets: Mapping[str, Any], plan: Plan) -> Mapping[str, Any]:
     """Puts a plan into a job's own pipeline; the ControlNets to be used with it."""
-    if plan.tile_px:
+    if plan.tile_px and getattr(pipeline, "vae", None) is not None:
         pipeline.vae = tiled(pipeline.vae, plan.tile_px)
     if not plan.split:
         return nets
     for name in DENOISERS:
         if (network := getattr(pipeline, name, None)) is not None:
-            setattr(pipeline, name, Split(network))
+            place(pipeline, name, Split(network))
     return {name: Split(net) for name, net in nets.items()}
 
 
@@ -229,7 +230,7 @@ class FrugalPainter:
         self._painter = None
         for name, part in self._parts.items():
             if part is not None:
-                setattr(self._lease.pipeline, name, part)
+                place(self._lease.pipeline, name, part)
 
     def _told(self, picture: Picture) -> Picture:
         changes = self._descent.plan.changes

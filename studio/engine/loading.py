@@ -2,6 +2,7 @@
 and without code of it."""
 
 import hashlib
+import importlib
 import inspect
 import json
 import logging
@@ -218,6 +219,14 @@ def pipeline(kind: str, weights: Weights, scheduler: Any, extra: Mapping[str, An
     made = cls(**arguments)
     made.set_progress_bar_config(disable=True)
     return made
+
+
+def place(pipeline: Any, name: str, part: Any) -> None:
+    """Exchanges a part of a job's own pipeline, also in the pipelines of the two stages of one."""
+    setattr(pipeline, name, part)
+    inner = "prior_pipe" if name.startswith("prior_") else "decoder_pipe"
+    if (stage := getattr(pipeline, inner, None)) is not None:
+        setattr(stage, name.removeprefix("prior_"), part)
 
 
 _OFF = {"requires_safety_checker": False, "add_watermarker": False}
@@ -519,7 +528,13 @@ def _hash(value: Any) -> str:
 
 
 def _class(kind: str) -> Any:
+    if kind in _ASIDE:
+        return getattr(importlib.import_module(_ASIDE[kind]), kind)
     return getattr(transformers if hasattr(transformers, kind) else diffusers, kind)
+
+
+_ASIDE = {"PaellaVQModel": "diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model"}
+"""Where classes lie that diffusers does not hand out at its front door."""
 
 
 def _settle(module: torch.nn.Module, dtype: torch.dtype, device: Device) -> None:

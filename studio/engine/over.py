@@ -26,7 +26,7 @@ def arguments(pipeline: Any, family: Family, brush: Brush, canvas: Canvas) -> di
     alone.
     """
     strength = {"strength": _share(brush, canvas)}
-    side = pipeline.vae_scale_factor
+    side = getattr(pipeline, "vae_scale_factor", 8)
     drawn = None if canvas.mask is None else masks.blocks(np.asarray(canvas.mask), side)
     if family.over is Over.PICTURE:
         mask = {} if drawn is None else {"mask_image": Image.fromarray(drawn)}
@@ -61,7 +61,7 @@ def _share(brush: Brush, canvas: Canvas) -> float:
     taken = steps_taken(brush, canvas)
     if taken == brush.steps:
         return 1.0
-    down = samplers.find(brush.sampler).process != "diffusion"
+    down = samplers.find(brush.sampler).process not in {"diffusion", "unclip"}
     return (taken - 1e-4 if down else taken + 1e-4) / brush.steps
 
 

@@ -20,11 +20,12 @@ from studio.engine.adapters import swaps
 from studio.engine.conditioning import Conditioning, encode, read
 from studio.engine.controls import Steered
 from studio.engine.device import Device
+from studio.engine.loading import place
 from studio.engine.manager import Lease
 from studio.engine.references import References
 from studio.engine.schedulers import build, guarded
 from studio.engine.worn import BARE, Worn
-from studio.families._family import Latents, Sampling
+from studio.families._family import Latents, Role, Sampling
 from studio.tasks._task import ALONE, Brush, Canvas, Span
 
 
@@ -110,11 +111,12 @@ class LatentPainter:
             return self._untouched(brush, canvas, index)
         pipeline = self._lease.pipeline
         scheduler = self._scheduler(brush)
-        pipeline.scheduler = scheduler
+        place(pipeline, "scheduler", scheduler)
         # On the CPU whatever the device: the same seed then gives the same noise anywhere.
         generator = torch.Generator("cpu").manual_seed(brush.seed)
         steps = _Steps(
             steps=self._steps(brush, canvas),
+            first=self._first(brush),
             easel=self._easel,
             index=index,
             pictures=pictures,
@@ -123,7 +125,7 @@ class LatentPainter:
             each_s=self._step_s,
         )
         if self._unet is not None:
-            pipeline.unet = self._denoiser(brush, steps)
+            place(pipeline, "unet", self._denoiser(brush, steps))
         with torch.inference_mode(), self._swaps.applied(), self._beside(brush, steps):
             conditioning = self._condition(brush, canvas)
             made = pipeline(
@@ -147,15 +149,21 @@ class LatentPainter:
         )
 
     def _steps(self, brush: Brush, canvas: Canvas | None) -> int:
-        """Steps that are really taken."""
+        """Steps that are really taken, in both stages where there are two."""
+        aside = self._family.steps_before + self._family.steps_after
         if canvas is None or "strength" not in _asked(self._lease.pipeline):
-            return brush.steps
-        return over.steps_taken(brush, canvas)
+            return brush.steps + aside
+        return over.steps_taken(brush, canvas) + aside
+
+    def _first(self, brush: Brush) -> int:
+        """Steps of the first of two stages."""
+        return brush.steps if self._family.steps_after else self._family.steps_before
 
     def _arguments(self, brush: Brush, canvas: Canvas | None) -> dict[str, Any]:
         """What the pipeline is called with beside prompt, generator and callback."""
         pipeline, family = self._lease.pipeline, self._family
         sampling = Sampling(
+            role=_role(canvas),
             width=brush.width,
             height=brush.height,
             steps=brush.steps,
@@ -293,6 +301,12 @@ class LatentPainter:
         }
 
 
+def _role(canvas: Canvas | None) -> Role:
+    if canvas is None:
+        return Role.TEXT
+    return Role.IMAGE if canvas.mask is None else Role.INPAINT
+
+
 def _asked(pipeline: Any) -> Collection[str]:
     """Names of what the pipeline's call takes."""
     return inspect.signature(pipeline.__call__).parameters.keys()
@@ -311,6 +325,8 @@ class _Steps:
     show: Callable[[], None]
     each_s: float | None
     """Seconds a call of the network, as far as they are known."""
+    first: int = 0
+    """How many of the steps are those of a first stage, before there is anything to show."""
     first_at: float = 0.0
     told: int = 0
     calls: int = 0
@@ -319,8 +335,10 @@ class _Steps:
     def callback(self, pipeline: Any) -> dict[str, Any]:
         """The argument that makes a pipeline call this after each step; older ones name it another
         way, tell less, and do not count."""
-        if "callback_on_step_end" in _asked(pipeline):
-            return {"callback_on_step_end": self}
+        asked = _asked(pipeline)
+        stage = {"prior_callback_on_step_end": self._foreseen} if self.first else {}
+        if "callback_on_step_end" in asked:
+            return {"callback_on_step_end": self, **stage}
         return {"callback": lambda index, *_: self(pipeline, index, None, {}), "callback_steps": 1}
 
     def __call__(self, pipeline: Any, index: int, timestep: Any, given: dict[str, Any]) -> Any:
@@ -330,19 +348,28 @@ class _Steps:
         self.calls = done
         self._measure(done)
         # samplers of second order call the network twice a step
-        step = min(self.steps, -(-done * self.steps // calls))
+        step = min(self.steps, self.first - (-done * (self.steps - self.first) // calls))
         if step != self.told or done == calls:
-            self.told = step
-            self.easel.progress(
-                picture=self.index,
-                pictures=self.pictures,
-                step=self.span.before + step,
-                steps=self.span.before + self.steps + self.span.after,
-                seconds_left=self._left(done, calls),
-            )
+            self._tell(step, self._left(done, calls))
         if done < calls:
             self.show()
         return given
+
+    def _foreseen(self, pipeline: Any, index: int, timestep: Any, given: dict[str, Any]) -> Any:
+        """The same for a step of the first stage."""
+        self.easel.check()
+        self._tell(min(self.first, index + 1), None)
+        return given
+
+    def _tell(self, step: int, seconds_left: float | None) -> None:
+        self.told = step
+        self.easel.progress(
+            picture=self.index,
+            pictures=self.pictures,
+            step=self.span.before + step,
+            steps=self.span.before + self.steps + self.span.after,
+            seconds_left=seconds_left,
+        )
 
     def _measure(self, done: int) -> None:
         """The first call of a picture also encodes and warms up, so it is not counted."""
@@ -356,7 +383,7 @@ class _Steps:
         """For this picture and those after it."""
         if self.each_s is None:
             return None
-        each, others = calls / self.steps, self.span.before + self.span.after
+        each, others = calls / (self.steps - self.first), self.span.before + self.span.after
         after = self.span.after * self.span.weight * each
         whole = calls + others * self.span.weight * each
         return self.each_s * (calls - done + after + whole * (self.pictures - self.index - 1))

@@ -22,7 +22,16 @@ def build(row: Sampler, config: Mapping[str, Any]) -> Any:
         options.pop("steps_offset", None)
     if row.process == "flow":
         return _flow(row, config, options)
+    if row.process == "diffusion":
+        config = _without_learned_variance(config)
     return getattr(diffusers, row.scheduler).from_config(dict(config), **options)
+
+
+def _without_learned_variance(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Some networks also say how sure they are; pipelines then leave that away."""
+    if not str(config.get("variance_type")).startswith("learned"):
+        return config
+    return {name: value for name, value in config.items() if name != "variance_type"}
 
 
 def _flow(row: Sampler, config: Mapping[str, Any], options: Mapping[str, Any]) -> Any:

@@ -100,6 +100,7 @@ class Text:
 class Sampling:
     """The numbers of a request, as far as a pipeline's call may depend on them."""
 
+    role: Role
     width: int
     height: int
     steps: int
@@ -161,7 +162,13 @@ class Family:
     latents: Latents = Latents.PLAIN
     over: Over = Over.LATENTS
     call_args: CallArgs = guidance_scale
-    """Keyword arguments of its pipelines beside prompt, size, steps and generator."""
+    """Keyword arguments of its pipelines beside prompt, size, steps and generator; may overrule the
+    last three."""
+    steps_before: int = 0
+    """Of pipelines in two stages, where a prior foresees what a decoder then paints: steps of the
+    prior that a request does not count."""
+    steps_after: int = 0
+    """The same for steps of the decoder, where the request counts those of the prior."""
     configs: str = ""
     """Folder below assets/configs/ with the configs and tokenizers of this family, for single files;
     empty where there are none to be read."""

@@ -18,7 +18,7 @@ TINY: dict[str, Saver] = {
 }
 """How a folder of each family is written, by its id."""
 
-SIZE_PX = {"": 64}
+SIZE_PX = {"": 64, "stable_cascade": 128}
 """Side of a test's picture, by family; the least that it can do."""
 
 
@@ -189,3 +189,129 @@ def _flux_kontext(folder: Path) -> Any:
     import diffusers
 
     return diffusers.FluxKontextPipeline(**_flux_parts(folder))
+
+
+def _kandinsky(folder: Path, channels: int) -> dict[str, Any]:
+    import diffusers
+    import transformers
+
+    prior = diffusers.PriorTransformer(
+        num_attention_heads=2, attention_head_dim=8, embedding_dim=32, num_layers=1
+    )
+    prior.clip_std.data.fill_(1.0)
+    return {
+        "unet": diffusers.UNet2DConditionModel(
+            in_channels=channels,
+            out_channels=8,
+            sample_size=8,
+            addition_embed_type="image",
+            down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+            up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+            mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+            block_out_channels=(16, 32),
+            layers_per_block=1,
+            norm_num_groups=8,
+            encoder_hid_dim=32,
+            encoder_hid_dim_type="image_proj",
+            cross_attention_dim=32,
+            attention_head_dim=8,
+            resnet_time_scale_shift="scale_shift",
+        ),
+        "scheduler": diffusers.DDPMScheduler(
+            beta_start=0.00085,
+            beta_end=0.012,
+            clip_sample_range=2.0,
+            sample_max_value=2.0,
+            thresholding=True,
+            variance_type="learned_range",
+        ),
+        "movq": diffusers.VQModel(
+            block_out_channels=(32, 32, 32, 32),
+            down_block_types=("DownEncoderBlock2D",) * 3 + ("AttnDownEncoderBlock2D",),
+            up_block_types=("AttnUpDecoderBlock2D",) + ("UpDecoderBlock2D",) * 3,
+            layers_per_block=1,
+            latent_channels=4,
+            norm_num_groups=8,
+            norm_type="spatial",
+            num_vq_embeddings=12,
+            vq_embed_dim=4,
+        ),
+        "prior_prior": prior,
+        "prior_image_encoder": transformers.CLIPVisionModelWithProjection(
+            transformers.CLIPVisionConfig(
+                hidden_size=32,
+                intermediate_size=37,
+                image_size=32,
+                patch_size=8,
+                num_attention_heads=4,
+                num_hidden_layers=1,
+                projection_dim=32,
+            )
+        ),
+        "prior_image_processor": transformers.CLIPImageProcessor(
+            size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}
+        ),
+        "prior_text_encoder": tiny.text_encoder(32, projected=True),
+        "prior_tokenizer": tiny.tokenizer(folder / "prior_tokenizer"),
+        "prior_scheduler": diffusers.UnCLIPScheduler(
+            variance_type="fixed_small_log",
+            prediction_type="sample",
+            clip_sample_range=10.0,
+        ),
+    }
+
+
+@saves("kandinsky22")
+def _kandinsky22(folder: Path) -> Any:
+    import diffusers
+
+    return diffusers.KandinskyV22CombinedPipeline(**_kandinsky(folder, 4))
+
+
+@saves("kandinsky22_inpaint")
+def _kandinsky22_inpaint(folder: Path) -> Any:
+    import diffusers
+
+    return diffusers.KandinskyV22InpaintCombinedPipeline(**_kandinsky(folder, 9))
+
+
+@saves("stable_cascade")
+def _stable_cascade(folder: Path) -> Any:
+    import diffusers
+    from diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model import PaellaVQModel
+
+    one: dict[str, Any] = {
+        "conditioning_dim": 16,
+        "block_out_channels": (16, 16),
+        "num_attention_heads": (2, 2),
+        "down_num_layers_per_block": (1, 1),
+        "up_num_layers_per_block": (1, 1),
+        "clip_text_pooled_in_channels": 32,
+        "clip_seq": 2,
+    }
+    plain = ("SDCascadeResBlock", "SDCascadeTimestepBlock")
+    return diffusers.StableCascadeCombinedPipeline(
+        decoder=diffusers.StableCascadeUNet(
+            **one,
+            in_channels=4,
+            out_channels=4,
+            patch_size=2,
+            effnet_in_channels=16,
+            pixel_mapper_in_channels=3,
+            block_types_per_layer=(plain, (*plain, "SDCascadeAttnBlock")),
+            timestep_conditioning_type=("sca",),
+        ),
+        vqgan=PaellaVQModel(bottleneck_blocks=1, embed_dim=8, num_vq_embeddings=16),
+        scheduler=diffusers.DDPMWuerstchenScheduler(),
+        text_encoder=tiny.text_encoder(32, projected=True),
+        tokenizer=tiny.tokenizer(folder / "tokenizer"),
+        prior_prior=diffusers.StableCascadeUNet(
+            **one,
+            clip_text_in_channels=32,
+            clip_image_in_channels=32,
+            switch_level=(False,),
+        ),
+        prior_text_encoder=tiny.text_encoder(32, projected=True),
+        prior_tokenizer=tiny.tokenizer(folder / "prior_tokenizer"),
+        prior_scheduler=diffusers.DDPMWuerstchenScheduler(),
+    )
