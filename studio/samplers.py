@@ -263,6 +263,7 @@ ROWS: tuple[Sampler, ...] = (
         ("UniPC", "Simple"),
         process="flow",
     ),
+    _row("scm", "SCM", "SCMScheduler", {}, ("SCM", "Automatic"), process="consistency"),
     _row("ddpm", "DDPM", "DDPMScheduler", {}, ("DDPM", "Automatic"), process="unclip"),
     _row(
         "wuerstchen",

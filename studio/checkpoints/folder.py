@@ -106,7 +106,7 @@ def _part(folder: Path, name: str, entry: Any) -> Part:
         raise BadFile("This checkpoint's model_index.json is malformed.")
     library, kind = entry
     known = library in _LIBRARIES or kind in _INSIDE
-    if not known or re.fullmatch(r"[A-Z][A-Za-z0-9]*", str(kind)) is None:
+    if not known or re.fullmatch(r"[A-Z][A-Za-z0-9_]*", str(kind)) is None:
         raise CustomCode(f"This checkpoint contains custom code ({_brief(kind)}).")
     place = folder / name
     for file in sorted(place.glob("*.json")):

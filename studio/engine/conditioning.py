@@ -184,6 +184,12 @@ def read(
         return Conditioning(arguments=MappingProxyType(given))
     asked = inspect.signature(pipeline.encode_prompt).parameters
     given = {
+        # as long and with the same words around it as the pipeline's call would read it
+        **{
+            name: parameter.default
+            for name, parameter in inspect.signature(pipeline.__call__).parameters.items()
+            if parameter.default is not None and parameter.default is not parameter.empty
+        },
         "prompt_2": None,
         "prompt_3": None,
         "device": device,
@@ -198,6 +204,8 @@ def read(
         apart = {**given, "prompt": words["negative_prompt"] or " "}
         unwanted = _results(pipeline, text, {k: v for k, v in apart.items() if k in asked})
         found |= {f"negative_{name}": value for name, value in unwanted.items()}
+    if "negative_prompt" in inspect.signature(pipeline.__call__).parameters:
+        found["negative_prompt"] = None  # an empty one by default, which may not stand beside these
     return Conditioning(arguments=MappingProxyType(found))
 
 

@@ -1,6 +1,7 @@
 """diffusers schedulers from a row of `studio.samplers` and a checkpoint's own config."""
 
 import functools
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,11 +38,16 @@ def _without_learned_variance(config: Mapping[str, Any]) -> Mapping[str, Any]:
 def _flow(row: Sampler, config: Mapping[str, Any], options: Mapping[str, Any]) -> Any:
     """A scheduler that follows a flow; how far it leans towards noise has two names."""
     shift = config.get("shift", config.get("flow_shift", 1.0))
-    leaning = {**config, "shift": shift, "flow_shift": shift}
-    made = getattr(diffusers, row.scheduler).from_config(leaning, **options)
+    kind = getattr(diffusers, row.scheduler)
+    name = "shift" if "shift" in inspect.signature(kind.__init__).parameters else "flow_shift"
+    made = kind.from_config({**_without_shift(config), name: shift}, **options)
     if not hasattr(made, "scale_noise"):
         _flow_words(made)
     return made
+
+
+def _without_shift(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in config.items() if key not in {"shift", "flow_shift"}}
 
 
 def _flow_words(scheduler: Any) -> None:

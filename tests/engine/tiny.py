@@ -30,7 +30,7 @@ def save_tiny_sd(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pipeline = diffusers.StableDiffusionPipeline(
-            vae=_vae(tiny=tiny_vae),
+            vae=vae(tiny=tiny_vae),
             text_encoder=text_encoder(32, projected=False),
             tokenizer=tokenizer(folder / "tokenizer"),
             unet=diffusers.UNet2DConditionModel(
@@ -69,7 +69,7 @@ def save_tiny_sd2(folder: Path) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         pipeline = diffusers.StableDiffusionPipeline(
-            vae=_vae(tiny=False),
+            vae=vae(tiny=False),
             text_encoder=text_encoder(1024, projected=False, activation="gelu"),
             tokenizer=tokenizer(folder / "tokenizer", pad="!"),
             unet=diffusers.UNet2DConditionModel(
@@ -107,7 +107,7 @@ def save_tiny_sdxl(folder: Path, *, seed: int = 0, channels: int = 4) -> Path:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         pipeline = diffusers.StableDiffusionXLPipeline(
-            vae=_vae(tiny=False),
+            vae=vae(tiny=False),
             text_encoder=text_encoder(32, projected=False),
             text_encoder_2=text_encoder(64, projected=True),
             tokenizer=tokenizer(folder / "tokenizer"),
@@ -167,7 +167,7 @@ def _save(pipeline: Any, folder: Path) -> None:
             tokenizer(folder / name, pad="!" if name == "tokenizer_2" else "<|endoftext|>")
 
 
-def _vae(*, tiny: bool) -> Any:
+def vae(*, tiny: bool) -> Any:
     import diffusers
 
     if tiny:

@@ -315,3 +315,417 @@ def _stable_cascade(folder: Path) -> Any:
         prior_tokenizer=tiny.tokenizer(folder / "prior_tokenizer"),
         prior_scheduler=diffusers.DDPMWuerstchenScheduler(),
     )
+
+
+def _letters() -> list[str]:
+    """The 256 byte characters of byte-level vocabularies."""
+    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
+    others = 256 - len(printable)
+    return [*map(chr, printable), *(chr(256 + n) for n in range(others))]
+
+
+CHAT = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n"
+    "{% if m.content is string %}{{ m.content }}"
+    "{% else %}{% for c in m.content %}{{ c.text or '' }}{% endfor %}{% endif %}"
+    "<|im_end|>\n{% endfor %}"
+)
+
+
+def _qwen_tokenizer() -> Any:
+    import transformers
+
+    names = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+    pictures = ("<|vision_start|>", "<|vision_end|>", "<|image_pad|>", "<|video_pad|>")
+    vocab = {token: n for n, token in enumerate([*_letters(), *names, *pictures])}
+    made = transformers.Qwen2Tokenizer(vocab=vocab, merges=[], model_max_length=2048)
+    made.add_special_tokens({"additional_special_tokens": [*names[1:], *pictures]})
+    made.chat_template = CHAT
+    return made
+
+
+QWEN_WORDS = 256 + 7
+
+
+def _gemma_tokenizer() -> Any:
+    import transformers
+
+    marks = ["<pad>", "<eos>", "<bos>", "<unk>", "<mask>"]
+    letters = [chr(n) for n in range(33, 127)]
+    vocab = {token: n for n, token in enumerate([*marks, "▁", "\n", *letters])}
+    return transformers.GemmaTokenizer(vocab=vocab, merges=[], model_max_length=300)
+
+
+def _gemma(width: int = 8) -> Any:
+    import transformers
+
+    config = transformers.Gemma2Config(
+        head_dim=16,
+        hidden_size=width,
+        intermediate_size=16,
+        num_attention_heads=2,
+        num_hidden_layers=2,
+        num_key_value_heads=2,
+        vocab_size=128,
+        attn_implementation="eager",
+    )
+    return transformers.Gemma2Model(config)
+
+
+def _qwen3(layers: int, kind: str) -> Any:
+    import transformers
+
+    config = transformers.Qwen3Config(
+        hidden_size=16,
+        intermediate_size=16,
+        num_hidden_layers=layers,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=8,
+        vocab_size=QWEN_WORDS,
+        max_position_embeddings=512,
+    )
+    return getattr(transformers, kind)(config)
+
+
+def _noise(**options: Any) -> Any:
+    import diffusers
+
+    return diffusers.DPMSolverMultistepScheduler(**options)
+
+
+def _pixart() -> dict[str, Any]:
+    import diffusers
+
+    return {
+        "transformer": diffusers.PixArtTransformer2DModel(
+            sample_size=8,
+            num_layers=2,
+            patch_size=2,
+            attention_head_dim=8,
+            num_attention_heads=3,
+            caption_channels=32,
+            in_channels=4,
+            cross_attention_dim=24,
+            out_channels=8,
+            num_embeds_ada_norm=1000,
+            use_additional_conditions=False,
+        ),
+        "vae": tiny.vae(tiny=False),
+        "text_encoder": _t5(),
+        "tokenizer": _t5_tokenizer(),
+        "scheduler": _noise(),
+    }
+
+
+@saves("pixart_alpha")
+def _pixart_alpha(folder: Path) -> Any:
+    import diffusers
+
+    return diffusers.PixArtAlphaPipeline(**_pixart())
+
+
+@saves("pixart_sigma")
+def _pixart_sigma(folder: Path) -> Any:
+    import diffusers
+
+    return diffusers.PixArtSigmaPipeline(**_pixart())
+
+
+def _sana_parts(**options: Any) -> dict[str, Any]:
+    import diffusers
+
+    widths = (8, 8, 8, 8, 8, 8)
+    kinds = ("ResBlock",) * 5 + ("EfficientViTBlock",)
+    scales = ((),) * 5 + ((5,),)
+    return {
+        "transformer": diffusers.SanaTransformer2DModel(
+            patch_size=1,
+            in_channels=4,
+            out_channels=4,
+            num_layers=1,
+            num_attention_heads=2,
+            attention_head_dim=4,
+            num_cross_attention_heads=2,
+            cross_attention_head_dim=4,
+            cross_attention_dim=8,
+            caption_channels=8,
+            sample_size=2,
+            **options,
+        ),
+        "vae": diffusers.AutoencoderDC(
+            latent_channels=4,
+            attention_head_dim=2,
+            encoder_block_types=kinds,
+            decoder_block_types=kinds,
+            encoder_block_out_channels=widths,
+            decoder_block_out_channels=widths,
+            encoder_qkv_multiscales=scales,
+            decoder_qkv_multiscales=scales,
+            encoder_layers_per_block=(1,) * 6,
+            decoder_layers_per_block=(1,) * 6,
+            downsample_block_type="conv",
+            upsample_block_type="interpolate",
+            decoder_norm_types="rms_norm",
+            decoder_act_fns="silu",
+            scaling_factor=0.41407,
+        ),
+        "text_encoder": _gemma(),
+        "tokenizer": _gemma_tokenizer(),
+    }
+
+
+@saves("sana")
+def _sana(folder: Path) -> Any:
+    import diffusers
+
+    scheduler = _noise(prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0)
+    return diffusers.SanaPipeline(**_sana_parts(), scheduler=scheduler)
+
+
+@saves("sana_sprint")
+def _sana_sprint(folder: Path) -> Any:
+    import diffusers
+
+    parts = _sana_parts(
+        guidance_embeds=True, guidance_embeds_scale=0.1, qk_norm="rms_norm_across_heads"
+    )
+    return diffusers.SanaSprintPipeline(**parts, scheduler=diffusers.SCMScheduler())
+
+
+@saves("zimage")
+def _zimage(folder: Path) -> Any:
+    import diffusers
+
+    return diffusers.ZImagePipeline(
+        transformer=diffusers.ZImageTransformer2DModel(
+            all_patch_size=(2,),
+            all_f_patch_size=(1,),
+            in_channels=16,
+            dim=32,
+            n_layers=2,
+            n_refiner_layers=1,
+            n_heads=2,
+            n_kv_heads=2,
+            cap_feat_dim=16,
+            axes_dims=[8, 4, 4],
+            axes_lens=[256, 32, 32],
+        ),
+        vae=_vae(),
+        text_encoder=_qwen3(2, "Qwen3Model"),
+        tokenizer=_qwen_tokenizer(),
+        scheduler=_flow(),
+    )
+
+
+@saves("lumina2")
+def _lumina2(folder: Path) -> Any:
+    import diffusers
+
+    return diffusers.Lumina2Pipeline(
+        transformer=diffusers.Lumina2Transformer2DModel(
+            sample_size=4,
+            patch_size=2,
+            in_channels=4,
+            hidden_size=8,
+            num_layers=2,
+            num_attention_heads=1,
+            num_kv_heads=1,
+            multiple_of=16,
+            axes_dim_rope=(4, 2, 2),
+            cap_feat_dim=8,
+        ),
+        vae=_vae(4),
+        text_encoder=_gemma(),
+        tokenizer=_gemma_tokenizer(),
+        scheduler=_flow(),
+    )
+
+
+def _qwen_vl() -> Any:
+    import transformers
+
+    config = transformers.Qwen2_5_VLConfig(
+        text_config={
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "rope_parameters": {
+                "mrope_section": [1, 1, 2],
+                "rope_type": "default",
+                "rope_theta": 1e6,
+            },
+            "vocab_size": QWEN_WORDS,
+        },
+        vision_config={
+            "depth": 2,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "out_hidden_size": 16,
+        },
+        image_token_id=QWEN_WORDS - 2,
+        video_token_id=QWEN_WORDS - 1,
+        vision_start_token_id=QWEN_WORDS - 4,
+        vision_end_token_id=QWEN_WORDS - 3,
+    )
+    return transformers.Qwen2_5_VLForConditionalGeneration(config)
+
+
+def _qwen_parts() -> dict[str, Any]:
+    import diffusers
+
+    return {
+        "transformer": diffusers.QwenImageTransformer2DModel(
+            patch_size=2,
+            in_channels=16,
+            out_channels=4,
+            num_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=16,
+            axes_dims_rope=(8, 4, 4),
+        ),
+        "vae": diffusers.AutoencoderKLQwenImage(
+            base_dim=8,
+            z_dim=4,
+            dim_mult=[1, 1, 2, 2],
+            num_res_blocks=1,
+            temperal_downsample=[False, True, True],
+            latents_mean=[0.1, 0.2, 0.3, 0.4],
+            latents_std=[1.0, 1.5, 2.0, 2.5],
+        ),
+        "text_encoder": _qwen_vl(),
+        "tokenizer": _qwen_tokenizer(),
+        "scheduler": _flow(use_dynamic_shifting=True),
+    }
+
+
+@saves("qwenimage")
+def _qwenimage(folder: Path) -> Any:
+    import diffusers
+
+    return diffusers.QwenImagePipeline(**_qwen_parts())
+
+
+def _flux2_parts(width: int, *, guided: bool) -> dict[str, Any]:
+    import diffusers
+
+    return {
+        "transformer": diffusers.Flux2Transformer2DModel(
+            patch_size=1,
+            in_channels=16,
+            num_layers=1,
+            num_single_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=width,
+            axes_dims_rope=(4, 4, 4, 4),
+            guidance_embeds=guided,
+        ),
+        "vae": diffusers.AutoencoderKLFlux2(
+            block_out_channels=(8, 8, 8, 8),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=1,
+            latent_channels=4,
+            norm_num_groups=4,
+            sample_size=64,
+        ),
+        "scheduler": _flow(use_dynamic_shifting=True),
+    }
+
+
+@saves("flux2_klein")
+def _flux2_klein(folder: Path) -> Any:
+    import diffusers
+
+    return diffusers.Flux2KleinPipeline(
+        **_flux2_parts(3 * 16, guided=False),
+        text_encoder=_qwen3(28, "Qwen3ForCausalLM"),
+        tokenizer=_qwen_tokenizer(),
+        is_distilled=False,
+    )
+
+
+@saves("flux2")
+def _flux2(folder: Path) -> Any:
+    import diffusers
+    import transformers
+
+    text = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 31,
+        "num_attention_heads": 2,
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "vocab_size": QWEN_WORDS,
+        "model_type": "mistral",
+    }
+    vision = {
+        "hidden_size": 16,
+        "intermediate_size": 16,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "image_size": 28,
+        "patch_size": 14,
+        "model_type": "pixtral",
+    }
+    config = transformers.Mistral3Config(
+        text_config=text, vision_config=vision, image_token_index=QWEN_WORDS - 2
+    )
+    tokenizer = _qwen_tokenizer()
+    return diffusers.Flux2Pipeline(
+        **_flux2_parts(3 * 16, guided=True),
+        text_encoder=transformers.Mistral3ForConditionalGeneration(config),
+        tokenizer=transformers.PixtralProcessor(
+            image_processor=transformers.PixtralImageProcessor(),
+            tokenizer=tokenizer,
+            image_token="<|image_pad|>",
+            image_break_token="<|vision_start|>",
+            image_end_token="<|vision_end|>",
+            chat_template=CHAT,
+        ),
+    )
+
+
+@saves("qwenimage_edit")
+def _qwenimage_edit(folder: Path) -> Any:
+    import diffusers
+    import transformers
+
+    parts = _qwen_parts()
+    processor = transformers.Qwen2VLProcessor(
+        image_processor=transformers.Qwen2VLImageProcessor(min_pixels=28 * 28, max_pixels=56 * 56),
+        tokenizer=parts["tokenizer"],
+        video_processor=transformers.Qwen2VLVideoProcessor(),
+        chat_template=CHAT,
+    )
+    return diffusers.QwenImageEditPipeline(**parts, processor=processor)
+
+
+@saves("sdxl_refiner")
+def _sdxl_refiner(folder: Path) -> Any:
+    import diffusers
+
+    base = diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(
+        tiny.save_tiny_sdxl(folder), add_watermarker=False
+    )
+    unet = dict(base.unet.config)
+    return diffusers.StableDiffusionXLImg2ImgPipeline(
+        vae=base.vae,
+        text_encoder=None,
+        tokenizer=None,
+        text_encoder_2=base.text_encoder_2,
+        tokenizer_2=base.tokenizer_2,
+        unet=diffusers.UNet2DConditionModel.from_config(
+            {**unet, "cross_attention_dim": 64, "projection_class_embeddings_input_dim": 64 + 5 * 8}
+        ),
+        scheduler=base.scheduler,
+        requires_aesthetics_score=True,
+        force_zeros_for_empty_prompt=False,
+        add_watermarker=False,
+    )

@@ -1,0 +1,48 @@
+"""Sana: a transformer over latents of 32 × 32 px each, read to by Gemma. diffusers has no way for it to
+paint over pictures, so it paints from words only."""
+
+from typing import Any
+
+from studio import samplers
+from studio.families._family import SENTENCES, Defaults, Family, Role, Sampling, Text
+from studio.families._keys import every, has, without
+
+folder = has(
+    "transformer.patch_embed.proj.weight",
+    "transformer.caption_norm.weight",
+    "transformer.transformer_blocks.0.ff.conv_inverted.weight",
+)
+distilled = has("transformer.time_embed.guidance_embedder.linear_1.weight")
+
+
+def call_args(sampling: Sampling) -> dict[str, Any]:
+    """In the size that was asked for, instead of the next of a list."""
+    return {"guidance_scale": sampling.guidance, "use_resolution_binning": False}
+
+
+FAMILY = Family(
+    id="sana",
+    label="Sana",
+    keys=every(folder, without(distilled)),
+    pipelines={Role.TEXT: "SanaPipeline"},
+    components={
+        "transformer": ("SanaTransformer2DModel",),
+        "vae": ("AutoencoderDC",),
+        "text_encoder": ("Gemma2Model",),
+        "tokenizer": ("GemmaTokenizerFast", "GemmaTokenizer"),
+    },
+    native_px=1024,
+    multiple_px=32,
+    defaults=Defaults(steps=20, guidance=4.5, sampler="flow_dpmpp_2m"),
+    supports=SENTENCES,
+    samplers=samplers.FLOW,
+    text=Text(
+        results=(
+            "prompt_embeds",
+            "prompt_attention_mask",
+            "negative_prompt_embeds",
+            "negative_prompt_attention_mask",
+        ),
+    ),
+    call_args=call_args,
+)

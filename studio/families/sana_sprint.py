@@ -1,0 +1,30 @@
+"""Sana Sprint: distilled to one to four steps along a circle instead of a straight way."""
+
+from dataclasses import replace
+from typing import Any
+
+from studio.families import sana
+from studio.families._family import ONE_SENTENCE, Defaults, Guidance, Over, Role, Sampling, Text
+from studio.families._keys import every
+
+
+def _call_args(sampling: Sampling) -> dict[str, Any]:
+    """The place of the step between is only known for two steps."""
+    between = {} if sampling.steps == 2 else {"intermediate_timesteps": None}
+    return {**sana.call_args(sampling), **between}
+
+
+FAMILY = replace(
+    sana.FAMILY,
+    id="sana_sprint",
+    label="Sana, Sprint",
+    keys=every(sana.folder, sana.distilled),
+    pipelines={Role.TEXT: "SanaSprintPipeline", Role.IMAGE: "SanaSprintImg2ImgPipeline"},
+    defaults=Defaults(steps=2, guidance=4.5, sampler="scm"),
+    supports=ONE_SENTENCE,
+    guidance=Guidance.EMBEDDED,
+    samplers=("scm",),
+    text=Text(results=("prompt_embeds", "prompt_attention_mask")),
+    over=Over.PICTURE,
+    call_args=_call_args,
+)
