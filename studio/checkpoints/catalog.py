@@ -271,6 +271,18 @@ def _unknown(blank: Checkpoint) -> Checkpoint:
     )
 
 
+def _folder_only(blank: Checkpoint, family: Family) -> Checkpoint:
+    """Recognised, but a single file does not hold what the studio would need beside it."""
+    beside = ", ".join(sorted(name for name in family.components if "tokenizer" not in name))
+    return replace(
+        blank,
+        problem=f"'{blank.label}' is {family.label} as a single file; the studio reads this kind "
+        "from a folder, with its tokenizers and configs.",
+        advice=f"Get the folder in diffusers' layout ({beside} and tokenizers) from the page of the "
+        "checkpoint's makers, and put it into the checkpoint folder.",
+    )
+
+
 def _known(
     blank: Checkpoint, family: Family, noted: Sidecar, native_px: int, multiple_px: int
 ) -> Checkpoint:

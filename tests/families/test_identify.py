@@ -77,3 +77,18 @@ def test_a_circle_and_an_unknown_name_are_errors() -> None:
         identify({"k": (1,)}, circle)
     with pytest.raises(DrawerError, match="after 'nobody', which is not there"):
         identify({"k": (1,)}, drawer(family("a", "k", before=("nobody",))))
+
+
+@pytest.mark.parametrize(
+    ("expected", "keys"),
+    [
+        ("flux", {"img_in.weight": (8, 64), "vector_in.in_layer.weight": (8, 8), "guidance_in.in_layer.weight": (8, 8)}),
+        ("flux_schnell", {"img_in.weight": (8, 64), "vector_in.in_layer.weight": (8, 8)}),
+        ("flux_fill", {"img_in.weight": (8, 384), "vector_in.in_layer.weight": (8, 8), "guidance_in.in_layer.weight": (8, 8)}),
+    ],
+)  # fmt: skip
+def test_single_files_of_flux_are_told_apart(
+    expected: str, keys: dict[str, tuple[int, ...]]
+) -> None:
+    for shapes in (keys, {f"model.diffusion_model.{key}": shape for key, shape in keys.items()}):
+        assert [f.id for f in FAMILIES.values() if f.keys(shapes)] == [expected]

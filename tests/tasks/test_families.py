@@ -32,7 +32,7 @@ def checkpoint(family_id: str) -> Checkpoint:
 
 
 def resolved(family: str, **changes: Any) -> Any:
-    facts: Any = SimpleNamespace(checkpoint=lambda _: checkpoint(family))
+    facts: Any = SimpleNamespace(checkpoint=lambda _: checkpoint(family), embeddings=lambda _: {})
     request = replace(Txt2Img(prompt="a fox", seed=1), **changes)
     return _sampled.resolve(request, facts)
 
