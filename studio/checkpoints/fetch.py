@@ -1,0 +1,403 @@
+"""Fetches one file: resumable, checked, bounded, and never from where it should not.
+
+Only https, and plain http from this machine itself. A redirect is followed `REDIRECTS` times at most,
+never from the internet into a private network.
+"""
+
+import hashlib
+import ipaddress
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urljoin, urlsplit
+
+import httpx
+
+from studio.checkpoints.header import MAX_HEADER_BYTES, readable
+from studio.checkpoints.streams import put, require_free
+from studio.core.errors import InvalidRequest, Refused, StorageFailed, Unavailable
+from studio.core.hosts import is_loopback
+
+REDIRECTS = 5
+TRIES = 5
+"""How often a broken or stalled connection is taken up again, each time from where it broke."""
+STALL_S = 30.0
+"""A connection on which nothing arrives for so long is taken up again."""
+CONNECT_S = 15.0
+BLOCK = 1 << 20
+AGENT = "pochade"
+
+_REDIRECTED = frozenset({301, 302, 303, 307, 308})
+_LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
+"""Answers after which trying again may help."""
+
+
+class Stopped(Exception):
+    """Somebody asked for an end. What has arrived is kept."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Remote:
+    """A file as its server tells of it, before anything was fetched."""
+
+    url: str
+    size_bytes: int
+    name: str
+    """What the server or the address calls it; not to be trusted."""
+    tag: str = ""
+    """A strong ETag or a date: what tells whether it is still the same file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Manners:
+    """How the internet is gone about; tests are less patient."""
+
+    stall_s: float = STALL_S
+    tries: int = TRIES
+    pause_s: float = 1.0
+    """Before the second try; doubled before each further one."""
+    private: bool = True
+    """Whether the first address may lie in a private network: so it may for the person who runs
+    the studio."""
+
+
+USUAL = Manners()
+
+
+def look(url: str, headers: Mapping[str, str] | None = None, manners: Manners = USUAL) -> Remote:
+    """Size and name of what lies there. Raises `InvalidRequest`, `Refused` or `Unavailable`."""
+    try:
+        return _look(url, headers or {}, manners)
+    except httpx.HTTPError as error:
+        raise _silent(url) from error
+
+
+def _look(url: str, headers: Mapping[str, str], manners: Manners) -> Remote:
+    with _client(manners) as client, _answer(client, url, headers, 0, "", manners) as answer:
+        size = _whole_size(answer)
+        if "text/html" in answer.headers.get("content-type", ""):
+            raise InvalidRequest(
+                "A web page lies at this address, not a file.",
+                "Take the address of the download itself.",
+                field="source",
+            )
+        if size is None:
+            raise InvalidRequest(
+                "The server does not say how large the file is.",
+                "Download it with a browser and put it into the folder 'checkpoints'.",
+                field="source",
+            )
+        return Remote(url=url, size_bytes=size, name=_name(answer, url), tag=_tag(answer))
+
+
+def read_small(url: str, headers: Mapping[str, str], most: int, manners: Manners = USUAL) -> bytes:
+    """The whole of a file of at most `most` bytes. Raises as `look`."""
+    data = b""
+    try:
+        with _client(manners) as client, _answer(client, url, headers, 0, "", manners) as answer:
+            for block in answer.iter_bytes():
+                data += block
+                if len(data) > most:
+                    raise InvalidRequest(
+                        "A file there is larger than it can be.", "Take another.", field="source"
+                    )
+    except httpx.HTTPError as error:
+        raise _silent(url) from error
+    return data
+
+
+def fetch(
+    remote: Remote,
+    part: Path,
+    *,
+    sha256: str = "",
+    headers: Mapping[str, str] | None = None,
+    progress: Callable[[int], None] = lambda done: None,
+    stopped: Callable[[], bool] = lambda: False,
+    manners: Manners = USUAL,
+) -> str:
+    """Fetches it into `part`, from where an earlier try ended; its SHA-256.
+
+    `sha256` is what it must be; empty where nobody knows. Raises `Stopped`, `Unavailable` or
+    `StorageFailed` and keeps what has arrived; raises `InvalidRequest` or `Refused` and removes it.
+    """
+    try:
+        return _Fetch(remote, part, headers or {}, progress, stopped, manners).run(sha256)
+    except (InvalidRequest, Refused):
+        forget(part)
+        raise
+    except OSError as error:
+        raise StorageFailed(
+            f"The disk cannot be written to ({error.strerror or error}).",
+            "Free some space and go on; what has arrived is kept.",
+        ) from error
+
+
+def forget(part: Path) -> None:
+    """Removes what has arrived."""
+    for file in (part, _about(part)):
+        with suppress(OSError):
+            file.unlink(missing_ok=True)
+
+
+def _about(part: Path) -> Path:
+    return part.with_name(f"{part.name}.json")
+
+
+@dataclass
+class _Fetch:
+    remote: Remote
+    part: Path
+    headers: Mapping[str, str]
+    progress: Callable[[int], None]
+    stopped: Callable[[], bool]
+    manners: Manners
+
+    def run(self, sha256: str) -> str:
+        self.part.parent.mkdir(parents=True, exist_ok=True)
+        digest, done = self._begun()
+        require_free(self.part, self.remote.size_bytes - done)
+        left, pause, most = self.manners.tries, self.manners.pause_s, done
+        with _client(self.manners) as client, self.part.open("ab") as out:
+            out.truncate(done)
+            while done < self.remote.size_bytes:
+                try:
+                    digest, done = self._go_on(client, out, digest, done)
+                    continue
+                except (httpx.HTTPError, Unavailable) as error:
+                    out.flush()
+                    digest, done = self._begun()
+                    if done > most:
+                        left, pause, most = self.manners.tries, self.manners.pause_s, done
+                    left -= 1
+                    if not left:
+                        raise _broke(error, done, self.remote.size_bytes) from error
+                self._wait(pause)
+                pause = min(pause * 2, 30.0)
+            os.fsync(out.fileno())
+        found = digest.hexdigest()
+        if sha256 and found != sha256.lower():
+            raise InvalidRequest(
+                "The file's checksum does not match: it is not the one that was promised.",
+                "Try again; if it stays so, take it from another place.",
+                field="sha256",
+            )
+        return found
+
+    def _begun(self) -> tuple[Any, int]:
+        """The hash and count of what an earlier try has left of this very file."""
+        digest, done = hashlib.sha256(), 0
+        try:
+            told = Remote(**json.loads(_about(self.part).read_bytes()))
+            same = (told.url, told.size_bytes) == (self.remote.url, self.remote.size_bytes)
+            if not same or not told.tag or self.remote.tag not in {"", told.tag}:
+                return digest, 0
+            if self.part.stat().st_size > told.size_bytes:
+                return digest, 0
+            self.remote = told
+            with self.part.open("rb") as file:
+                while block := file.read(BLOCK):
+                    if self.stopped():
+                        raise Stopped
+                    digest.update(block)
+                    done += len(block)
+        except (OSError, ValueError, TypeError):
+            return hashlib.sha256(), 0
+        return digest, done
+
+    def _go_on(self, client: httpx.Client, out: Any, digest: Any, done: int) -> tuple[Any, int]:
+        """One connection's worth."""
+        url, size = self.remote.url, self.remote.size_bytes
+        with _answer(client, url, self.headers, done, self.remote.tag, self.manners) as answer:
+            whole, tag = _whole_size(answer), _tag(answer)
+            if whole != size or (self.remote.tag and tag != self.remote.tag):
+                raise InvalidRequest(
+                    "The file on the server is another one than it was.",
+                    "Install it again from the beginning.",
+                    field="source",
+                )
+            self.remote = replace(self.remote, tag=tag)
+            put(_about(self.part), json.dumps(asdict(self.remote)).encode())
+            if answer.status_code == 200 and done:  # this server cannot begin in the middle
+                digest, done = hashlib.sha256(), 0
+                out.seek(0)
+                out.truncate()
+            for block in answer.iter_bytes(BLOCK):
+                if self.stopped():
+                    raise Stopped
+                if done + len(block) > size:
+                    raise InvalidRequest(
+                        "The server sends more than it announced.",
+                        "Take the file from another place.",
+                        field="source",
+                    )
+                if done < 9 <= done + len(block) and ".safetensors" in self.part.name:
+                    _require_safetensors(self.part, out, done, block)
+                out.write(block)
+                digest.update(block)
+                done += len(block)
+                self.progress(done)
+            out.flush()
+        return digest, done
+
+    def _wait(self, seconds: float) -> None:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            if self.stopped():
+                raise Stopped
+            time.sleep(0.05)
+
+
+def _require_safetensors(part: Path, out: Any, done: int, block: bytes) -> None:
+    """The first nine bytes tell at once what must not take an hour to be refused."""
+    out.flush()
+    with part.open("rb") as file:
+        begin = (file.read(done) + block)[:9]
+    if int.from_bytes(begin[:8], "little") > MAX_HEADER_BYTES or begin[8:] != b"{":
+        raise InvalidRequest(
+            "What lies there is no safetensors file.",
+            "Only .safetensors can be installed: other formats can run code.",
+            field="source",
+        )
+
+
+def _client(manners: Manners) -> httpx.Client:
+    timeout = httpx.Timeout(manners.stall_s, connect=min(CONNECT_S, manners.stall_s))
+    return httpx.Client(timeout=timeout, follow_redirects=False)
+
+
+@contextmanager
+def _answer(
+    client: httpx.Client,
+    url: str,
+    headers: Mapping[str, str],
+    begin: int,
+    tag: str,
+    manners: Manners,
+) -> Iterator[httpx.Response]:
+    """A good answer to a GET from byte `begin` on, after redirects; its body is not read yet."""
+    given = {**headers, "User-Agent": AGENT, "Accept-Encoding": "identity"}
+    if begin and tag:
+        given |= {"Range": f"bytes={begin}-", "If-Range": tag}
+    private = manners.private
+    for _ in range(REDIRECTS + 1):
+        private = _require_allowed(url, private=private)
+        try:
+            with client.stream("GET", url, headers=given) as answer:
+                if answer.status_code not in _REDIRECTED:
+                    _require_good(answer)
+                    yield answer
+                    return
+                target = urljoin(url, answer.headers.get("location", ""))
+        except (httpx.InvalidURL, UnicodeError):
+            raise _bad_address() from None
+        except (httpx.ConnectError, httpx.ConnectTimeout) as error:
+            raise _silent(url) from error
+        if urlsplit(target).netloc != urlsplit(url).netloc:
+            given.pop("Authorization", None)  # a token is for the host that it was given for
+        url = target
+    raise Unavailable("The server sends from one address to the next without end.", "Try another.")
+
+
+def _silent(url: str) -> Unavailable:
+    return Unavailable(
+        f"{urlsplit(url).hostname} cannot be reached.",
+        "Check the network, then try again; nothing else of the studio needs it.",
+    )
+
+
+def _require_good(answer: httpx.Response) -> None:
+    code = answer.status_code
+    if code in {200, 206}:
+        return
+    if code in {401, 403}:
+        raise InvalidRequest(
+            "The server gives this file only to people whom it knows.",
+            "Accept its terms there, log in with 'hf auth login', or download it with a browser.",
+            field="source",
+        )
+    if code in {404, 410}:
+        raise InvalidRequest(
+            "There is no such file at this address.", "Check the address.", field="source"
+        )
+    if code in _LATER or code == 416:
+        raise Unavailable(f"The server answers with status {code}.", "Try again later.")
+    raise InvalidRequest(
+        f"The server answers with status {code}.", "Check the address.", field="source"
+    )
+
+
+def _require_allowed(url: str, *, private: bool) -> bool:
+    """Whether what comes after may lie in a private network too. Raises `InvalidRequest` or
+    `Refused`."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise _bad_address() from None
+    if parts.scheme not in {"http", "https"} or not host or parts.username is not None:
+        raise _bad_address()
+    inside = is_private(host)
+    if inside and not private:
+        raise Refused("This address cannot be used.", "Take one on the internet.", field="source")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise InvalidRequest(
+            "Files are only fetched over https.", "Use the address with https.", field="source"
+        )
+    return inside
+
+
+def _bad_address() -> InvalidRequest:
+    return InvalidRequest(
+        "This is no address that a file can be fetched from.",
+        "Write it like https://example.org/name.safetensors.",
+        field="source",
+    )
+
+
+def is_private(host: str) -> bool:
+    """Whether a name leads to this machine or a private network, as far as is known now."""
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        return False  # it leads nowhere
+    return any(not ipaddress.ip_address(str(a[4][0]).partition("%")[0]).is_global for a in found)
+
+
+def _whole_size(answer: httpx.Response) -> int | None:
+    ranged = re.fullmatch(r"bytes \d+-\d+/(\d+)", answer.headers.get("content-range", ""))
+    if answer.status_code == 206:
+        return int(ranged[1]) if ranged else None
+    length = answer.headers.get("content-length", "")
+    return int(length) if length.isascii() and length.isdigit() else None
+
+
+def _tag(answer: httpx.Response) -> str:
+    """What If-Range takes: a strong ETag, else the date."""
+    etag = answer.headers.get("etag", "")
+    return etag if etag.startswith('"') else answer.headers.get("last-modified", "")
+
+
+def _name(answer: httpx.Response, url: str) -> str:
+    said = answer.headers.get("content-disposition", "")
+    extended = re.search(r"filename\*=(?:UTF-8|utf-8)''([^;]+)", said)
+    plain = re.search(r'filename="?([^";]+)', said)
+    if extended:
+        return unquote(extended[1])
+    return plain[1] if plain else unquote(urlsplit(url).path.rpartition("/")[2])
+
+
+def _broke(error: Exception, done: int, size: int) -> Unavailable:
+    if isinstance(error, Unavailable) and not done:
+        return error
+    return Unavailable(
+        f"The connection broke after {readable(done)} of {readable(size)}.",
+        "Go on later; what has arrived is kept.",
+    )

@@ -1,0 +1,402 @@
+"""What is to be fetched for an install, and where it goes once it has arrived."""
+
+import errno
+import json
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from studio.checkpoints.catalog import families
+from studio.checkpoints.catalog import inspect as inspect_checkpoint
+from studio.checkpoints.controls import inspect as inspect_control
+from studio.checkpoints.fetch import USUAL, Manners, Remote, look, read_small
+from studio.checkpoints.folder import INDEX, MAX_CONFIG_BYTES
+from studio.checkpoints.header import BadFile, Header, read_header
+from studio.checkpoints.scan import PICKLED, Found, file_stamp, folder_stamp
+from studio.checkpoints.streams import sync_folder
+from studio.core.errors import InvalidRequest, Unavailable
+from studio.core.layouts import Kind
+from studio.families._identify import identify
+
+MOST_FILES = 200
+MOST_BYTES = 200 << 30
+MOST_TOLD = 8 << 20
+"""Bytes of what Hugging Face tells of a repository."""
+SAFE = ".safetensors"
+_TEXTS = frozenset({".json", ".txt", ".model"})
+"""Configs and vocabularies; everything else of a repository stays where it is."""
+_REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
+_PIECE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,120}")
+_RESERVED = frozenset(
+    {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class File:
+    """One file of an install."""
+
+    path: str
+    """Below the folder of the install: a name, or a part and a name."""
+    url: str
+    size_bytes: int
+    sha256: str = ""
+    """What it must be; empty where nobody tells."""
+    tag: str = ""
+
+    @property
+    def remote(self) -> Remote:
+        return Remote(url=self.url, size_bytes=self.size_bytes, name=self.path, tag=self.tag)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """What an install would fetch."""
+
+    source: str
+    name: str
+    """What it will be called; a name that is safe on every system, without an ending."""
+    files: tuple[File, ...] = field(default_factory=tuple[File, ...])
+    licence: str = ""
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(file.size_bytes for file in self.files)
+
+    @property
+    def is_folder(self) -> bool:
+        return any(file.path == INDEX for file in self.files)
+
+
+def plan(source: str, name: str = "", sha256: str = "", manners: Manners = USUAL) -> Plan:
+    """Asks the network what `source` holds: an https address, or `owner/name` on Hugging Face, with
+    `/file.safetensors` where a repository has several.
+
+    Raises `InvalidRequest`, `Refused` or `Unavailable`; nothing was fetched.
+    """
+    source = source.strip()
+    if sha256 and not re.fullmatch(r"[0-9A-Fa-f]{64}", sha256):
+        raise InvalidRequest(
+            "A SHA-256 has 64 digits from 0 to f.", "Check it, or leave it out.", field="sha256"
+        )
+    repository = _repository(source)
+    found = _of_hub(source, *repository) if repository else _of_address(source, manners)
+    if sha256:
+        if len(found.files) != 1:
+            raise InvalidRequest(
+                "A checksum can be given for a single file only.", "Leave it out.", field="sha256"
+            )
+        found = replace(found, files=(replace(found.files[0], sha256=sha256.lower()),))
+    if found.size_bytes > MOST_BYTES or len(found.files) > MOST_FILES:
+        raise InvalidRequest(
+            "This is more than the studio installs at once.",
+            "Install a part of it.",
+            field="source",
+        )
+    return replace(found, name=safe_name(name or found.name))
+
+
+def safe_name(text: str) -> str:
+    """A name that is one on every system and no path. Raises `InvalidRequest` if nothing is left."""
+    stem = text.replace("\\", "/").rpartition("/")[2]
+    stem = stem[: -len(SAFE)] if stem.lower().endswith(SAFE) else stem
+    plain = re.sub(r"[^\w.\- ]", "_", stem)
+    plain = re.sub(r"\s+", " ", plain).strip(" ._-")[:80].strip(" ._-")
+    if not plain:
+        raise InvalidRequest(
+            f"'{text[:40]}' is no name for a checkpoint.", "Choose another one.", field="name"
+        )
+    return f"{plain}_" if plain.partition(".")[0].casefold() in _RESERVED else plain
+
+
+# Hugging Face
+
+
+def _repository(source: str) -> tuple[str, str] | None:
+    """(owner/name, file in it or empty); None for an address elsewhere."""
+    from huggingface_hub import constants
+
+    endpoint = constants.ENDPOINT.rstrip("/")
+    if source.startswith(f"{endpoint}/"):
+        rest = source.removeprefix(f"{endpoint}/").partition("?")[0].strip("/")
+        pieces = rest.split("/")
+        repo = "/".join(pieces[:2])
+        if len(pieces) > 4 and pieces[2] in {"resolve", "blob"}:
+            return repo, "/".join(pieces[4:])
+        if len(pieces) in {2, 4} and _REPO.fullmatch(repo):
+            return repo, ""
+        return None
+    if "://" in source:
+        return None
+    pieces = source.split("/")
+    repo, file = "/".join(pieces[:2]), "/".join(pieces[2:])
+    if not _REPO.fullmatch(repo) or ".." in source:
+        raise InvalidRequest(
+            "This is neither an address nor the name of a repository.",
+            "Write owner/name, or https://….",
+            field="source",
+        )
+    return repo, file
+
+
+def _of_hub(source: str, repo: str, file: str) -> Plan:
+    info = _info(repo)
+    from huggingface_hub import constants
+
+    def at(name: str) -> str:
+        return f"{constants.ENDPOINT}/{repo}/resolve/{info.revision}/{quote(name)}"
+
+    parts: frozenset[str] = frozenset()
+    if INDEX in info.files and not file:
+        parts = _parts(repo, at(INDEX))
+    wanted = _chosen(repo, tuple(info.files), file, parts)
+    files = tuple(
+        File(
+            path=name if INDEX in wanted else name.rpartition("/")[2],
+            url=at(name),
+            size_bytes=_size(info.files[name], at(name)),
+            sha256=str((info.files[name].get("lfs") or {}).get("sha256", "")),
+        )
+        for name in wanted
+    )
+    name = file.rpartition("/")[2] if file else repo.partition("/")[2]
+    return Plan(source=source, name=name, files=files, licence=info.licence)
+
+
+def _size(entry: Mapping[str, Any], url: str) -> int:
+    size = entry.get("size")
+    return size if isinstance(size, int) else look(url, headers_for(url)).size_bytes
+
+
+def _parts(repo: str, url: str) -> frozenset[str]:
+    """The folders that a repository's index names. Raises `InvalidRequest` if no family of the
+    studio is of its kind, before anything large is fetched."""
+    try:
+        index: Any = json.loads(read_small(url, headers_for(url), MAX_CONFIG_BYTES))
+        kind = str(index["_class_name"])
+    except (ValueError, KeyError, TypeError):
+        raise InvalidRequest(
+            f"The index of '{repo}' is not readable.", "Take another one.", field="source"
+        ) from None
+    if kind not in pipelines():
+        known = ", ".join(family.label for family in families().values())
+        raise InvalidRequest(
+            f"'{repo}' is of a kind that the studio does not know ({_brief(kind)}).",
+            f"It paints with {known}.",
+            field="source",
+        )
+    return frozenset(name for name, entry in index.items() if isinstance(entry, list))
+
+
+def pipelines() -> frozenset[str]:
+    """diffusers' pipelines of all families."""
+    return frozenset(kind for family in families().values() for kind in family.pipelines.values())
+
+
+def _brief(kind: str) -> str:
+    return re.sub(r"[^A-Za-z0-9_]", "", kind)[:60]
+
+
+@dataclass(frozen=True, slots=True)
+class _Repository:
+    revision: str
+    licence: str
+    files: Mapping[str, Mapping[str, Any]]
+    """What the hub tells of each file, by name."""
+
+
+def _info(repo: str) -> _Repository:
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise Unavailable(
+            "Hugging Face is switched off by HF_HUB_OFFLINE.", "Unset it and start again."
+        )
+    url = f"{constants.ENDPOINT}/api/models/{repo}?blobs=true"
+    try:
+        told: Any = json.loads(read_small(url, headers_for(url), MOST_TOLD))
+        files = {str(entry["rfilename"]): entry for entry in told["siblings"]}
+        card = told.get("cardData") or {}
+        return _Repository(str(told["sha"]), str(card.get("license") or ""), files)
+    except InvalidRequest:
+        raise InvalidRequest(
+            f"There is no repository '{repo}' for you: it does not exist, or asks for a login.",
+            "Check the name; accept its terms on its page and log in with 'hf auth login'.",
+            field="source",
+        ) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise Unavailable(
+            "Hugging Face answers with something unreadable.", "Try again later."
+        ) from None
+
+
+def _chosen(repo: str, names: tuple[str, ...], file: str, parts: frozenset[str]) -> tuple[str, ...]:
+    """The files to fetch: the one that is named, the diffusers folder, or the only one there is."""
+    if file:
+        if file not in names:
+            raise InvalidRequest(
+                f"'{repo}' has no file '{file[:80]}'.", "Check the name.", field="source"
+            )
+        _require_safe(file)
+        return (file,)
+    if INDEX in names:
+        return _folder_files(names, parts)
+    safe = [name for name in names if name.lower().endswith(SAFE) and "/" not in name]
+    if len(safe) == 1:
+        return (safe[0],)
+    if safe:
+        named = ", ".join(safe[:6]) + (" …" if len(safe) > 6 else "")
+        raise InvalidRequest(
+            f"'{repo}' has {len(safe)} files to choose from: {named}.",
+            f"Write {repo}/FILE.",
+            field="source",
+        )
+    raise InvalidRequest(
+        f"'{repo}' has no .safetensors weights for a picture.",
+        "Only .safetensors can be installed: other formats can run code.",
+        field="source",
+    )
+
+
+def _folder_files(names: tuple[str, ...], parts: frozenset[str]) -> tuple[str, ...]:
+    """Configs, and of each part the weights in half precision where there are some."""
+    chosen: list[str] = []
+    weights: dict[str, dict[str, list[str]]] = {}
+    for name in names:
+        pieces = name.split("/")
+        if len(pieces) > 2 or not all(_PIECE.fullmatch(piece) for piece in pieces):
+            continue
+        part, suffix = pieces[0], Path(name).suffix.lower()
+        if name != INDEX and part not in parts - _LEFT_OUT:
+            continue
+        if suffix in _TEXTS and (len(pieces) == 2 or name == INDEX):
+            chosen.append(name)
+        elif suffix == SAFE and len(pieces) == 2:
+            variant = re.sub(r"-\d{5}-of-\d{5}", "", pieces[1]).removesuffix(SAFE).partition(".")[2]
+            weights.setdefault(part, {}).setdefault(variant, []).append(name)
+    for variants in weights.values():
+        best = min(variants, key=lambda variant: (variant != "fp16", variant != "", variant))
+        chosen += variants[best]
+    return tuple(sorted(chosen))
+
+
+_LEFT_OUT = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
+"""Parts that no task paints with."""
+
+
+def _require_safe(name: str) -> None:
+    if not name.lower().endswith(SAFE):
+        kind = Path(name).suffix.lower()
+        why = "such files can run code" if kind in PICKLED else "nothing else is read"
+        raise InvalidRequest(
+            f"Only .safetensors files can be installed; {why}.",
+            "Take the .safetensors version of it.",
+            field="source",
+        )
+
+
+def _of_address(source: str, manners: Manners) -> Plan:
+    path = urlsplit(source).path
+    if Path(path).suffix.lower() in PICKLED:
+        _require_safe(path)
+    remote = look(source, manners=manners)
+    _require_safe(remote.name)
+    name = safe_name(remote.name)
+    file = File(path=f"{name}{SAFE}", url=source, size_bytes=remote.size_bytes, tag=remote.tag)
+    return Plan(source=source, name=name, files=(file,))
+
+
+def headers_for(url: str) -> dict[str, str]:
+    """The person's own token, for Hugging Face alone."""
+    from huggingface_hub import constants, get_token
+
+    here, there = urlsplit(url), urlsplit(constants.ENDPOINT)
+    token = get_token() if (here.scheme, here.netloc) == (there.scheme, there.netloc) else None
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+# What has arrived
+
+
+def settle(folder: Path, made: Plan, data_dir: Path) -> Path:
+    """Puts what has arrived in `folder` where its kind belongs; the path.
+
+    It is looked at first: headers, families, no code. Raises `InvalidRequest` if it is not what the
+    studio uses; then it is still in `folder`.
+    """
+    if made.is_folder:
+        found = Found(id=made.name, path=folder, layout="folder", stamp=folder_stamp(folder))
+        _require_usable(found)
+        return _move(folder, free(data_dir / Kind.CHECKPOINTS.value / made.name))
+    file = folder / made.files[0].path
+    try:
+        header = read_header(file)
+    except BadFile as problem:
+        raise InvalidRequest(
+            str(problem), "Try again; if it stays so, take it from another place.", field="source"
+        ) from None
+    kind = kind_of(header, file)
+    if kind is Kind.CHECKPOINTS:
+        _require_usable(Found(id=made.name, path=file, layout="file", stamp=file_stamp(file)))
+    return _move(file, free(data_dir / kind.value / f"{made.name}{SAFE}"))
+
+
+def _require_usable(found: Found) -> None:
+    seen = inspect_checkpoint(found)
+    if seen.problem:
+        raise InvalidRequest(seen.problem, seen.advice, field="source")
+
+
+def kind_of(header: Header, file: Path) -> Kind:
+    """What a file is, by its keys; a checkpoint if nothing else is known of it."""
+    names = header.shapes.keys()
+    if identify(header.shapes, families()) is not None:
+        return Kind.CHECKPOINTS
+    if inspect_control(Found(id=file.stem, path=file, layout="file", stamp=())) is not None:
+        return Kind.CONTROLNET
+    if any(re.search(r"lora_(down|up|A|B)\b|\.hada_|\.lokr_|\.oft_", name) for name in names):
+        return Kind.LORAS
+    if {"emb_params"} & names or {"clip_l", "clip_g"} <= names or len(names) == 1:
+        return Kind.EMBEDDINGS
+    if "decoder.conv_in.weight" in names or "first_stage_model.decoder.conv_in.weight" in names:
+        return Kind.VAE
+    return Kind.CHECKPOINTS
+
+
+def free(target: Path) -> Path:
+    """The name, or with a number where it is taken: nothing is ever replaced."""
+    stem, suffix = (target.stem, SAFE) if target.suffix == SAFE else (target.name, "")
+    number = 1
+    while target.exists():
+        number += 1
+        target = target.with_name(f"{stem}-{number}{suffix}")
+    return target
+
+
+def _move(source: Path, target: Path) -> Path:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        # the folder of this kind lies on another disk
+        fresh = target.with_name(f".tmp-{target.name}")
+        copy = shutil.copytree if source.is_dir() else shutil.copyfile
+        copy(source, fresh)
+        fresh.replace(target)
+    sync_folder(target.parent)
+    return target
+
+
+def of_json(found: Mapping[str, Any]) -> Plan:
+    """A plan as `dataclasses.asdict` wrote it. Raises `KeyError`, `TypeError` or `ValueError`."""
+    files = tuple(File(**entry) for entry in found["files"])
+    return Plan(
+        source=str(found["source"]), name=safe_name(str(found["name"])), files=files,
+        licence=str(found.get("licence", "")),
+    )  # fmt: skip

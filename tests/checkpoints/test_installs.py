@@ -1,0 +1,441 @@
+"""Installing, from a real server on this machine with the faults of the internet."""
+
+import hashlib
+import json
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from studio.checkpoints import fetch as fetching
+from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.fetch import Manners, Remote, Stopped, fetch, look
+from studio.checkpoints.install import plan, safe_name
+from studio.checkpoints.installs import Install, Installs
+from studio.core.errors import InvalidRequest, Refused, StorageFailed, StudioError, Unavailable
+from studio.core.layouts import Kind
+from tests.checkpoints.files import safetensors as written
+from tests.checkpoints.files import sparse, tensor
+from tests.checkpoints.web import Web, serving
+
+HASTY = Manners(stall_s=0.3, tries=3, pause_s=0.01)
+
+
+@pytest.fixture
+def web() -> Iterator[Web]:
+    with serving(Web()) as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def weights(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """A safetensors file of 3 MB that is nothing in particular."""
+    size = 3_000_000
+    file = tmp_path_factory.mktemp("weights") / "a.safetensors"
+    data = bytes(range(256)) * (size // 256 + 1)
+    return written(file, {"x": tensor(0, size)}, data[:size]).read_bytes()
+
+
+@pytest.fixture(scope="session")
+def tiny(checkpoints: Path) -> bytes:
+    """A checkpoint as a single file."""
+    from studio.checkpoints.convert import convert
+    from studio.paths import CONFIGS
+
+    file = checkpoints.parent / "tiny.safetensors"
+    if not file.exists():
+        convert(Catalog((checkpoints,)).get("tiny"), "file", file, configs=CONFIGS)
+    return file.read_bytes()
+
+
+@pytest.fixture
+def hub(web: Web, monkeypatch: pytest.MonkeyPatch) -> Web:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", web.url)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    return web
+
+
+def sha(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+class TestFetch:
+    def get(self, web: Web, part: Path, **options) -> str:
+        return fetch(look(f"{web.url}/a.safetensors"), part, manners=HASTY, **options)
+
+    def test_it_arrives_whole_and_tells_its_hash(self, web, weights, tmp_path) -> None:
+        web.files["a.safetensors"], seen = weights, []
+        assert self.get(web, tmp_path / "p", progress=seen.append) == sha(weights)
+        assert (tmp_path / "p").read_bytes() == weights
+        assert seen == sorted(seen) and seen[-1] == len(weights)
+
+    def test_a_broken_connection_goes_on_where_it_broke(self, web, weights, tmp_path) -> None:
+        web.files["a.safetensors"], web.cut_after = weights, 1_500_000
+        assert self.get(web, tmp_path / "p") == sha(weights)
+        ranges = [asked for _, asked in web.answers[1:]]
+        assert ranges[0] == "" and all(asked.startswith("bytes=1") for asked in ranges[1:2])
+
+    def test_a_stall_is_noticed(self, web, weights, tmp_path) -> None:
+        web.files["a.safetensors"] = weights
+        remote = look(f"{web.url}/a.safetensors")
+        web.stall_after = 1_200_000
+        assert fetch(remote, tmp_path / "p", manners=HASTY) == sha(weights)
+
+    def test_stopping_keeps_what_has_arrived(self, web, weights, tmp_path) -> None:
+        web.files["a.safetensors"], done = weights, []
+        with pytest.raises(Stopped):
+            self.get(web, tmp_path / "p", progress=done.append, stopped=lambda: len(done) > 0)
+        kept = (tmp_path / "p").stat().st_size
+        assert 0 < kept < len(weights)
+        assert self.get(web, tmp_path / "p") == sha(weights)
+        assert web.answers[-1][1] == f"bytes={kept}-"
+
+    def test_a_server_without_ranges_begins_again(self, web, weights, tmp_path) -> None:
+        web.files["a.safetensors"], web.ranges, done = weights, False, []
+        with pytest.raises(Stopped):
+            self.get(web, tmp_path / "p", progress=done.append, stopped=lambda: len(done) > 0)
+        assert self.get(web, tmp_path / "p") == sha(weights)
+        assert (tmp_path / "p").read_bytes() == weights
+        web.cut_after = 1_000_000
+        with pytest.raises(Unavailable, match="connection broke"):
+            self.get(web, tmp_path / "q")
+
+    def test_another_file_under_the_name_is_not_mixed_in(self, web, weights, tmp_path) -> None:
+        web.files["a.safetensors"], done = weights, []
+        remote = look(f"{web.url}/a.safetensors")
+        with pytest.raises(Stopped):
+            fetch(remote, tmp_path / "p", progress=done.append, stopped=lambda: len(done) > 0)
+        web.files["a.safetensors"] = weights[:-1] + b"!"
+        with pytest.raises(InvalidRequest, match="is another one than it was"):
+            fetch(remote, tmp_path / "p", manners=HASTY)
+        assert list(tmp_path.iterdir()) == []
+        assert self.get(web, tmp_path / "p") == sha(weights[:-1] + b"!")
+
+    def test_a_wrong_hash_leaves_nothing(self, web, weights, tmp_path) -> None:
+        web.files["a.safetensors"] = weights
+        with pytest.raises(InvalidRequest, match="checksum does not match"):
+            self.get(web, tmp_path / "p", sha256="0" * 64)
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_wrong_length_is_no_file(self, web, weights, tmp_path) -> None:
+        web.files["a.safetensors"], web.announce, web.ranges = weights, 100, False
+        with pytest.raises(Unavailable, match="connection broke"):
+            self.get(web, tmp_path / "p")
+        web.announce = 0
+        remote = look(f"{web.url}/a.safetensors")
+        short = Remote(url=remote.url, size_bytes=len(weights) - 5, name="a", tag=remote.tag)
+        with pytest.raises(InvalidRequest, match="another one than it was"):
+            fetch(short, tmp_path / "q", manners=HASTY)
+        assert not (tmp_path / "q").exists()
+
+    def test_what_is_no_safetensors_file_is_refused_at_once(self, web, tmp_path) -> None:
+        web.files["a.safetensors"] = b"<html>" * 1_000_000
+        with pytest.raises(InvalidRequest, match="no safetensors file"):
+            self.get(web, tmp_path / "a.safetensors.part")
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_full_disk_is_seen_before(self, web, weights, tmp_path, monkeypatch) -> None:
+        web.files["a.safetensors"] = weights
+        usage = shutil.disk_usage(tmp_path)
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1_000_000))
+        with pytest.raises(StorageFailed, match="not enough room"):
+            self.get(web, tmp_path / "p")
+        assert list(tmp_path.iterdir()) == []
+
+
+class TestWhere:
+    def test_redirects_are_followed_a_few_times(self, web, weights, tmp_path) -> None:
+        web.files["a.safetensors"] = weights
+        web.redirects = {"one": "/two", "two": f"{web.url}/a.safetensors"}
+        remote = look(f"{web.url}/one")
+        assert fetch(remote, tmp_path / "p", manners=HASTY) == sha(weights)
+
+    def test_a_circle_of_them_ends(self, web) -> None:
+        web.redirects = {"one": "/two", "two": "/one"}
+        with pytest.raises(Unavailable, match="without end"):
+            look(f"{web.url}/one")
+        assert len(web.answers) == fetching.REDIRECTS + 1
+
+    @pytest.mark.parametrize("target", ["file:///etc/passwd", "ftp://x/y", "gopher://x", ""])
+    def test_they_lead_to_nothing_but_http(self, web, target) -> None:
+        web.redirects = {"one": target} if target else {"one": "javascript:x"}
+        with pytest.raises(InvalidRequest, match="no address"):
+            look(f"{web.url}/one")
+
+    def test_the_internet_does_not_lead_into_the_house(self, web, monkeypatch) -> None:
+        """A name that is on the internet when the address is looked at, and here after it."""
+        web.redirects = {"one": f"{web.url}/two"}
+        web.files["two"] = b"secret"
+        answers = iter([False, True])
+        monkeypatch.setattr(fetching, "is_private", lambda host: next(answers))
+        with pytest.raises(Refused, match="cannot be used"):
+            look(f"{web.url}/one")
+        assert [path for path, _ in web.answers] == ["one"]
+
+    @pytest.mark.parametrize(
+        "host",
+        ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "169.254.169.254", "10.0.0.8",
+         "192.168.1.1", "2130706433", "0x7f000001", "[fe80::1]", "[::ffff:127.0.0.1]"],
+    )  # fmt: skip
+    def test_who_is_not_at_this_machine_reaches_nothing_in_it(self, host) -> None:
+        guest = Manners(private=False, stall_s=0.5, tries=1)
+        with pytest.raises(Refused, match="cannot be used"):
+            look(f"https://{host}/a.safetensors", manners=guest)
+
+    @pytest.mark.parametrize(
+        ("url", "said"),
+        [
+            ("http://example.org/a.safetensors", "only fetched over https"),
+            ("file:///etc/passwd", "no address"),
+            ("https://user:pass@example.org/a.safetensors", "no address"),
+            ("https:///a", "no address"),
+            ("https://[bad/a", "no address"),
+        ],
+    )
+    def test_other_addresses_are_refused(self, url, said) -> None:
+        with pytest.raises(InvalidRequest, match=said):
+            look(url)
+
+    @pytest.mark.parametrize(("code", "said"), [(404, "no such file"), (403, "whom it knows")])
+    def test_what_the_server_refuses_is_said(self, web, code, said, monkeypatch) -> None:
+        from tests.checkpoints import web as served
+
+        monkeypatch.setattr(
+            served, "answer", lambda to, _: served.head(to, code, {"Content-Length": "0"})
+        )
+        with pytest.raises(InvalidRequest, match=said):
+            look(f"{web.url}/a.safetensors")
+
+    def test_a_size_that_is_not_told_is_a_sentence(self, web, weights) -> None:
+        web.files["a.safetensors"], web.silent_size = weights, True
+        with pytest.raises(InvalidRequest, match="does not say how large"):
+            look(f"{web.url}/a.safetensors")
+
+    def test_no_network_is_one_sentence(self) -> None:
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            look("http://127.0.0.1:9/a.safetensors", manners=HASTY)
+
+
+class TestPlan:
+    def test_of_an_address(self, web, weights) -> None:
+        web.files["x/My%20Model%20(v2).safetensors"] = weights
+        found = plan(f"{web.url}/x/My%20Model%20(v2).safetensors")
+        assert (found.name, found.size_bytes) == ("My Model _v2", len(weights))
+
+    @pytest.mark.parametrize("name", ["a.ckpt", "a.pt", "a.bin", "a.pth", "a.zip"])
+    def test_pickles_are_refused(self, web, name) -> None:
+        web.files[name] = b"x" * 100
+        with pytest.raises(InvalidRequest, match=r"Only \.safetensors"):
+            plan(f"{web.url}/{name}")
+
+    def test_of_a_repository_in_diffusers_layout(self, hub, checkpoints) -> None:
+        files = {
+            file.relative_to(checkpoints / "tiny").as_posix(): file.read_bytes()
+            for file in (checkpoints / "tiny").rglob("*")
+            if file.is_file()
+        }
+        half = {
+            name.replace(".safetensors", ".fp16.safetensors"): data
+            for name, data in files.items() if name.startswith("unet/") and "safe" in name
+        }  # fmt: skip
+        extra = {"unet/evil.py": b"x", "unet/old.bin": b"x", "README.md": b"x",
+                 "elsewhere/diffusion_pytorch_model.safetensors": b"x" * 99,
+                 "whole.safetensors": b"x" * 99}  # fmt: skip
+        hub.repos["ann/fox"] = {**files, **half, **extra}
+        found = plan("ann/fox")
+        assert found.is_folder and found.name == "fox" and found.licence == "apache-2.0"
+        named = {file.path for file in found.files}
+        assert "unet/diffusion_pytorch_model.fp16.safetensors" in named
+        assert not named & (extra.keys() | {"unet/diffusion_pytorch_model.safetensors"})
+        assert all(file.sha256 for file in found.files if file.path.endswith(".safetensors"))
+        for other in (f"{hub.url}/ann/fox", f"{hub.url}/ann/fox/tree/main"):
+            assert plan(other).files == found.files
+
+    def test_a_kind_that_is_not_known_is_refused_before_anything_large(self, hub) -> None:
+        hub.repos["ann/video"] = {"model_index.json": b'{"_class_name": "VideoPipeline", "x": []}'}
+        with pytest.raises(InvalidRequest, match=r"does not know \(VideoPipeline\)"):
+            plan("ann/video")
+
+    def test_of_a_repository_of_files(self, hub, weights) -> None:
+        hub.repos["bob/w"] = {"a.safetensors": weights, "b.safetensors": weights, "c.ckpt": b"x"}
+        with pytest.raises(InvalidRequest, match=r"2 files to choose from: a\.safetensors, b\."):
+            plan("bob/w")
+        assert plan("bob/w/b.safetensors").name == "b"
+        assert plan(f"{hub.url}/bob/w/blob/main/b.safetensors").files == (
+            plan("bob/w/b.safetensors").files
+        )
+        with pytest.raises(InvalidRequest, match=r"Only \.safetensors"):
+            plan("bob/w/c.ckpt")
+        hub.repos["bob/p"] = {"pytorch_model.bin": b"x"}
+        with pytest.raises(InvalidRequest, match=r"has no \.safetensors"):
+            plan("bob/p")
+
+    @pytest.mark.parametrize("source", ["", "x", "../..", "a/../b", "a b/c", "/etc/passwd", "a//b"])
+    def test_what_names_nothing_is_a_sentence(self, source) -> None:
+        with pytest.raises(InvalidRequest, match="neither an address nor"):
+            plan(source)
+
+    def test_a_repository_that_is_not_there(self, hub) -> None:
+        with pytest.raises(InvalidRequest, match="no repository 'no/thing'"):
+            plan("no/thing")
+
+    def test_without_a_network(self, monkeypatch) -> None:
+        from huggingface_hub import constants
+
+        monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        with pytest.raises(Unavailable, match=r"127\.0\.0\.1 cannot be reached"):
+            plan("ann/fox")
+
+    @pytest.mark.parametrize(
+        ("given", "made"),
+        [
+            ("../../etc/passwd", "passwd"),
+            ("..\\..\\evil", "evil"),
+            ("a\0b<c>", "a_b_c"),
+            ("CON", "CON_"),
+            (".hidden", "hidden"),
+            ("x" * 300, "x" * 80),
+            ("a/b/c.safetensors", "c"),
+            ("Ölbild 3", "Ölbild 3"),
+        ],
+    )
+    def test_names_are_no_paths(self, given, made) -> None:
+        assert safe_name(given) == made
+
+    @pytest.mark.parametrize("given", ["..", "...", "/", "", " ", "---", "../"])
+    def test_a_name_of_nothing_is_refused(self, given) -> None:
+        with pytest.raises(InvalidRequest, match="no name"):
+            safe_name(given)
+
+
+class TestInstalls:
+    def until(self, installs: Installs, install_id: str, state: str) -> Install:
+        end = time.monotonic() + 60
+        while (found := installs.get(install_id)).state != state:
+            assert time.monotonic() < end and found.state in {"waiting", "running"}, found
+            time.sleep(0.01)
+        return found
+
+    def test_a_file_becomes_a_checkpoint(self, web, tiny, tmp_path) -> None:
+        web.files["fox.safetensors"], told = tiny, []
+        installs = Installs(tmp_path, lambda: told.append(1), HASTY)
+        entry = installs.add(f"{web.url}/fox.safetensors", sha256=sha(tiny))
+        installs.start(entry.id)
+        done = self.until(installs, entry.id, "done")
+        assert told and done.path == "checkpoints/fox.safetensors"
+        [found] = Catalog((tmp_path / "checkpoints",)).all()
+        assert (found.id, found.family, found.problem) == ("fox", "sd15", "")
+        assert installs.sums() == {tmp_path / "checkpoints/fox.safetensors": sha(tiny)}
+        again = installs.add(f"{web.url}/fox.safetensors")
+        installs.start(again.id)
+        assert self.until(installs, again.id, "done").path == "checkpoints/fox-2.safetensors"
+        installs.remove(entry.id)
+        assert [one.id for one in installs.all()] == [again.id]
+        assert (tmp_path / "checkpoints/fox.safetensors").exists()
+        installs.close()
+
+    def test_a_repository_becomes_a_folder(self, hub, checkpoints, tmp_path) -> None:
+        hub.repos["ann/fox"] = {
+            file.relative_to(checkpoints / "tiny").as_posix(): file.read_bytes()
+            for file in (checkpoints / "tiny").rglob("*")
+            if file.is_file()
+        }
+        installs = Installs(tmp_path, manners=HASTY)
+        entry = installs.add("ann/fox", name="My fox")
+        installs.start(entry.id)
+        self.until(installs, entry.id, "done")
+        [found] = Catalog((tmp_path / "checkpoints",)).all()
+        assert (found.id, found.family, found.problem) == ("My fox", "sd15", "")
+        assert len(installs.sums()) == len(entry.plan.files)
+        installs.close()
+
+    def test_what_no_family_knows_is_not_listed(self, web, weights, tmp_path) -> None:
+        web.files["x.safetensors"] = weights
+        installs = Installs(tmp_path, manners=HASTY)
+        entry = installs.add(f"{web.url}/x.safetensors")
+        # a single tensor is taken for an embedding; two are nothing
+        from tests.checkpoints.files import safetensors
+
+        two = safetensors(tmp_path / "two", {"a": tensor(0, 1), "b": tensor(1, 2)}, b"xy")
+        web.files["y.safetensors"] = two.read_bytes()
+        odd = installs.add(f"{web.url}/y.safetensors")
+        installs.start(odd.id)
+        failed = self.until(installs, odd.id, "failed")
+        assert failed.error and "is no checkpoint of a kind" in failed.error["message"]
+        assert list((tmp_path / "checkpoints").glob("*.safetensors")) == []
+        assert not list((tmp_path / "checkpoints/.installs").rglob("*.safetensors*"))
+        installs.remove(entry.id)
+        installs.close()
+
+    def test_other_kinds_go_where_they_belong(self, web, tmp_path) -> None:
+        from studio.checkpoints.header import read_header
+        from studio.checkpoints.install import kind_of
+
+        lora = "lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight"
+        for names, kind in (
+            ((lora, f"{lora}2"), Kind.LORAS),
+            (("unet.x.lora_A.weight", "y"), Kind.LORAS),
+            (("emb_params",), Kind.EMBEDDINGS),
+            (("decoder.conv_in.weight", "encoder.conv_in.weight"), Kind.VAE),
+        ):
+            header = {name: tensor(n, n + 1) for n, name in enumerate(names)}
+            file = written(tmp_path / "x.safetensors", header, b"x" * len(names))
+            assert kind_of(read_header(file), file) is kind
+        file = sparse(tmp_path / "y.safetensors", "sd15-file")
+        assert kind_of(read_header(file), file) is Kind.CHECKPOINTS
+
+    def test_stopped_it_goes_on_after_a_restart(self, web, tiny, tmp_path, monkeypatch) -> None:
+        monkeypatch.setattr(fetching, "BLOCK", 20_000)
+        web.files["fox.safetensors"] = tiny
+        installs = Installs(tmp_path, manners=HASTY)
+        entry = installs.add(f"{web.url}/fox.safetensors")
+        done: list[int] = []
+        with pytest.raises(Stopped):
+            installs.run(entry.id, done.append, lambda: len(done) > 3)
+        again = Installs(tmp_path, manners=HASTY)
+        [kept] = again.all()
+        assert (kept.state, kept.id) == ("stopped", entry.id)
+        assert 0 < kept.done_bytes < len(tiny) + 1000
+        assert again.add(f"{web.url}/fox.safetensors").id == entry.id
+        again.start(entry.id)
+        self.until(again, entry.id, "done")
+        assert any(asked.startswith("bytes=") for _, asked in web.answers)
+        again.close()
+
+    def test_one_that_ran_when_the_studio_ended_goes_on_by_itself(
+        self, web, tiny, tmp_path, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(fetching, "BLOCK", 20_000)
+        web.files["fox.safetensors"], web.stall_after = tiny, None
+        installs = Installs(tmp_path, manners=Manners(stall_s=5, tries=3, pause_s=0.01))
+        entry = installs.add(f"{web.url}/fox.safetensors")
+        web.stall_after = 60_000
+        installs.start(entry.id)
+        end = time.monotonic() + 20
+        while not list(tmp_path.rglob("*.part")) and time.monotonic() < end:
+            time.sleep(0.01)
+        installs.close()
+        assert json.loads(next(tmp_path.rglob("install.json")).read_text())["state"] == "running"
+        again = Installs(tmp_path, manners=HASTY)
+        again.begin()
+        self.until(again, entry.id, "done")
+        again.close()
+
+    def test_stop_and_remove_leave_nothing(self, web, tiny, tmp_path, monkeypatch) -> None:
+        monkeypatch.setattr(fetching, "BLOCK", 20_000)
+        web.files["fox.safetensors"] = tiny
+        installs = Installs(tmp_path, manners=HASTY)
+        entry = installs.add(f"{web.url}/fox.safetensors")
+        web.stall_after = 60_000
+        installs.start(entry.id)
+        assert installs.stop(entry.id).state == "stopped"
+        installs.remove(entry.id)
+        installs.close()
+        with pytest.raises(StudioError, match="no such install"):
+            installs.get(entry.id)
+        assert not [path for path in tmp_path.rglob("*") if path.is_file()]
