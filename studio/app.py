@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,10 @@ from studio.checkpoints.extras import Extras, extras_in
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import BadFile
 from studio.checkpoints.imageprompts import ImagePrompts
+from studio.checkpoints.installs import Installs
 from studio.checkpoints.meant import Meant, meant
+from studio.checkpoints.starters import offered
+from studio.checkpoints.watch import Watch
 from studio.core.errors import StorageFailed
 from studio.core.layouts import Kind
 from studio.core.records import ImageRecord, Picture, Preset
@@ -31,7 +34,7 @@ from studio.paths import BUILTIN_CHECKPOINT, CONFIGS, PRESETS
 from studio.preprocessors._weights import is_ready, usual
 from studio.prompts import foreign, infotext, presets, tokens
 from studio.prompts.embeddings import Embedded
-from studio.service import Quota, Studio, StyleFiles, Watchers
+from studio.service import LOCAL, Quota, Studio, StyleFiles, Watchers
 from studio.settings import Settings
 from studio.tasks._task import Task
 from studio.upscalers._shelf import Shelf
@@ -50,12 +53,18 @@ class App:
     gallery: Gallery
     inputs: Inputs
     history: History
+    installs: Installs
+    watch: Watch
 
     def start(self) -> None:
         self.worker.start()
+        self.watch.start()
+        self.installs.begin()
 
     def close(self) -> None:
         """A running job becomes interrupted, queued ones stay queued. Takes some seconds at most."""
+        self.watch.close()
+        self.installs.close()
         self.worker.close()
         self.jobs.close()
         self.history.close()
@@ -127,6 +136,7 @@ def compose(settings: Settings) -> App:
         silence_s=settings.engine_silence_s,
         costs=history,
     )
+    installs = Installs(settings.data_dir, lambda: watchers.changed(LOCAL))
     studio = Studio(
         tasks=tasks,
         catalog=catalog,
@@ -155,6 +165,8 @@ def compose(settings: Settings) -> App:
         max_waiting_local=settings.max_waiting_local,
         guests=Quota(jobs_per_day=settings.guest_jobs, pixels=settings.guest_pixels),
         costs=Costs(history),
+        installs=installs,
+        starters=[asdict(starter) for starter in offered()],
     )
     return App(
         studio=studio,
@@ -163,6 +175,11 @@ def compose(settings: Settings) -> App:
         gallery=gallery,
         inputs=inputs,
         history=history,
+        installs=installs,
+        watch=Watch(
+            tuple(dict.fromkeys(folder for kind in Kind for folder in settings.all_dirs(kind))),
+            studio.shelf_changed,
+        ),
     )
 
 

@@ -80,7 +80,9 @@ def parser() -> argparse.ArgumentParser:
     _serve(_command(commands, "serve", "show the studio in the browser (what happens without one)"))
     _generate(_command(commands, "generate", "make pictures from the command line"))
     _checkpoints(
-        _command(commands, "checkpoints", "list, inspect, verify, convert and merge checkpoints")
+        _command(
+            commands, "checkpoints", "list, inspect, verify, convert, merge and install checkpoints"
+        )
     )
     commands.add_parser("test", help="run the tests; what follows goes to pytest", add_help=False)
     commands.add_parser("bench", help="run measurements, all or those named", add_help=False)
@@ -237,6 +239,14 @@ def _checkpoints(command: argparse.ArgumentParser) -> None:
         help="A (1 - alpha) + B alpha, or A + (B - C) alpha",
     )
     merge.add_argument("--alpha", type=float, required=True, help="how much of B, or of B - C")
+    install = _action(actions, "install", "fetch one from Hugging Face or an address")
+    install.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="owner/name or owner/name/file.safetensors on Hugging Face, or an https address",
+    )
+    install.add_argument("--name", help="what it is to be called")
+    install.add_argument("--sha256", metavar="DIGITS", help="what a single file's hash must be")
     for writing in (convert, merge):
         writing.add_argument(
             "--dtype",

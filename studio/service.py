@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from studio.checkpoints.extras import Extras
     from studio.checkpoints.files import File
     from studio.checkpoints.imageprompts import ImagePrompt, ImagePrompts
+    from studio.checkpoints.installs import Installs
     from studio.checkpoints.loras import Lora
     from studio.checkpoints.meant import Meant
     from studio.checkpoints.vaes import Vae
@@ -215,6 +216,8 @@ class Studio:
         max_waiting_local: int,
         guests: Quota,
         costs: Costs,
+        installs: "Installs",
+        starters: Sequence[Mapping[str, Any]],
     ) -> None:
         self._tasks = tasks
         self._catalog = catalog
@@ -238,6 +241,9 @@ class Studio:
         self._max_waiting_local = max_waiting_local
         self._guests = guests
         self._costs = costs
+        self._installs = installs
+        self._starters = starters
+        self._shelf = 0
 
     # Jobs
 
@@ -377,6 +383,8 @@ class Studio:
             "jobs": [{**self.job_json(job), **self._moving(job.id)} for job in active],
             "ahead": min(waiting) - 1 if waiting and not running else 0,
             "recent": [self.job_json(job) for job in self._jobs.ended(owner, RECENT)],
+            "shelf": self._shelf,
+            "installs": self._installs_json() if owner == LOCAL else [],
         }
 
     def _moving(self, job_id: str) -> dict[str, Any]:
@@ -453,6 +461,50 @@ class Studio:
         self._catalog.get(checkpoint_id)
         self._costs.pin(checkpoint_id, pinned)
         self._worker.wish("pin", checkpoint=checkpoint_id, pinned=pinned)
+
+    # Where weights come from
+
+    def shelf_changed(self) -> None:
+        """Files of weights came, changed or went: pages look anew at what there is."""
+        self._shelf += 1
+        self._watchers.changed("")
+
+    def installs(self, owner: str) -> dict[str, Any]:
+        """What is being installed and what could be; nothing but for the person at this machine."""
+        own = owner == LOCAL
+        return {
+            "may_install": own,
+            "installs": self._installs_json() if own else [],
+            "starters": [dict(starter) for starter in self._starters] if own else [],
+            "free_bytes": self._installs.free_bytes() if own else 0,
+        }
+
+    def look_at_source(self, owner: str, source: str, name: str, sha256: str) -> dict[str, Any]:
+        """What installing it would fetch. Asks the network; raises `StudioError`."""
+        _require_local(owner)
+        return self._installs.look(source, name, sha256)
+
+    def install(self, owner: str, source: str, name: str, sha256: str) -> dict[str, Any]:
+        """Begins to install it. Asks the network; raises `StudioError`, then nothing was begun."""
+        _require_local(owner)
+        entry = self._installs.add(source, name, sha256)
+        return self._installs.start(entry.id).shown()
+
+    def stop_install(self, owner: str, install_id: str) -> dict[str, Any]:
+        _require_local(owner)
+        return self._installs.stop(install_id).shown()
+
+    def resume_install(self, owner: str, install_id: str) -> dict[str, Any]:
+        _require_local(owner)
+        return self._installs.start(install_id).shown()
+
+    def remove_install(self, owner: str, install_id: str) -> None:
+        """Forgets it. What was installed stays. Raises `NotFound`."""
+        _require_local(owner)
+        self._installs.remove(install_id)
+
+    def _installs_json(self) -> list[dict[str, Any]]:
+        return [entry.shown() for entry in self._installs.all()]
 
     # Pictures
 
@@ -712,6 +764,11 @@ def _require_small(pixels: int, most: int) -> None:
             "Choose a smaller size.",
             field="width",
         )
+
+
+def _require_local(owner: str) -> None:
+    if owner != LOCAL:
+        raise Refused("Only the person at this machine can install checkpoints.", "Ask them.")
 
 
 def _require_trusted(owner: str) -> None:

@@ -51,6 +51,17 @@ export const api = {
   draft: (tab) => ask("GET", `/api/drafts/${tab}`),
   /** The choices as they are by now. */
   again: () => ((choices = null), api.choices()),
+  /** What there is to choose from has changed. */
+  forget: () => void (choices = null),
+  installs: () => ask("GET", "/api/installs"),
+  /** @param {{source: string, name: string, sha256: string}} wish */
+  lookAt: (wish) => ask("POST", "/api/installs/look", wish),
+  /** @param {{source: string, name: string, sha256: string}} wish */
+  install: (wish) => ask("POST", "/api/installs", wish),
+  /** @param {string} id @param {"stop"|"resume"} verb */
+  turnInstall: (id, verb) => ask("POST", `/api/installs/${id}/${verb}`),
+  /** @param {string} id */
+  forgetInstall: (id) => ask("DELETE", `/api/installs/${id}`),
   /** @param {string} text @param {string|null} checkpoint */
   tokens: (text, checkpoint) => ask("POST", "/api/tokens", { text, checkpoint }),
   /** What a request would take. @param {Record<string, any>} fields */

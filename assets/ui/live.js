@@ -12,7 +12,11 @@ import { api } from "./api.js";
  *   progress?: {picture: number, pictures: number, step: number, steps: number, seconds_left: number|null}|null,
  *   loading?: string|null, preview?: number}} Job
  * @typedef {{version: number, warm: boolean, engine: {state: string, device: string|null, reason?: string},
- *   jobs: Job[], ahead: number, recent: Job[], sharing: {url: string, until: number}|null}} Snapshot
+ *   jobs: Job[], ahead: number, recent: Job[], sharing: {url: string, until: number}|null,
+ *   shelf: number, installs: Install[]}} Snapshot
+ * @typedef {{id: string, source: string, name: string, size_bytes: number, licence: string, kind: string,
+ *   state: "waiting"|"running"|"stopped"|"failed"|"done", done_bytes: number, bytes_per_s: number,
+ *   error: {message: string, hint: string}|null}} Install
  */
 
 const IDLE_MS = 4000;
@@ -38,7 +42,7 @@ export function follow(show, reached) {
     warm = snapshot.warm;
     reached(true);
     show(snapshot);
-    if (snapshot.jobs.length) lingerUntil = Date.now() + LINGER_MS;
+    if (snapshot.jobs.length || snapshot.installs.some((one) => one.state === "running" || one.state === "waiting")) lingerUntil = Date.now() + LINGER_MS;
     const busy = Date.now() < lingerUntil;
     if (busy && !stream) open();
     if (!busy && stream) close();

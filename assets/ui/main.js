@@ -4,11 +4,13 @@
  * A part is made when its tab is first in view, and told nothing while it is not.
  */
 
+import { api } from "./api.js";
 import { bar } from "./bar.js";
 import { tell, hear } from "./bus.js";
 import { canvas } from "./canvas.js";
 import { sides } from "./canvas-sides.js";
 import { carried } from "./carried.js";
+import { checkpoints } from "./checkpoints.js";
 import { drop } from "./drop.js";
 import { estimate } from "./estimate.js";
 import { examples } from "./examples.js";
@@ -49,6 +51,7 @@ const makers = {
   extras,
   estimate,
   picker,
+  checkpoints,
   "prompt-tools": (root) => (drop(root), tokens(root)),
 };
 
@@ -105,8 +108,18 @@ new MutationObserver(settle).observe(document.body, { childList: true, subtree: 
 // set by Gradio when a form is as it was left, see `_wire` in studio/ui/shell.py
 new MutationObserver((changes) => changes.some((one) => one.attributeName?.startsWith("data-restored")) && tell("form")).observe(document.body, { attributes: true });
 
+/** Weights came or went: the forms, which are Gradio's, learn of it by a hidden button. @param {Snapshot} now */
+function lookAnew(now) {
+  if (latest && latest.shelf !== now.shelf) {
+    api.forget();
+    /** @type {HTMLElement|null} */ (document.querySelector("#shelf-changed"))?.click();
+    tell("shelf");
+  }
+}
+
 const live = follow(
   (snapshot) => {
+    lookAnew(snapshot);
     latest = snapshot;
     show();
     document.body.dataset.pochade = "ready";

@@ -196,3 +196,48 @@ class UnloadedShape:
     done: bool
     before: SnapshotShape
     after: SnapshotShape | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstallPlan:
+    source: str
+    name: str
+    size_bytes: int
+    files: int
+    licence: str
+    free_bytes: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstallShape:
+    id: str
+    source: str
+    name: str
+    size_bytes: int
+    licence: str
+    state: Literal["waiting", "running", "stopped", "failed", "done"]
+    done_bytes: int
+    bytes_per_s: int
+    error: dict[str, str] | None
+    created: float
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StarterShape:
+    source: str
+    label: str
+    about: str
+    kind: str
+    size_gb: float
+    licence: str
+    needs: str
+    gated: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class InstallList:
+    may_install: bool
+    installs: list[InstallShape]
+    starters: list[StarterShape]
+    free_bytes: int

@@ -13,6 +13,7 @@ from studio.checkpoints.convert import convert
 from studio.checkpoints.facts import Verdict, facts, verify
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import BadFile, readable
+from studio.checkpoints.installs import Installs
 from studio.checkpoints.merge import merge
 from studio.checkpoints.numbers import FORMATS
 from studio.checkpoints.streams import Progress
@@ -153,11 +154,12 @@ def _verify(desk: _Desk, options: Mapping[str, Any]) -> int:
     """One, or all. Ends with `DAMAGED` if one of them is not what it should be."""
     name = options.get("name")
     entries = desk.catalog.all() if name is None else (desk.find(name),)
+    known = Installs(desk.settings.data_dir).sums()
     verdicts: dict[str, Verdict] = {}
     lines: list[str] = []
     for entry in entries:
         with desk.progress(entry.id) as progress:
-            verdict = verdicts[entry.id] = verify(entry, desk.hashes, {}, progress)
+            verdict = verdicts[entry.id] = verify(entry, desk.hashes, known, progress)
         lines.append(f"{entry.id}: {'not as it should be' if verdict.problems else 'sound'}")
         lines += [f"  {sentence}" for sentence in (*verdict.problems, *verdict.notes)]
     told = {
@@ -218,12 +220,32 @@ def _merge(desk: _Desk, options: Mapping[str, Any]) -> int:
     return OK
 
 
+def _install(desk: _Desk, options: Mapping[str, Any]) -> int:
+    """Fetches and checks it, here and now; what an earlier try has left is gone on with."""
+    installs = Installs(desk.settings.data_dir)
+    entry = installs.add(options["source"], options.get("name") or "", options.get("sha256") or "")
+    total = entry.plan.size_bytes
+    if not desk.as_json:
+        licence = f", licence {entry.plan.licence}" if entry.plan.licence else ""
+        print(f"{entry.plan.name}: {readable(total)}{licence}", flush=True)
+    try:
+        with desk.progress(entry.plan.name) as progress:
+            done = installs.run(entry.id, lambda count: progress(count, total), lambda: False)
+    except KeyboardInterrupt:
+        print("Stopped. What has arrived is kept; the same command goes on.", file=sys.stderr)
+        raise
+    path = desk.settings.data_dir / done.path
+    desk.say({**done.shown(), "path": str(path), "sha256": dict(done.sums)}, str(path))
+    return OK
+
+
 _ACTIONS: Mapping[str, Callable[[_Desk, Mapping[str, Any]], int]] = {
     "list": _list,
     "inspect": _inspect,
     "verify": _verify,
     "convert": _convert,
     "merge": _merge,
+    "install": _install,
 }
 
 

@@ -45,6 +45,7 @@ HEAD = """
 <link rel="stylesheet" href="/assets/ui/memory.css">
 <link rel="stylesheet" href="/assets/ui/pose.css">
 <link rel="stylesheet" href="/assets/ui/presets.css">
+<link rel="stylesheet" href="/assets/ui/checkpoints.css">
 <script type="module" src="/assets/ui/main.js"></script>
 """
 
@@ -95,6 +96,7 @@ def build(studio: Studio) -> gr.Blocks:
         for tab in entries:
             if tab.id in forms:
                 _wire(page, studio, tab, forms[tab.id])
+        _look_anew(studio, forms)
         _bridge(studio, {tab.id: tab for tab in entries}, forms, tabs)
     return page
 
@@ -187,6 +189,20 @@ def submitted(
             raise
         yield from (sentence for sentence in job.notes if sentence not in said)
         said.update(job.notes)
+
+
+def _look_anew(studio: Studio, forms: Mapping[str, Form]) -> None:
+    """A button that the page's modules press when weights came or went: what there is to choose
+    from changes, and nothing that somebody has chosen or is writing."""
+    button = gr.Button(visible="hidden", elem_id="shelf-changed")
+    for tab, form in forms.items():
+
+        @told
+        def dress(data: dict[Any, Any], request: gr.Request, form: Form = form) -> Updates:
+            now = now_for(studio, owner_of(request))
+            return form.write({}, now, over=form.read(data))
+
+        button.click(dress, form.inputs, list(form.outputs), api_name=f"anew_{tab}", **_QUIET)
 
 
 def _bridge(

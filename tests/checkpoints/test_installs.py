@@ -439,3 +439,24 @@ class TestInstalls:
         with pytest.raises(StudioError, match="no such install"):
             installs.get(entry.id)
         assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+class TestCommand:
+    def test_install_from_the_command_line(self, web, tiny, tmp_path, capsys, monkeypatch) -> None:
+        from studio.cli import main
+
+        monkeypatch.setenv("HF_HOME", str(tmp_path / "nothing"))
+        web.files["fox.safetensors"] = tiny
+        where = ("--data-dir", str(tmp_path / "data"), "--json")
+        address = f"{web.url}/fox.safetensors"
+        code = main(["checkpoints", "install", address, "--name", "Red fox", *where])
+        told = json.loads(capsys.readouterr().out)
+        assert code == 0 and told["path"].endswith("/data/checkpoints/Red fox.safetensors")
+        assert main(["checkpoints", "install", address, "--sha256", "0" * 64, *where]) == 2
+        assert "checksum" in json.loads(capsys.readouterr().out)["error"]["message"]
+        file = Path(told["path"])
+        data = bytearray(file.read_bytes())
+        data[-7] ^= 1
+        file.write_bytes(data)
+        assert main(["checkpoints", "verify", "Red fox", *where]) == 5
+        assert "file that was installed" in capsys.readouterr().out
