@@ -74,7 +74,7 @@ function asking(begun) {
   const answer = h("div", { class: "po-answer", role: "status", "aria-live": "polite" });
   const go = button("Look", "search", () => look(), { class: "po-button", type: "submit" });
   const more = h("details", { class: "po-more" }, h("summary", {}, "Name and checksum"), h("div", { class: "po-pair" }, name.node, sum.node));
-  const form = h("form", { class: "po-wish" }, h("div", { class: "po-line" }, source.node, go), more, answer);
+  const form = h("form", { class: "po-wish" }, h("div", { class: "po-wish-line" }, source.node, go), more, answer);
   form.addEventListener("submit", (event) => event.preventDefault());
   let asked = 0;
 
@@ -134,7 +134,7 @@ function asking(begun) {
 /** @param {string} label @param {string} placeholder */
 function field(label, placeholder) {
   const box = /** @type {HTMLInputElement} */ (h("input", { type: "text", class: "po-input", placeholder, spellcheck: "false", autocapitalize: "off", autocomplete: "off" }));
-  return { box, node: h("label", { class: "po-field" }, h("span", {}, label), box) };
+  return { box, node: h("label", { class: "po-wish-field" }, h("span", {}, label), box) };
 }
 
 /** @param {any} error */
@@ -192,7 +192,7 @@ function starter(one, look) {
     { class: "po-card" },
     h("h3", {}, one.label),
     h("p", {}, one.about),
-    h("dl", { class: "po-facts" }, ...facts([["Size", `about ${one.size_gb} GB`], ["Licence", one.licence], ["Needs", one.needs]])),
+    h("dl", { class: "po-needs" }, ...facts([["Size", `about ${one.size_gb} GB`], ["Licence", one.licence], ["Needs", one.needs]])),
     one.gated && h("p", { class: "po-soft" }, "Its page asks for a login and for consent first."),
     button("Look", "search", () => look(one.source)),
   );

@@ -31,13 +31,6 @@ export function size(request) {
   return request.width && request.height ? `${request.width} × ${request.height}` : "";
 }
 
-/** A size as people read it. @param {number} count */
-export function bytes(count) {
-  if (count >= 1e9) return `${(count / 1e9).toFixed(count < 1e10 ? 2 : 1)} GB`;
-  if (count >= 1e6) return `${Math.round(count / 1e6)} MB`;
-  return `${Math.max(1, Math.round(count / 1e3))} kB`;
-}
-
 /** The time of a day, with the day if it is not today. @param {number} seconds since 1970 */
 export function clock(seconds) {
   const then = new Date(seconds * 1000);

@@ -229,7 +229,7 @@ class _Fetch:
                 digest, done = hashlib.sha256(), 0
                 out.seek(0)
                 out.truncate()
-            for block in answer.iter_bytes(BLOCK):
+            for block in answer.iter_bytes():
                 if self.stopped():
                     raise Stopped
                 if done + len(block) > size:

@@ -159,7 +159,8 @@ class Installs:
             entry = self.get(install_id)
             if not entry.over:
                 self._asked_to_stop.add(install_id)
-                self._keep(replace(entry, state="stopped", bytes_per_s=0.0))
+                arrived = _arrived(self._home / install_id / "files")
+                self._keep(replace(entry, state="stopped", done_bytes=arrived, bytes_per_s=0.0))
             return self.get(install_id)
 
     def remove(self, install_id: str) -> None:
@@ -313,7 +314,13 @@ class Installs:
             if entry is None or entry.state == "stopped":
                 return
             said = {"message": error.message, "hint": error.hint}
-            failed = replace(entry, state="failed", error=said, bytes_per_s=0.0)
+            failed = replace(
+                entry,
+                state="failed",
+                error=said,
+                done_bytes=_arrived(self._home / install_id / "files"),
+                bytes_per_s=0.0,
+            )
             try:
                 self._keep(failed)
             except StorageFailed:
@@ -355,7 +362,8 @@ class _Teller:
 
 
 def _arrived(folder: Path) -> int:
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+    files = (file for file in folder.rglob("*") if not file.name.endswith(".part.json"))
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def _stored(home: Path) -> list[Install]:

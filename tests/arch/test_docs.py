@@ -37,7 +37,7 @@ def flags_of(command: argparse.ArgumentParser) -> set[str]:
 
 
 def test_every_flag_in_the_readme_exists() -> None:
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", README))
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", README))
     assert not named - flags()
 
 
