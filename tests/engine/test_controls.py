@@ -101,6 +101,30 @@ def test_it_acts_between_start_and_end_only(desk: Desk, ref: str) -> None:
     assert len({pixels for [pixels] in [plain, *halves]}) == 4
 
 
+@pytest.mark.parametrize(
+    ("asked", "acting"),
+    [
+        ({"start": 0.2, "end": 0.6}, [2, 3, 4, 5]),
+        ({}, list(range(10))),
+        ({"start": 0.5}, [5, 6, 7, 8, 9]),
+        ({"weight": 0.0}, []),
+    ],
+)
+def test_its_network_is_asked_in_those_steps_alone(
+    desk: Desk, ref: str, asked: dict[str, Any], acting: list[int]
+) -> None:
+    desk.paint(units=[unit(ref)])
+    net: Any = desk.runner.manager._kept["controlnet:tiny-canny"].weights.components["controlnet"]
+    seen: list[float] = []
+    hook = net.register_forward_pre_hook(lambda _, given: seen.append(float(given[1])))
+    desk.paint(units=[unit(ref)], steps=10)
+    every, seen[:] = list(seen), []
+    desk.paint(units=[unit(ref, **asked)], steps=10)
+    hook.remove()
+    assert len(every) == 10
+    assert seen == [every[step] for step in acting]
+
+
 def test_units_add_up(desk: Desk, ref: str) -> None:
     one, other = unit(ref), unit(ref, "tiny-depth")
     both = desk.paint(units=[one, other])
