@@ -79,7 +79,8 @@ def _in_front(depths: NDArray[np.float32], labels: Labels, bounds: _Bounds) -> N
     """The depths with each area at least as near as the one that it stands on.
 
     A cup on a saucer, a head on a collar, a badge on a coat: what is just below is another area,
-    no narrower, and itself not so wide that it is ground.
+    no narrower, and itself not so wide that it is ground. What lies within another area, such as
+    the coffee within the rim, is no further than that.
     """
     count = len(depths)
     apart = labels[:-1] != labels[1:]
@@ -88,8 +89,11 @@ def _in_front(depths: NDArray[np.float32], labels: Labels, bounds: _Bounds) -> N
     order = np.lexsort((lower, borders[borders > 0], upper))
     below = np.full(count, -1)
     below[upper[order]] = lower[order]  # the last one written has the longest border
+    around = _around(labels, borders, bounds)
     found = depths.copy()
     for area in np.argsort(-bounds.bottom, kind="stable"):
+        if around[area] >= 0:
+            found[area] = max(found[area], found[around[area]])
         base = below[area]
         if base < 0 or bounds.share[base] > GROUND:
             continue
@@ -99,6 +103,28 @@ def _in_front(depths: NDArray[np.float32], labels: Labels, bounds: _Bounds) -> N
         ):
             found[area] = max(found[area], found[base] + FORWARD)
     return found
+
+
+def _around(labels: Labels, borders: NDArray[np.int64], bounds: _Bounds) -> NDArray[np.int64]:
+    """For each area the one that it lies within, -1 for most: its longest border is with an area
+    that reaches further on all sides and is no ground."""
+    count = len(bounds.share)
+    shared = np.zeros(count * count, np.int64)
+    shared[: len(borders)] = borders
+    shared = shared.reshape(count, count)
+    shared = shared + shared.T
+    other = shared.argmax(axis=1)
+    tops = np.full(count, labels.shape[0])
+    np.minimum.at(tops, labels, np.indices(labels.shape)[0])
+    within = (
+        (tops[other] < tops)
+        & (bounds.left[other] < bounds.left)
+        & (bounds.right[other] > bounds.right)
+        & (bounds.bottom[other] > bounds.bottom)
+        & (bounds.share[other] <= GROUND)
+        & (shared.max(axis=1) > 0)
+    )
+    return np.where(within, other, -1)
 
 
 def _darkness(pixels: NDArray[np.uint8], side: float) -> Plane:

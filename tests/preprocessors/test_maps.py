@@ -62,6 +62,12 @@ class TestDepth:
         near = made("depth_estimate", photograph("rocket"))[..., 0]
         assert near[-40:].mean() > near[40:120, 200:500].mean() + 80
 
+    def test_what_is_in_a_cup_is_no_hole_to_the_horizon(self) -> None:
+        near = made("depth_estimate", photograph("coffee"))[..., 0]
+        coffee, rim, far_table = near[130:170, 240:300], near[30:40, 230:300], near[5:60, 500:590]
+        assert coffee.mean() > far_table.mean() + 60
+        assert abs(float(coffee.mean()) - float(rim.mean())) < 60
+
     def test_who_stands_before_a_wall_is_nearer(self) -> None:
         near = made("depth_estimate", photograph("astronaut"))[..., 0]
         suit, wall = near[300:400, 100:200], near[20:100, 280:350]
