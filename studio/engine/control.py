@@ -1,6 +1,7 @@
 """What the web process may say while a job runs: stop, and whether somebody watches."""
 
 import threading
+from collections.abc import Callable
 
 
 class JobCancelled(Exception):
@@ -12,6 +13,8 @@ class Control:
 
     def __init__(self) -> None:
         self.watched = False
+        self.ahead: Callable[[str], None] = lambda checkpoint_id: None
+        """Hears which checkpoint will be wanted next. Must be quick, and raise nothing."""
         self._lock = threading.Lock()
         self._expected: set[str] = set()
         self._cancelled: set[str] = set()

@@ -113,6 +113,8 @@ def _read(commands: IO[bytes], control: Control, inbox: "queue.SimpleQueue[Any]"
                     control.watched = bool(header.get("on"))
                 case "stop":
                     break
+                case "ahead":
+                    control.ahead(str(header.get("checkpoint", "")))
                 case "unload" | "pin":
                     inbox.put(header)
                 case _:

@@ -45,7 +45,7 @@ class Slab:
     def __init__(self, size_bytes: int) -> None:
         """Raises `MemoryError`."""
         try:
-            self.memory = mmap.mmap(-1, size_bytes)
+            self.memory = _anonymous(size_bytes)
         except OSError as error:
             raise MemoryError from error
         if hasattr(mmap, "MADV_HUGEPAGE"):
@@ -72,6 +72,13 @@ class Slab:
         storage = self.bytes.untyped_storage()
         # one count is the tensor's and one that of the object just made
         return int(torch._C._storage_Use_Count(storage._cdata)) > 2  # pyright: ignore
+
+
+def _anonymous(size_bytes: int) -> mmap.mmap:
+    if not hasattr(mmap, "MAP_PRIVATE"):
+        return mmap.mmap(-1, size_bytes)
+    # Python's default is shared: in the system's books that is a file, and has small pages alone
+    return mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
 _sizes: dict[int, int] = {}

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,7 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
     for checkpoint in configuration.get("pins", ()):
         runner.manager.pin(str(checkpoint))
     _warm_up(runner, device)
+    control.ahead = partial(_read_ahead, runner)
     send(
         {
             "op": "ready",
@@ -110,6 +112,11 @@ def quieten() -> None:
     diffusers.utils.logging.disable_progress_bar()
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+
+
+def _read_ahead(runner: Runner, checkpoint_id: str) -> None:
+    with suppress(StudioError):  # who asks for it is told
+        runner.manager.prefetch(runner.catalog.get(checkpoint_id))
 
 
 class _Nobody:

@@ -6,6 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -330,6 +331,7 @@ class Worker:
                 live.cancelled_at = time.monotonic()
                 engine.send({"op": "cancel", "job": job.id})
         self._changed(job.owner)
+        self._hint(engine, job)
         ending = self._followed(engine, live)
         if isinstance(ending, Finished | Failed | Cancelled) and self._engine is engine:
             self._crashes = 0
@@ -339,6 +341,16 @@ class Worker:
         self._endings.append((job.id, ending))
         self._write_endings()
         self._changed(job.owner)
+
+    def _hint(self, engine: EngineProcess, job: Job) -> None:
+        """Tells the engine which checkpoint it will need next, if that is another one."""
+        order = self._jobs.order()
+        if not order:
+            return
+        with suppress(StudioError):  # it was taken back in between
+            wanted = self._jobs.get(order[0]).request.get("checkpoint")
+            if wanted and wanted != job.request.get("checkpoint"):
+                engine.send({"op": "ahead", "checkpoint": wanted})
 
     def _followed(self, engine: EngineProcess, live: Live) -> Event:
         """Handles messages until the job is over; its last event."""
@@ -380,6 +392,9 @@ class Worker:
                 message="The studio was closed while this was being painted.",
                 hint="Run it again: the same settings give the same picture.",
             )
+        if self._wake.is_set():  # the queue is another one
+            self._wake.clear()
+            self._hint(engine, live.job)
         message = engine.receive(timeout=0.2)
         if isinstance(message, Died):
             self._lost(message.reason)

@@ -1,0 +1,184 @@
+"""What changing the checkpoint costs, beside plain diffusers in the same process.
+
+    python -m tests.bench.bench_swap [--json]
+
+Two full-size checkpoints that share autoencoder and text encoder, in half precision on disk and
+float32 in memory. A swap ends with the first call of the denoiser, less what a later call takes. Needs
+8 GB of memory and 4.3 GB of disk, and takes minutes.
+"""
+
+import gc
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import torch
+
+from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.hashes import Hashes
+from studio.engine.device import choose, trim
+from studio.engine.manager import Manager
+from studio.engine.selfcheck import anonymous_bytes
+from studio.engine.start import quieten
+from studio.families._family import Role
+from studio.paths import CONFIGS
+from tests.bench.fixtures import as_json, tell, write_sd15
+
+ROUNDS = 20
+RELOADS = 3
+LATENT = 8
+"""Pixels over 8: a small picture, so that what is not painting shows."""
+
+
+def forward(unet: Any) -> None:
+    with torch.inference_mode():
+        unet(torch.zeros(1, 4, LATENT, LATENT), 1, torch.zeros(1, 77, 768))
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    call()
+    return time.perf_counter() - began
+
+
+def steady(unet: Any, rounds: int = 5) -> float:
+    return statistics.median(seconds(lambda: forward(unet)) for _ in range(rounds))
+
+
+def plain(file: Path) -> float:
+    """A reload as a script does it: seconds until the first call, less a later one."""
+
+    def load() -> None:
+        made.append(
+            diffusers.StableDiffusionPipeline.from_single_file(
+                str(file),
+                config=str(CONFIGS / "sd15"),
+                local_files_only=True,
+                safety_checker=None,
+                requires_safety_checker=False,
+                tokenizer=tokenizer(),
+                dtype=torch.float32,
+            )
+        )
+        forward(made[0].unet)
+
+    made: list[Any] = []
+    taken = seconds(load)
+    return taken - steady(made[0].unet, 3)
+
+
+def tokenizer() -> Any:
+    from studio.engine.loading import _tokenizer
+
+    return _tokenizer("CLIPTokenizer", CONFIGS / "sd15", "tokenizer")
+
+
+def swap(manager: Manager, checkpoint: Any) -> float:
+    """At least the time until the pipeline is there: the rest is a difference of two noisy ones."""
+    began = time.perf_counter()
+    with manager.use(checkpoint, Role.TEXT) as lease:
+        ready = time.perf_counter() - began
+        forward(lease.pipeline.unet)
+        taken = time.perf_counter() - began
+        return max(ready, taken - steady(lease.pipeline.unet, 3))
+
+
+def settle(manager: Manager) -> None:
+    """Waits until nothing is hashed beside what is measured."""
+    if (thread := manager._contents._thread) is not None:
+        thread.join()
+
+
+def main() -> None:
+    quieten()
+    with tempfile.TemporaryDirectory(prefix="pochade-bench-") as folder:
+        tell(measured(Path(folder)), as_json())
+
+
+def measured(folder: Path) -> dict[str, Any]:
+    files = [
+        write_sd15(folder / f"{name}.safetensors", unet_seed=seed, others_seed=9)
+        for seed, name in enumerate("ab")
+    ]
+    for file in files:  # both sides find them in the system's cache
+        file.read_bytes()
+    device = choose("cpu")
+    catalog = Catalog((folder,))
+    a, b = catalog.get("a"), catalog.get("b")
+    plain(files[0])  # imports and caches
+    reloads: list[float] = []
+    for _ in range(RELOADS):
+        gc.collect()
+        trim()
+        reloads.append(plain(files[1]))
+    plain_s = statistics.median(reloads)
+    gc.collect()
+    trim()
+
+    cache = folder / "cache"
+    one = replace(device, ram_budget_bytes=4_400_000_000)
+    first_ever = Manager(one, CONFIGS, Hashes(None), cache)
+    with_plan_s = swap(first_ever, a)  # finds out the layout and builds the networks
+    colds: list[float] = []
+    for number in range(2 * RELOADS):  # room for one: the other's memory is taken over
+        colds.append(swap(first_ever, (b, a)[number % 2]))
+    settle(first_ever)
+    cold_s = statistics.median(colds)
+    first_ever.unload_all()
+    fresh = swap(first_ever, b)  # memory that the system has to find and clear first
+    first_ever.unload_all()
+    gc.collect()
+
+    both = Manager(replace(device, ram_budget_bytes=9_000_000_000), CONFIGS, Hashes(None), cache)
+    swap(both, a)
+    swap(both, b)
+    settle(both)
+    ledger = both.ledger()
+    shared = [h for h in ledger.holdings if set(h.checkpoints) == {"a", "b"}]
+    residents = [swap(both, (a, b)[number % 2]) for number in range(ROUNDS)]
+    resident_s = statistics.median(residents)
+    before = anonymous_bytes()
+    tabs: list[float] = []
+    for number in range(ROUNDS):
+        role = (Role.TEXT, Role.IMAGE, Role.INPAINT)[number % 3]
+
+        def switch(role: Role = role) -> None:
+            with both.use(b, role):
+                pass
+
+        tabs.append(seconds(switch))
+    held = both.ledger().ram_bytes - ledger.ram_bytes
+    return {
+        "plain": {"reload_s": plain_s},
+        "tab_switch": {
+            "ms": statistics.median(tabs) * 1e3,
+            "bytes": held,
+            "process_bytes": max(0, anonymous_bytes() - before),
+            "ratio_to_plain_load": plain_s / statistics.median(tabs),
+        },
+        "resident_swap": {
+            "ms": resident_s * 1e3,
+            "worst_ms": max(residents) * 1e3,
+            "ratio_to_plain_reload": plain_s / resident_s,
+        },
+        "cold_swap": {
+            "s": cold_s,
+            "ratio_to_plain_load": plain_s / cold_s,
+            "fresh_memory_s": fresh,
+            "fresh_memory_ratio_to_plain_load": plain_s / fresh,
+            "first_of_a_layout_s": with_plan_s,
+        },
+        "shared_components": {
+            "counted_once": len(shared) == 2 and len(ledger.holdings) == 4,
+            "bytes": sum(holding.size_bytes for holding in shared),
+        },
+    }
+
+
+if __name__ == "__main__":
+    main()
