@@ -7,9 +7,10 @@ import gradio as gr
 
 from studio.core.errors import InvalidRequest
 from studio.paths import STYLES
+from studio.tasks.style import stylizers
 from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values
 from studio.ui.tabs._tab import Context, Tab
-from studio.ui.widgets import painting, slots
+from studio.ui.widgets import painting, presets, sampling, slots
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
 
@@ -24,13 +25,15 @@ def build(context: Context) -> Form:
             content = slots.slot(ID, "image", "Picture")
             styles = slots.slot(ID, "styles", "Pictures whose look it gets", several=True)
             mount("examples", ID, name="styles", files=" ".join(examples()))
+            told = _words()
             with gr.Row(elem_classes="go"):
                 generate = gr.Button("Restyle", variant="primary", **named(ID, "generate"))
         with painting.column("settings"):
             how = _how(choices)
+            painted = _painted(choices)
         with painting.column("stage"):
             painting.stage(ID)
-    return painting.finished(context, ID, generate, content, styles, how)
+    return painting.finished(context, ID, generate, content, styles, told, how, *painted)
 
 
 def examples() -> tuple[str, ...]:
@@ -74,6 +77,70 @@ def _how(choices: Choices) -> Piece:
     )
 
 
+def _words() -> Piece:
+    """What is said to a checkpoint; shown for the methods that paint with one."""
+    with gr.Column(visible=False, **named(ID, "words")) as words:
+        prompt = gr.Textbox(
+            label="What the picture shows",
+            placeholder="A cup of coffee on a wooden table",
+            lines=2,
+            max_lines=8,
+            **named(ID, "prompt"),
+        )
+        negative = gr.Textbox(
+            label="Negative prompt", lines=1, max_lines=4, **named(ID, "negative-prompt")
+        )
+        styles = presets.presets(ID)
+
+    def dress(values: Values, now: Now) -> Updates:
+        return {**styles.dress(values, now), words: gr.update(visible=paints(values))}
+
+    return Piece(
+        widgets={"prompt": prompt, "negative_prompt": negative, **styles.widgets},
+        defaults=lambda choices: {
+            "prompt": "",
+            "negative_prompt": "",
+            **styles.defaults(choices),
+        },
+        dress=dress,
+        dressed=(words, *styles.dressed),
+        follows=styles.follows,
+    )
+
+
+STRUCTURES = {"Automatic": "auto", "Edges": "edges", "Depth": "depth", "Nothing": "none"}
+"""What a ControlNet holds on to, by label."""
+
+
+def _painted(choices: Choices) -> tuple[Piece, ...]:
+    """How a checkpoint paints; shown for the methods that paint with one."""
+    with gr.Column(visible=False, **named(ID, "painted")) as painted:
+        structure = gr.Radio(
+            list(STRUCTURES.items()),
+            value="auto",
+            label="What a ControlNet holds on to",
+            **named(ID, "structure"),
+        )
+        sampled = painting.sampled(ID, choices)
+
+    def dress(values: Values, now: Now) -> Updates:
+        return {painted: gr.update(visible=paints(values))}
+
+    held = Piece(
+        widgets={"structure": structure},
+        defaults=lambda choices: {"structure": "auto"},
+        dress=dress,
+        dressed=(painted,),
+    )
+    return held, *sampled
+
+
+def paints(values: Values) -> bool:
+    """Whether the chosen method paints with a checkpoint."""
+    method = stylizers().get(str(values.get("method")))
+    return method is not None and method.repaint is not None
+
+
 def _about(choices: Choices, method: object) -> str:
     text = next((row["about"] for row in choices["stylizers"] if row["id"] == method), "")
     return f'<span class="meaning" role="status">{text}</span>'
@@ -86,7 +153,8 @@ def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
         raise InvalidRequest(
             "There is no picture to restyle.", "Choose, drop or paste one.", field="image"
         )
-    if not styles:
+    words = values.get("method") == "words"
+    if not styles and not words:
         raise InvalidRequest(
             "There is no picture whose look it should get.",
             "Choose one, or click on an example.",
@@ -97,7 +165,22 @@ def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
             f"At most {MOST} looks can be mixed.", "Remove some of them.", field="styles"
         )
     own = {name: values[name] for name in OWN if values.get(name) is not None}
-    return ({"image": content, "styles": [{"image": ref} for ref in styles], **own},)
+    fields = {"image": content, "styles": [{"image": ref} for ref in styles], **own}
+    return ({**fields, **_painting(values)} if paints(values) else fields,)
+
+
+def _painting(values: Values) -> dict[str, Any]:
+    """Fields for a checkpoint, as far as the task has them."""
+    fields = sampling.to_fields({**values, "size_mode": "follows"})
+    found = {name: fields[name] for name in PAINTED if name in fields}
+    if names := presets.names(values.get(presets.NAME)):
+        found["presets"] = names
+    if values.get("structure") in {"edges", "depth", "none"}:
+        found["structure"] = values["structure"]
+    return found
+
+
+PAINTED = ("prompt", "negative_prompt", "checkpoint", "steps", "guidance", "sampler", "seed")
 
 
 OWN = ("method", "strength", "keep_colours")
@@ -109,6 +192,10 @@ def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
 
 def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: fields[name] for name in OWN if fields.get(name) is not None}
+    painted = sampling.from_settings({name: fields.get(name) for name in PAINTED})
+    values |= {name: value for name, value in painted.items() if value != ""}
+    if fields.get("structure") is not None:
+        values["structure"] = fields["structure"]
     if content := slots.refs(fields.get("image")):
         values["image"] = content[0]
     styles = fields.get("styles")

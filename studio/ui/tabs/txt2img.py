@@ -5,7 +5,7 @@ from typing import Any
 
 from studio.ui.form import Form, Values
 from studio.ui.tabs._tab import Context, Tab
-from studio.ui.widgets import painting, sampling, units, upscaling
+from studio.ui.widgets import painting, references, sampling, units, upscaling
 
 ID = "txt2img"
 
@@ -17,22 +17,29 @@ def build(context: Context) -> Form:
             words, generate = painting.words(ID, choices)
         with painting.column("settings"):
             settings = painting.settings(ID, choices)
+            looks = references.references(ID)
             second = upscaling.hires(ID, choices)
             carried = units.carried(ID)
         with painting.column("stage"):
             painting.stage(ID)
-    return painting.finished(context, ID, generate, words, *settings, second, carried)
+    return painting.finished(context, ID, generate, words, *settings, looks, second, carried)
 
 
 def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
     return (
-        {**sampling.to_fields(values), **units.fields(values), **upscaling.hires_fields(values)},
+        {
+            **sampling.to_fields(values),
+            **references.fields(values),
+            **units.fields(values),
+            **upscaling.hires_fields(values),
+        },
     )
 
 
 def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **sampling.from_record(record),
+        **references.form_values(record["request"]),
         **units.shown(record["request"]),
         **upscaling.hires_values(record["request"]),
     }
@@ -41,6 +48,7 @@ def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
 def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **sampling.from_settings(fields),
+        **references.form_values(fields),
         **units.shown(fields),
         **upscaling.hires_values(fields),
     }

@@ -1,0 +1,122 @@
+"""Style references among the values of a form: pictures whose look is wanted, and how much of it."""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import gradio as gr
+
+from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values, unchanged
+from studio.ui.widgets import slots
+from studio.ui.widgets.names import named
+
+MOST = 4
+METHODS = {"Shared attention": "shared", "Image prompt": "adapter"}
+TAKES = {"Style": "style", "Composition": "composition", "Both": "all"}
+
+
+def references(tab: str) -> Piece:
+    """Up to four pictures, folded away."""
+    with gr.Accordion("Style reference", open=False, **named(tab, "reference")):
+        pictures = slots.slot(tab, "references", "Pictures that lend their look", several=True)
+        weight = gr.Slider(
+            0,
+            2,
+            value=1.0,
+            step=0.05,
+            label="Weight",
+            info="0 ignores them, 1 follows them, 2 at the most",
+            buttons=[],
+            **named(tab, "reference-weight"),
+        )
+        method = gr.Radio(
+            list(METHODS.items()),
+            value="shared",
+            label="How they are looked at",
+            **named(tab, "reference-method"),
+        )
+        takes = gr.Radio(
+            list(TAKES.items()),
+            value="style",
+            label="What is taken from them",
+            visible=False,
+            **named(tab, "reference-takes"),
+        )
+        about = gr.HTML(_about("shared", 0), **named(tab, "reference-about"))
+
+    def dress(values: Values, now: Now) -> Updates:
+        chosen = values.get("reference_method")
+        fitting = _fitting(now.choices, values.get("checkpoint"))
+        return {
+            **pictures.dress(values, now),
+            takes: gr.update(visible=chosen == "adapter"),
+            about: gr.update(value=_about(chosen, fitting)),
+        }
+
+    def defaults(choices: Choices) -> Values:
+        return {
+            **pictures.defaults(choices),
+            "reference_weight": 1.0,
+            "reference_method": "shared",
+            "reference_takes": "style",
+        }
+
+    return Piece(
+        widgets={
+            **pictures.widgets,
+            "reference_weight": weight,
+            "reference_method": method,
+            "reference_takes": takes,
+        },
+        defaults=defaults,
+        dress=dress,
+        dressed=(*pictures.dressed, about),
+        follows=(
+            *pictures.follows,
+            Follow(event=method.input, change=unchanged, name="reference"),
+        ),
+    )
+
+
+def _fitting(choices: Choices, checkpoint: object) -> int:
+    rows = cast(list[Mapping[str, Any]], choices.get("image_prompts") or [])
+    wanted = checkpoint or choices.get("default_checkpoint")
+    return sum(wanted in row["fits"] for row in rows)
+
+
+def _about(method: object, fitting: int) -> str:
+    if method == "shared":
+        text = "The checkpoint looks at them while it paints; nothing more is needed."
+    elif fitting:
+        text = "They are told to the checkpoint as words are, through its IP-Adapter."
+    else:
+        text = "No IP-Adapter for this checkpoint is in the folder 'ipadapter' of the data folder."
+    return f'<span class="meaning">{text}</span>'
+
+
+def fields(values: Values) -> dict[str, Any]:
+    """The request's field, if there are pictures."""
+    chosen = slots.refs(values.get("references"))[:MOST]
+    if not chosen:
+        return {}
+    common: dict[str, Any] = {
+        name: values[f"reference_{name}"]
+        for name in ("weight", "method", "takes")
+        if values.get(f"reference_{name}") is not None
+    }
+    return {"references": [{"image": ref, **common} for ref in chosen]}
+
+
+def form_values(asked: Values) -> dict[str, Any]:
+    """The way back, from a request of doubtful origin."""
+    rows = asked.get("references")
+    listed = cast(list[Any], rows) if isinstance(rows, list | tuple) else []
+    known = [cast(Mapping[str, Any], row) for row in listed if isinstance(row, Mapping)]
+    found = slots.refs(" ".join(str(row.get("image")) for row in known))
+    if not found:
+        return {"references": ""}
+    first = {
+        f"reference_{name}": known[0][name]
+        for name in ("weight", "method", "takes")
+        if known[0].get(name) is not None
+    }
+    return {"references": " ".join(found), **first}
