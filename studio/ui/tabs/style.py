@@ -90,7 +90,8 @@ def _words() -> Piece:
         negative = gr.Textbox(
             label="Negative prompt", lines=1, max_lines=4, **named(ID, "negative-prompt")
         )
-        styles = presets.presets(ID)
+        presets.shown(ID)
+    styles = presets.held(ID)
 
     def dress(values: Values, now: Now) -> Updates:
         return {**styles.dress(values, now), words: gr.update(visible=paints(values))}
