@@ -3,7 +3,6 @@
 import mmap
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 
@@ -48,9 +47,6 @@ class Slab:
             self.memory = _anonymous(size_bytes)
         except OSError as error:
             raise MemoryError from error
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            with suppress(OSError):  # a kernel without them
-                self.memory.madvise(mmap.MADV_HUGEPAGE)
         self.size_bytes = size_bytes
         self.pinned = False
         """Whether the device may read it by itself."""
@@ -77,7 +73,8 @@ class Slab:
 def _anonymous(size_bytes: int) -> mmap.mmap:
     if not hasattr(mmap, "MAP_PRIVATE"):
         return mmap.mmap(-1, size_bytes)
-    # Python's default is shared: in the system's books that is a file, and has small pages alone
+    # Python's default is shared, which is a file in the system's books. No large pages: finding them
+    # took four times as long as clearing small ones.
     return mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
 
 
