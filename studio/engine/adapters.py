@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from safetensors.torch import load_file
@@ -143,8 +144,12 @@ class Adapter(torch.nn.Module):
 
     def __init__(self, additions: Mapping[tuple[str, str], Addition]) -> None:
         super().__init__()
-        self.additions = dict(additions)
         self.held = torch.nn.ModuleList(additions.values())
+        self.by_network: dict[str, dict[str, Addition]] = {}
+        for (network, layer), addition in additions.items():
+            self.by_network.setdefault(network, {})[layer] = addition
+        self.fits: WeakSet[_Table] = WeakSet()
+        """Networks whose layers were compared with it."""
 
 
 def load_adapter(path: Path) -> Adapter:
@@ -198,7 +203,7 @@ class _WithAdditions(torch.nn.Module):
     def __init__(self, layer: torch.nn.Module) -> None:
         super().__init__()
         self.layer = layer
-        self.parts: list[tuple[Addition, float]] = []
+        self.parts: Parts = ()
 
     def __getattr__(self, name: str) -> Any:
         try:
@@ -213,20 +218,46 @@ class _WithAdditions(torch.nn.Module):
         return made
 
 
-@dataclass(frozen=True, slots=True)
-class _Site:
-    """Where a layer is."""
+Parts = Sequence[tuple[Addition, float]]
 
-    parent: torch.nn.Module
-    name: str
-    layer: torch.nn.Module
+
+class _Site:
+    """Where a layer is. What stands in for it is made once, and adds nothing between pictures."""
+
+    __slots__ = ("_stand_in", "layer", "name", "parent")
+
+    def __init__(self, parent: torch.nn.Module, name: str, layer: torch.nn.Module) -> None:
+        self.parent = parent
+        self.name = name
+        self.layer = layer
+        self._stand_in: _WithAdditions | None = None
+
+    def put(self, parts: Parts) -> None:
+        if self._stand_in is None:
+            self._stand_in = _WithAdditions(self.layer)
+        # not by way of the class, which would look whether it is a network
+        self._stand_in.__dict__["parts"] = parts
+        self.parent._modules[self.name] = self._stand_in
+
+    def take_away(self) -> None:
+        self.parent._modules[self.name] = self.layer
+        if self._stand_in is not None:
+            self._stand_in.__dict__["parts"] = ()
+
+
+class _Table:
+    """The layers of a network by all names that adapters have for them."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        self.network = network
+        self.sites = _named_sites(network)
 
 
 @dataclass(frozen=True, slots=True)
 class Swaps:
     """Layers that stand in for others while something is painted."""
 
-    sites: tuple[tuple[_Site, torch.nn.Module], ...] = ()
+    sites: tuple[tuple[_Site, Parts], ...] = ()
     unused: tuple[int, ...] = ()
     """Of each adapter, how many layers there were none for."""
 
@@ -234,12 +265,12 @@ class Swaps:
     def applied(self) -> Generator[None]:
         """The others are back in their places afterwards, whatever happens."""
         try:
-            for site, stand_in in self.sites:
-                site.parent._modules[site.name] = stand_in
+            for site, parts in self.sites:
+                site.put(parts)
             yield
         finally:
             for site, _ in self.sites:
-                site.parent._modules[site.name] = site.layer
+                site.take_away()
 
 
 def swaps(
@@ -251,26 +282,30 @@ def swaps(
 
     Raises `InvalidRequest` for an adapter that was made for other networks.
     """
-    stand_ins: dict[int, tuple[_Site, _WithAdditions]] = {}
+    found: dict[_Site, list[tuple[Addition, float]]] = {}
     unused: list[int] = []
     for adapter, asked in adapters:
         missed = 0
-        for (network, name), addition in adapter.additions.items():
-            site = _sites(network, components, scratch).get(name)
+        for network, additions in adapter.by_network.items():
+            table = _table(network, components, scratch)
+            sites = table.sites if table else {}
             weight = asked.weight if network == DENOISER else asked.text_weight
-            if site is None:
-                missed += 1
-            elif not addition.fits(site.layer):
-                raise _misfit(asked)
-            elif weight:
-                _, stand_in = stand_ins.setdefault(id(site), (site, _WithAdditions(site.layer)))
-                stand_in.parts.append((addition, weight))
-        if missed == len(adapter.additions):
+            if table is not None and table not in adapter.fits:
+                if not all(one.fits(sites[n].layer) for n, one in additions.items() if n in sites):
+                    raise _misfit(asked)
+                adapter.fits.add(table)
+            for name, addition in additions.items():
+                site = sites.get(name)
+                if site is None:
+                    missed += 1
+                elif weight:
+                    found.setdefault(site, []).append((addition, weight))
+        if missed == len(adapter.held):
             raise _misfit(asked)
         if missed:
             log.warning("the LoRA %s has %d layers that nothing here has", asked.id, missed)
         unused.append(missed)
-    return Swaps(tuple(stand_ins.values()), tuple(unused))
+    return Swaps(tuple(found.items()), tuple(unused))
 
 
 def _misfit(asked: Added) -> InvalidRequest:
@@ -281,18 +316,15 @@ def _misfit(asked: Added) -> InvalidRequest:
     )
 
 
-def _sites(
-    network: str, components: Mapping[str, Any], scratch: dict[str, Any]
-) -> Mapping[str, _Site]:
-    """The layers of a network by all names that adapters have for them."""
+def _table(network: str, components: Mapping[str, Any], scratch: dict[str, Any]) -> _Table | None:
     names = ("unet", "transformer") if network == DENOISER else (network,)
     module = next((components[name] for name in names if components.get(name) is not None), None)
     if module is None:
-        return {}
-    known = scratch.setdefault("layers", {})
-    if network not in known or known[network][0] is not module:
-        known[network] = (module, _named_sites(module))
-    return known[network][1]
+        return None
+    known: dict[str, _Table] = scratch.setdefault("layers", {})
+    if network not in known or known[network].network is not module:
+        known[network] = _Table(module)
+    return known[network]
 
 
 def _named_sites(module: torch.nn.Module) -> dict[str, _Site]:

@@ -22,6 +22,8 @@ def extras(tab: str) -> Piece:
     with gr.Accordion("Extras", open=False, **named(tab, "extras-fold")) as fold:
         mount("extras", tab, name="extras")
     box = gr.Textbox(visible="hidden", label="Extras", **named(tab, "extras"))
+    # pressed by the script once the box holds what was chosen, as in `slots`
+    given = gr.Button(visible="hidden", **named(tab, "extras-given"))
     readout = gr.HTML(_readout("", ""), visible="hidden", **named(tab, "extras-seen"))
 
     def defaults(choices: Choices) -> Values:
@@ -37,7 +39,7 @@ def extras(tab: str) -> Piece:
         defaults=defaults,
         dress=dress,
         dressed=(readout, fold),
-        follows=(Follow(event=box.input, change=lambda values, now: {}, name="extras"),),
+        follows=(Follow(event=given.click, change=lambda values, now: {}, name="extras"),),
     )
 
 
