@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import newest, painted
+from tests.e2e.steps import SLOW, newest, painted
 from tests.serving import Server
 
 
@@ -43,5 +43,4 @@ def test_a_lora_is_chosen_weighed_and_painted_with(page: Page, server: Server) -
     ]
     page.wait_for_timeout(1000)  # the draft is on its way
     page.reload()
-    page.wait_for_selector("body[data-restored-txt2img]")
-    expect(fold).to_contain_text("Extras · 1")
+    expect(fold).to_contain_text("Extras · 1", timeout=SLOW)
