@@ -66,11 +66,13 @@ def needs(
     painting = denoiser + anatomy.vae * value
     picture = int(factor * activations(work, anatomy, dtype=dtype, plan=plan))
     weights = painting if plan.drop_text else painting + text
+    # narrowing needs both, the wide weights and the narrow ones
+    loading = painting + text + (anatomy.denoiser * value if plan.fp8 else 0)
     return Needs(
         weights=weights,
         controls=heard,
         picture=picture,
-        peak=heard + max(painting + text, weights + picture),
+        peak=heard + max(loading, weights + picture),
     )
 
 

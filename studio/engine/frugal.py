@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -13,7 +13,7 @@ from studio.checkpoints.catalog import Checkpoint
 from studio.core.records import Picture
 from studio.costs.history import Painted
 from studio.costs.needs import activations
-from studio.costs.plan import Plan
+from studio.costs.plan import Means, Plan
 from studio.costs.work import Pass, Work
 from studio.engine.device import is_out_of_memory
 from studio.engine.gauge import Gauge
@@ -27,6 +27,8 @@ from studio.tasks._task import ALONE, Brush, Canvas, Painter, Span
 
 DENOISERS = ("unet", "transformer", "prior_prior", "decoder")
 """What pipelines call the network that a step calls."""
+_READERS = "text_encoder"
+"""How the names of networks begin that read prompts."""
 
 
 def tiled(vae: Any, side_px: int) -> Any:
@@ -143,6 +145,30 @@ class _Timed:
         return (self.last - self.first) / (calls - calls / self.told)
 
 
+def narrowed(network: Any, dtype: torch.dtype) -> Any:
+    """A network of the same layers whose weights are kept in 8 bits and widened to `dtype` layer
+    by layer; `network` itself stays as it is.
+
+    Norms and the layers that a class names keep their precision, as diffusers does it.
+    """
+    known: dict[int, Any] = {id(one): one for one in network.buffers()}
+    for one in network.parameters():
+        known[id(one)] = torch.nn.Parameter(one.data, requires_grad=False)
+    own = copy.deepcopy(network, known)
+    own.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
+    return own
+
+
+def _parts(lease: Lease) -> dict[str, Any]:
+    return {name: getattr(lease.pipeline, name, None) for name in ("vae", *DENOISERS)}
+
+
+def _prompt(brush: Brush, canvas: Canvas | None) -> tuple[Any, ...]:
+    """Everything that text encoders may look at."""
+    seen = None if canvas is None else hash(canvas.image.tobytes())
+    return brush.prompt, brush.negative_prompt, brush.guidance > 1.0, brush.clip_skip, seen
+
+
 class FrugalPainter:
     """Paints by a plan, and by the next one where memory runs out: no finished picture is lost."""
 
@@ -157,9 +183,12 @@ class FrugalPainter:
         easel: Easel,
         versions: Mapping[str, str],
         work: Work,
+        again: Callable[[], Lease],
         references: References | None = None,
     ) -> None:
+        """`again` lends the checkpoint once more: what a plan gave back is brought back by it."""
         self._lease = lease
+        self._again = again
         self._nets = nets
         self._worn = worn
         self._descent = descent
@@ -168,8 +197,12 @@ class FrugalPainter:
         self._versions = versions
         self._work = work
         self._references = references
-        self._parts = {name: getattr(lease.pipeline, name, None) for name in ("vae", *DENOISERS)}
+        self._parts = _parts(lease)
         self._painter: tuple[Plan, LatentPainter] | None = None
+        self._gone = False
+        """Something of the lease was given back."""
+        self._prompt: tuple[Any, ...] = ()
+        """What the text encoders were last asked to read."""
 
     @property
     def checkpoint(self) -> Checkpoint:
@@ -184,6 +217,8 @@ class FrugalPainter:
         canvas: Canvas | None = None,
         span: Span = ALONE,
     ) -> Picture:
+        if brush.references:
+            self._descent.means = Means()  # they listen to the networks as they were lent
         one = pass_of(brush, canvas)
         work = with_pass(self._work, one)
         if work is not self._work:
@@ -194,7 +229,7 @@ class FrugalPainter:
             self._easel.first, self._easel.told = 0.0, 0
             began, before = time.monotonic(), self._gauge.begin()
             try:
-                picture = self._by(self._descent.plan).paint(
+                picture = self._by(self._descent.plan, brush, canvas).paint(
                     brush, index=index, pictures=pictures, canvas=canvas, span=span
                 )
             except Exception as error:
@@ -205,29 +240,59 @@ class FrugalPainter:
                 self._measure(one, time.monotonic() - began, self._gauge.peak(before))
                 return self._told(picture)
             # outside of the except block, since a traceback keeps the tensors of its frames
-            self._restore()
+            self._painter = None
             self._descent.down()
 
-    def _by(self, plan: Plan) -> Painter:
-        """The painter of a plan; made anew only where the plan is another one."""
-        if self._painter is None or self._painter[0] != plan:
+    def _by(self, plan: Plan, brush: Brush, canvas: Canvas | None) -> Painter:
+        """The painter of a plan; made anew only where the plan is another one, or where a prompt
+        has to be read by text encoders that are gone."""
+        prompt = _prompt(brush, canvas) if plan.drop_text else ()
+        if self._painter is None or self._painter[0] != plan or self._prompt != prompt:
             self._restore()
-            nets = applied(self._lease.pipeline, self._nets, plan)
-            device = self._gauge.device
+            self._prompt = prompt
+            lease, device = self._lease, self._gauge.device
+            nets = applied(lease.pipeline, self._nets, plan)
+            if plan.fp8:
+                self._narrow(lease)
             made = LatentPainter(
-                self._lease,
+                lease,
                 device,
                 self._easel,
                 self._versions,
                 nets,
                 self._worn,
                 self._references,
+                self._drop_text if plan.drop_text else lambda: None,
             )
             self._painter = (plan, made)
         return self._painter[1]
 
+    def _narrow(self, lease: Lease) -> None:
+        pipeline = lease.pipeline
+        for name in DENOISERS:
+            network = self._parts.get(name)
+            if network is None:
+                continue
+            own = narrowed(network, self._gauge.device.dtype)
+            split = isinstance(getattr(pipeline, name), Split)
+            setattr(pipeline, name, Split(own) if split else own)
+            self._gone = True
+            lease.let_go(name)
+
+    def _drop_text(self) -> None:
+        pipeline = self._lease.pipeline
+        for name in [name for name in self._lease.weights.components if name.startswith(_READERS)]:
+            setattr(pipeline, name, None)  # as diffusers has it where embeddings are given
+            self._gone = True
+            self._lease.let_go(name)
+
     def _restore(self) -> None:
+        """The pipeline as it was lent, or one that is, where parts of it are gone."""
         self._painter = None
+        if self._gone:
+            self._lease, self._gone = self._again(), False
+            self._parts = _parts(self._lease)
+            return
         for name, part in self._parts.items():
             if part is not None:
                 place(self._lease.pipeline, name, part)

@@ -28,7 +28,7 @@ from studio.engine import controls
 from studio.engine.adapters import Adapter, load_adapter
 from studio.engine.autoencoders import load_vae
 from studio.engine.contents import Contents
-from studio.engine.device import Device, is_out_of_memory
+from studio.engine.device import Device, is_out_of_memory, release_memory
 from studio.engine.layouts import Layouts
 from studio.engine.ledger import Holding, Ledger, Tier
 from studio.engine.loading import (
@@ -69,6 +69,8 @@ class Lease:
     """Of the denoiser's file, computed beside the painting the first time."""
     scratch: dict[str, Any]
     """For what is derived from these weights alone; lives and dies with them."""
+    let_go: Callable[[str], None] = lambda part: None
+    """Gives a network back before the end, as `text_encoder`: it must not be called any more."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -171,14 +173,16 @@ class Manager:
                 f"'{checkpoint.label}' cannot be used for this.", "Choose another checkpoint."
             )
         opened = partial(self._open, checkpoint)
-        with self._lent(
-            checkpoint.id,
-            f"'{checkpoint.label}'",
-            lambda: _stamp(checkpoint),
-            opened,
-            loading=loading,
-            check=check,
-        ) as (known, modules, entries):
+        with ExitStack() as stack:
+            lent = self._lent(
+                checkpoint.id,
+                f"'{checkpoint.label}'",
+                lambda: _stamp(checkpoint),
+                opened,
+                loading=loading,
+                check=check,
+            )
+            known, modules, entries = stack.enter_context(lent)
             scheduler = build(ROWS[0], known.manifest.scheduler)
             weights = Weights(
                 components={**known.manifest.objects, **modules},
@@ -186,12 +190,14 @@ class Manager:
                 settings=known.manifest.settings,
                 size_bytes=sum(entry.size_bytes for entry in entries),
             )
+            let_go = stack.enter_context(self._released(entries))
             yield Lease(
                 pipeline=pipeline(kind, weights, scheduler, extra),
                 weights=weights,
                 checkpoint=checkpoint,
                 sha256=self.digest(denoiser_file(checkpoint), known.stamp, self._hashes.sha256),
                 scratch=self._scratch.setdefault(tuple(entry.key for entry in entries), {}),
+                let_go=let_go,
             )
 
     @contextmanager
@@ -530,6 +536,25 @@ class Manager:
         with self._store.lock:
             found = self._skeletons.known(recipe.group)
         return found or self._added(recipe)
+
+    @contextmanager
+    def _released(self, entries: list[Entry]) -> Generator[Callable[[str], None]]:
+        """What gives single networks of a lease back before its end."""
+        gone: list[Entry] = []
+
+        def let_go(part: str) -> None:
+            for entry in entries:
+                if entry.part == part and entry not in gone:
+                    gone.append(entry)
+                    if self._store.let_go(entry):
+                        with self._store.lock:
+                            self._skeletons.strip(entry.key)
+                        release_memory()
+
+        try:
+            yield let_go
+        finally:
+            self._store.return_to(gone)
 
     def _added(self, recipe: Recipe) -> Skeleton:
         made = self._skeletons.make(recipe.build)

@@ -66,8 +66,10 @@ class LatentPainter:
         nets: Mapping[str, Any] = NOTHING,
         worn: Worn = BARE,
         references: References | None = None,
+        when_read: Callable[[], None] = lambda: None,
     ) -> None:
-        """`nets` are ControlNets on loan, by id; what is `worn` acts on every picture. Raises
+        """`nets` are ControlNets on loan, by id; what is `worn` acts on every picture; `when_read` is
+        called once prompts are read, after which text encoders are only needed for others. Raises
         `InvalidRequest` for a LoRA that was made for other networks."""
         self._lease = lease
         self._family = families()[lease.checkpoint.family]
@@ -80,6 +82,7 @@ class LatentPainter:
             lease.scratch,
         )
         self._references = references
+        self._when_read = when_read
         self._device = device
         self._easel = easel
         self._versions = versions
@@ -235,6 +238,7 @@ class LatentPainter:
         key = (brush.prompt, brush.negative_prompt, guided, brush.clip_skip, seen)
         if key not in self._encoded:
             self._encoded[key] = self._read(brush, guided, picture)
+            self._when_read()
         return self._encoded[key]
 
     def _read(self, brush: Brush, guided: bool, picture: Any) -> Conditioning:

@@ -46,7 +46,7 @@ from studio.upscalers._shelf import Shelf
 
 log = logging.getLogger("pochade.engine")
 
-MEANS: tuple[str, ...] = ()
+MEANS: tuple[str, ...] = ("drop_text", "fp8")
 """Fields of `plan.Means` that this engine has."""
 
 Send = Callable[..., None]
@@ -225,6 +225,8 @@ class JobTools:
         found = {name: runner.controls.get(name) for name in controls}
         work = self._work(checkpoint, controls)
         parameters = {name: control.parameters for name, control in found.items()}
+        if extras != PLAIN:
+            self.descent.means = Means()  # they act on the networks as they were lent
         self.descent.begin(work, checkpoint.anatomy, parameters)
         with ExitStack() as borrowed:
             lease, nets, worn = self._borrowed(borrowed, checkpoint, role, found, extras)
@@ -237,6 +239,7 @@ class JobTools:
                 easel=self,
                 versions=runner.versions,
                 work=work,
+                again=lambda: borrowed.enter_context(self._read(checkpoint, role)),
                 references=References(
                     lease, Lent(tools=self, lease=lease, borrowed=borrowed, loading=self._loading)
                 ),

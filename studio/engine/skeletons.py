@@ -153,6 +153,13 @@ class Skeletons:
         for one in idle[MOST_IDLE - 1 :]:
             listed.remove(one)
 
+    def strip(self, key: str) -> None:
+        """Lets go of weights though a pipeline still has the network: it is not called any more."""
+        for listed in self._all.values():
+            for skeleton in listed:
+                if skeleton.bound == key:
+                    skeleton.unbind()
+
     def forget(self, key: str) -> None:
         """Lets go of weights that are dropped."""
         for listed in self._all.values():

@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -131,6 +131,25 @@ class Store:
                     entry.leases -= 1
                 self._drop([e for e in taken.values() if not e.holders and not e.leases])
                 self._make_room(0)
+
+    def let_go(self, entry: Entry) -> bool:
+        """Gives one component of a lease back before its end. Where nobody else uses it, it leaves
+        the memory that it is computed in; True then. `return_to` must be called before the end."""
+        with self.lock:
+            entry.leases -= 1
+            if entry.leases:
+                return False
+            if self.device.name == "cuda" and entry.blob.slab is not None:
+                entry.blob.leave_device()
+            else:
+                self._drop([entry])
+            return True
+
+    def return_to(self, entries: Iterable[Entry]) -> None:
+        """Components that were let go are the lease's again, which is about to end."""
+        with self.lock:
+            for entry in entries:
+                entry.leases += 1
 
     def rows(self) -> list[Entry]:
         """What is held, in no order."""
@@ -266,6 +285,8 @@ class Store:
 
     def _drop(self, entries: Sequence[Entry]) -> None:
         for entry in entries:
+            if self.entries.get(entry.key) is not entry:
+                continue  # it was let go before its lease ended
             del self.entries[entry.key]
             for alias in [a for a, key in self._aliases.items() if key == entry.key]:
                 del self._aliases[alias]

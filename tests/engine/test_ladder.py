@@ -1,6 +1,7 @@
 """Memory runs out, or would: the job goes on by a cheaper plan, tells it, and leaves nothing."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from PIL import Image
 
 from studio.engine.frugal import Split, tiled
 from studio.engine.gauge import Gauge
+from studio.engine.runner import JobTools
 from studio.engine.slabs import Slab
+from studio.families._family import Role
+from studio.tasks._task import Brush
 from tests.engine.desk import Desk
 
 Params = pytest.MonkeyPatch
@@ -110,7 +114,7 @@ def test_the_ladder_ends_with_figures_and_the_next_job_is_fine(desk: Desk, exhau
     assert ending["message"].startswith(
         "There is not enough memory for a picture of 64×64 px: it needs more, and there are "
     )
-    assert hook.count == 5 and hook.sizes[-1] == 1  # the last plan paints one after the other
+    assert hook.count == 7 and hook.sizes[-1] == 1  # the last plans paint one after the other
     assert desk.runner.manager.kept == ()
     hook.calls.clear()
     assert desk.paint() == fresh
@@ -139,7 +143,7 @@ def test_weights_that_do_not_fit_beside_others_are_read_once_there_is_room(
 
     def full(size_bytes: int) -> Slab:
         tried.append(desk.runner.manager.kept)
-        if len(tried) < 2:
+        if len(tried) < 4:
             raise MemoryError
         return Slab(size_bytes)
 
@@ -208,6 +212,95 @@ def test_splitting_changes_little_and_tiles_leave_the_shared_autoencoder_alone(
     on = False
     assert desk.paint(checkpoint=checkpoint) == whole
     assert {name: dict(vars(shared[name])) for name in before} == before
+
+
+def held(desk: Desk) -> set[str]:
+    return {row.part for row in desk.runner.manager.ledger().holdings if row.tier != "disk"}
+
+
+def weights_of(desk: Desk, checkpoint: str) -> dict[str, bytes]:
+    with desk.runner.manager.use(desk.runner.catalog.get(checkpoint), Role.TEXT) as lease:
+        return {
+            f"{name}.{key}": tensor.numpy().tobytes()
+            for name, part in lease.weights.components.items()
+            if isinstance(part, torch.nn.Module)
+            for key, tensor in part.state_dict().items()
+        }
+
+
+@pytest.mark.parametrize("checkpoint", ["sd", "xl"])
+def test_what_a_plan_gives_back_is_gone_while_it_paints_and_there_for_the_next_job(
+    desk: Desk,
+    make_desk: Callable[..., Desk],
+    shelf: Path,
+    monkeypatch: Params,
+    exhaust: Any,
+    checkpoint: str,
+) -> None:
+    fresh = make_desk(shelf).paint(checkpoint=checkpoint)
+    weights = weights_of(desk, checkpoint)
+    rung = ""
+    monkeypatch.setattr(desk.runner.learned, "rung", lambda *_: rung)
+    seen: list[set[str]] = []
+    hook = exhaust()
+    real = hook.real
+
+    def looking(*args: Any, **options: Any) -> Any:
+        seen.append(held(desk))
+        return real(*args, **options)
+
+    hook.real = looking
+
+    def painted(**more: Any) -> list[bytes]:
+        seen.clear()
+        return desk.paint(checkpoint=checkpoint, count=2, **more)
+
+    rung = "evict tiles-32 split"
+    split = painted()
+    assert all({"unet", "text_encoder"} <= parts for parts in seen)
+    rung = "evict tiles-32 split drop-text"
+    assert painted() == split  # only its time tells
+    assert not any(part.startswith("text") for parts in seen for part in parts)
+    assert facts(desk)[1][-1] == "Text encoders dropped once the prompt is read."
+    rung = "evict tiles-32 split drop-text fp8"
+    narrow = painted()
+    assert not any({"unet", "text_encoder"} & parts for parts in seen)
+    off = np.frombuffer(narrow[0], np.uint8).astype(int) - np.frombuffer(split[0], np.uint8)
+    assert narrow != split and np.abs(off).mean() < 40
+    assert painted(hires={"factor": 2.0, "strength": 0.5, "upscaler": "lanczos", "steps": 3})
+    rung = ""
+    assert desk.paint(checkpoint=checkpoint) == fresh
+    assert weights_of(desk, checkpoint) == weights
+    assert not any(row.leases for row in desk.runner.manager.ledger().holdings)
+
+
+def test_another_prompt_of_the_same_job_is_read_though_text_encoders_are_gone(
+    desk: Desk, monkeypatch: Params
+) -> None:
+    first = Brush(
+        prompt="a fox",
+        negative_prompt="",
+        width=64,
+        height=64,
+        steps=2,
+        guidance=5.0,
+        sampler="euler",
+        seed=1,
+    )
+
+    def painted(rung: str) -> list[bytes]:
+        monkeypatch.setattr(desk.runner.learned, "rung", lambda *_: rung)
+        descent = desk.runner._descent("job")
+        tools = JobTools(job="job", runner=desk.runner, files={}, work=None, descent=descent)
+        with tools.pipeline("sd", Role.TEXT) as painter:
+            return [
+                painter.paint(replace(first, prompt=prompt), index=0, pictures=1).pixels
+                for prompt in ("a fox", "a boat", "a fox")
+            ]
+
+    desk.control.expected("job")
+    whole = painted("evict tiles-32 split")
+    assert painted("evict tiles-32 split drop-text") == whole and whole[0] != whole[1]
 
 
 def test_an_autoencoder_in_tiles_is_the_same_weights() -> None:
