@@ -14,8 +14,15 @@ INDEX = "model_index.json"
 MAX_CONFIG_BYTES = 1 << 20
 
 _LIBRARIES = frozenset({"diffusers", "transformers"})
-_INSIDE = frozenset({"PaellaVQModel", "StableCascadeUNet"})
-"""Classes of diffusers that folders name by the pipeline they live beside."""
+_INSIDE = frozenset(
+    {
+        "PaellaVQModel",
+        "StableCascadeUNet",
+        "GlmImageForConditionalGeneration",
+        "GlmImageProcessor",
+    }
+)
+"""Classes of the two libraries that folders name by the pipeline they live beside."""
 _WITHOUT_WEIGHTS = ("Tokenizer", "Processor", "Scheduler", "FeatureExtractor")
 """Parts of a class with one of these in its name are settings alone."""
 _LEFT_OUT = frozenset({"safety_checker", "feature_extractor", "image_encoder", "scheduler"})

@@ -433,7 +433,12 @@ def _recipe(
 
     def build() -> torch.nn.Module:
         if hasattr(transformers, kind):
-            return cls(cls.config_class.from_pretrained(home, local_files_only=True))
+            made = cls(cls.config_class.from_pretrained(home, local_files_only=True))
+            if (home / "generation_config.json").is_file():
+                made.generation_config = transformers.GenerationConfig.from_pretrained(
+                    home, local_files_only=True
+                )
+            return made
         return cls.from_config(config)
 
     dtype = _dtype_of(part, cls, config, device)

@@ -25,6 +25,7 @@ from studio.engine.manager import Lease
 from studio.engine.references import References
 from studio.engine.schedulers import build, guarded
 from studio.engine.worn import BARE, Worn
+from studio.engine.writing import Writer
 from studio.families._family import Latents, Role, Sampling
 from studio.tasks._task import ALONE, Brush, Canvas, Span
 
@@ -74,6 +75,7 @@ class LatentPainter:
         self._lease = lease
         self._family = families()[lease.checkpoint.family]
         self._unet = getattr(lease.pipeline, "unet", None)
+        self._writer = getattr(lease.pipeline, self._family.writer or "-", None)
         self._nets = nets
         self._worn = worn
         self._swaps = swaps(
@@ -127,6 +129,8 @@ class LatentPainter:
             show=self._show(preview.X0(scheduler), index, (brush.width, brush.height)),
             each_s=self._step_s,
         )
+        if self._writer is not None:
+            setattr(pipeline, self._family.writer, Writer(self._writer, steps.written))
         if self._unet is not None:
             place(pipeline, "unet", self._denoiser(brush, steps))
         with torch.inference_mode(), self._swaps.applied(), self._beside(brush, steps):
@@ -316,6 +320,10 @@ def _asked(pipeline: Any) -> Collection[str]:
     return inspect.signature(pipeline.__call__).parameters.keys()
 
 
+_TOLD_TOKENS = 64
+"""Tokens between two signs of life."""
+
+
 @dataclass(slots=True)
 class _Steps:
     """diffusers' `callback_on_step_end`: counts, estimates, shows, and stops."""
@@ -364,6 +372,12 @@ class _Steps:
         self.easel.check()
         self._tell(min(self.first, index + 1), None)
         return given
+
+    def written(self, tokens: int) -> None:
+        """A token is there, before the first step."""
+        self.easel.check()
+        if tokens % _TOLD_TOKENS == 0:
+            self._tell(0, None)
 
     def _tell(self, step: int, seconds_left: float | None) -> None:
         self.told = step

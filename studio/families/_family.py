@@ -164,6 +164,8 @@ class Family:
     call_args: CallArgs = guidance_scale
     """Keyword arguments of its pipelines beside prompt, size, steps and generator; may overrule the
     last three."""
+    writer: str = ""
+    """The component that writes the picture as tokens before the first step, if one does."""
     steps_before: int = 0
     """Of pipelines in two stages, where a prior foresees what a decoder then paints: steps of the
     prior that a request does not count."""

@@ -729,3 +729,107 @@ def _sdxl_refiner(folder: Path) -> Any:
         force_zeros_for_empty_prompt=False,
         add_watermarker=False,
     )
+
+
+def _glm_tokenizer() -> Any:
+    import tokenizers
+    import transformers
+
+    letters = _letters()
+    marks = ("<pad>", "<sop>", "<eop>", "<|image|>", "<boi>", "<eoi>")
+    vocab = {token: n for n, token in enumerate([*letters, *marks])}
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(vocab, merges=[]))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.ByteLevel(add_prefix_space=False)
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=made,
+        pad_token="<pad>",
+        bos_token="<boi>",
+        eos_token="<eoi>",
+        extra_special_tokens={
+            "image_token": "<|image|>",
+            "grid_bos_token": "<sop>",
+            "grid_eos_token": "<eop>",
+        },
+    )
+
+
+GLM_CHAT = (
+    "{% for m in messages %}{% for c in m.content %}"
+    "{% if c.type == 'image' %}<boi><|image|><eoi>{% else %}{{ c.text }}{% endif %}"
+    "{% endfor %}{% endfor %}"
+)
+
+
+def _glm_writer() -> Any:
+    import transformers
+
+    words, codes = 256 + 6, 64
+    config = transformers.GlmImageConfig(
+        text_config={
+            "vocab_size": words,
+            "vision_vocab_size": codes,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 1,
+            "max_position_embeddings": 1024,
+            "pad_token_id": 256,
+            "eos_token_id": words - 1,
+            "rope_parameters": {
+                "rope_type": "default",
+                "rope_theta": 1e4,
+                "mrope_section": [1, 1, 2],
+            },
+        },
+        vision_config={
+            "depth": 1,
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_heads": 2,
+            "image_size": 64,
+        },
+        vq_config={"embed_dim": 16, "num_embeddings": codes, "latent_channels": 16},
+        image_token_id=words - 3,
+        image_start_token_id=words - 2,
+        image_end_token_id=words - 1,
+    )
+    return transformers.GlmImageForConditionalGeneration(config)
+
+
+@saves("glm_image")
+def _glm_image(folder: Path) -> Any:
+    import diffusers
+    import transformers
+
+    pictures = transformers.GlmImageImageProcessor(
+        patch_size=16,
+        merge_size=1,
+        temporal_patch_size=1,
+        size={"shortest_edge": 64 * 64, "longest_edge": 128 * 128},
+    )
+    return diffusers.GlmImagePipeline(
+        tokenizer=transformers.ByT5Tokenizer(),
+        processor=transformers.GlmImageProcessor(
+            pictures, _glm_tokenizer(), chat_template=GLM_CHAT
+        ),
+        text_encoder=transformers.T5EncoderModel(
+            transformers.T5Config(
+                vocab_size=384, d_model=32, d_kv=8, d_ff=37, num_layers=1, num_heads=4
+            )
+        ),
+        vision_language_encoder=_glm_writer(),
+        vae=_vae(4, latents_mean=[0.1, 0.2, 0.3, 0.4], latents_std=[1.5] * 4),
+        transformer=diffusers.GlmImageTransformer2DModel(
+            in_channels=4,
+            out_channels=4,
+            num_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=2,
+            text_embed_dim=32,
+            time_embed_dim=16,
+            condition_dim=8,
+            prior_vq_quantizer_codebook_size=64,
+        ),
+        scheduler=_flow(),
+    )
