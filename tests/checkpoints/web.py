@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import unquote
 
 
 @dataclass
@@ -60,7 +61,7 @@ def serving(web: Web) -> Iterator[Web]:
 
 
 def answer(to: BaseHTTPRequestHandler, web: Web) -> None:
-    path = to.path.partition("?")[0].lstrip("/")
+    path = unquote(to.path.partition("?")[0].lstrip("/"))
     web.answers.append((path, to.headers.get("Range", "")))
     if path in web.redirects:
         head(to, 302, {"Location": web.redirects[path], "Content-Length": "0"})

@@ -111,16 +111,23 @@ def test_it_acts_between_start_and_end_only(desk: Desk, ref: str) -> None:
     ],
 )
 def test_its_network_is_asked_in_those_steps_alone(
-    desk: Desk, ref: str, asked: dict[str, Any], acting: list[int]
+    desk: Desk,
+    ref: str,
+    asked: dict[str, Any],
+    acting: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    desk.paint(units=[unit(ref)])
-    net: Any = desk.runner.manager._kept["controlnet:tiny-canny"].weights.components["controlnet"]
     seen: list[float] = []
-    hook = net.register_forward_pre_hook(lambda _, given: seen.append(float(given[1])))
+    forward: Any = diffusers.ControlNetModel.forward
+
+    def watched(net: Any, sample: Any, timestep: Any, *rest: Any, **options: Any) -> Any:
+        seen.append(float(timestep))
+        return forward(net, sample, timestep, *rest, **options)
+
+    monkeypatch.setattr(diffusers.ControlNetModel, "forward", watched)
     desk.paint(units=[unit(ref)], steps=10)
     every, seen[:] = list(seen), []
     desk.paint(units=[unit(ref, **asked)], steps=10)
-    hook.remove()
     assert len(every) == 10
     assert seen == [every[step] for step in acting]
 

@@ -98,7 +98,8 @@ def engine(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[En
 
 def test_a_job_over_the_wire(engine: Engine) -> None:
     engine.run("one", count=2)
-    frames = engine.until("done")
+    # what the memory holds is said beside
+    frames = [frame for frame in engine.until("done") if frame[0]["op"] != "account"]
     ops = [header["op"] for header, _ in frames]
     # the default checkpoint was read before `ready`
     assert ops == [*["progress"] * 3, "picture"] * 2 + ["done"]

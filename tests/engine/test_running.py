@@ -104,7 +104,7 @@ def test_an_unknown_task_fails(desk: Desk) -> None:
 def test_what_nobody_foresaw_gets_an_id_and_a_log(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def stumble(*_: Any) -> None:
+    def stumble(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError("/secret/path")
 
     monkeypatch.setattr("studio.engine.painter.decode", stumble)
