@@ -9,14 +9,14 @@ What belongs to another owner does not exist.
 import io
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio import __version__, samplers
 from studio.core import intake
-from studio.core.errors import InvalidRequest, Refused
+from studio.core.errors import InvalidRequest, Refused, StudioError
 from studio.core.events import JobState
 from studio.core.geometry import Size
 from studio.core.records import ImageRecord, Job, Preset
@@ -558,9 +558,26 @@ class Studio:
 
         The checkpoint is among them if the one of that hash or name is here; if not, or if it is
         another one of that name, a note says so. The upscaler of a second pass goes by its name,
-        LoRAs by name or hash; tags of those that are not here are taken out.
+        LoRAs by name or hash; tags of those that are not here are taken out. A sampler becomes its
+        namesake that fits the checkpoint.
         """
-        found = self._with_extras(self._with_upscaler(self._recover(data)))
+        return self._with_sampler(
+            self._with_checkpoint(self._with_extras(self._with_upscaler(self._recover(data))))
+        )
+
+    def _with_sampler(self, found: "Recovered") -> "Recovered":
+        """The name "Euler, Simple" means one way with a diffusion checkpoint and another with a flow."""
+        name = found.fields.get("sampler")
+        if name is None:
+            return found
+        with suppress(StudioError):  # a checkpoint or a sampler that is not here was told already
+            checkpoint = self._catalog.get(found.fields.get("checkpoint"))
+            if row := samplers.fitting(name, checkpoint.samplers):
+                return replace(found, fields={**found.fields, "sampler": row.id})
+        return found
+
+    def _with_checkpoint(self, found: "Recovered") -> "Recovered":
+        """By hash or name."""
         if not found.checkpoint_name and not found.checkpoint_hash:
             return found
         meant = self._meant(found.checkpoint_name or "", found.checkpoint_hash or "")

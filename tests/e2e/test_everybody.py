@@ -67,7 +67,9 @@ def test_nothing_is_wider_than_the_screen_and_everything_has_a_name(
     page.get_by_role("button", name="More settings").click()
     for tab in page.get_by_role("tab").all():
         tab.click()
-        page.locator(".workplace:visible, #po-grid:visible li").first.wait_for()
+        page.locator(
+            ".workplace:visible, .po-shelf:visible li, #po-grid:visible li"
+        ).first.wait_for()
         assert page.evaluate("document.documentElement.scrollWidth") <= width, tab.inner_text()
         assert page.evaluate(UNNAMED) == [], tab.inner_text()
         assert page.evaluate(SMALL, 24) == [], tab.inner_text()

@@ -107,7 +107,11 @@ def test_any_script_survives(container: str) -> None:
         ("Sampler: DPM++ 2M, Schedule type: Karras", "Sampler: DPM++ 2M Karras", {}),
         ("Schedule type: Karras", "Schedule type: Automatic", {}),
         ("Sampler: DPM++ 2M, Schedule type: Karras", "Sampler: Euler a", {"sampler": "euler_a"}),
-        ("DPM++ 2M, Schedule type: Karras", "Euler, Schedule type: Simple", {"sampler": "euler"}),
+        (
+            "DPM++ 2M, Schedule type: Karras",
+            "Euler, Schedule type: Simple",
+            {"sampler": "flow_euler"},
+        ),
         ("Clip skip: 2, ", "", {"clip_skip": None}),
         ("Seed: 1234567890, ", "", {"seed": None}),
     ],
