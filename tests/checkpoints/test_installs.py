@@ -222,7 +222,7 @@ class TestWhere:
 
 class TestPlan:
     def test_of_an_address(self, web, weights) -> None:
-        web.files["x/My%20Model%20(v2).safetensors"] = weights
+        web.files["x/My Model (v2).safetensors"] = weights
         found = plan(f"{web.url}/x/My%20Model%20(v2).safetensors")
         assert (found.name, found.size_bytes) == ("My Model _v2", len(weights))
 

@@ -24,7 +24,10 @@ class Web:
     cut_after: int | None = None
     """Each answer breaks off after so many bytes of its body."""
     stall_after: int | None = None
-    """The first answer stops there and says nothing more."""
+    """The first answers stop there and say nothing more for a while."""
+    stalls: int = 1
+    """How many answers do."""
+    stall_s: float = 1.0
     announce: int = 0
     """Bytes that are announced beyond what there is."""
     silent_size: bool = False
@@ -106,8 +109,10 @@ def send(to: BaseHTTPRequestHandler, web: Web, data: bytes) -> None:
     if web.stall_after is not None:
         to.wfile.write(body[: web.stall_after])
         to.wfile.flush()
-        web.stall_after = None
-        time.sleep(1.0)
+        web.stalls -= 1
+        if not web.stalls:
+            web.stall_after = None
+        time.sleep(web.stall_s)
         to.close_connection = True
         return
     if web.cut_after is not None:

@@ -38,7 +38,7 @@ def test_stop_ends_the_job_and_another_can_be_painted(page: Page) -> None:
 
 
 def test_a_reload_in_the_middle_finds_everything_as_it_was(page: Page, server: Server) -> None:
-    paint(page, "a long way home", steps=150, count=8)
+    paint(page, "a long way home", steps=150, count=32)
     page.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for(timeout=SLOW)
     describe(page, "the one after", steps=3)
     page.click("#txt2img-generate")
