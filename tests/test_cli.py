@@ -281,7 +281,7 @@ class TestGenerate:
         out = tmp_path / "out"
         command = [
             sys.executable, "-P", "-m", "studio.cli", "generate", "a fox", "--count", "32",
-            "--size", "64x64", "--steps", "10", "--checkpoint", "tiny", "--out", str(out),
+            "--size", "64x64", "--steps", "100", "--checkpoint", "tiny", "--out", str(out),
             "--data-dir", str(tmp_path / "data"), "--checkpoints", str(checkpoints),
         ]  # fmt: skip
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
