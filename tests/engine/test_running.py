@@ -116,11 +116,20 @@ def test_what_nobody_foresaw_gets_an_id_and_a_log(
     assert desk.run()["op"] == "done"
 
 
+SLOW = pytest.mark.slow
 OUT_OF_MEMORY = [
     torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB"),
-    RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
-    RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"),
-    MemoryError(),
+    # each of them goes all the way down the ladder, which takes seconds
+    pytest.param(
+        RuntimeError(
+            "[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"
+        ),
+        marks=SLOW,
+    ),
+    pytest.param(
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling cublasCreate"), marks=SLOW
+    ),
+    pytest.param(MemoryError(), marks=SLOW),
 ]
 
 
