@@ -77,24 +77,38 @@ class SelfCheck:
 
 
 def holders_of(memory: Any) -> list[str]:
-    """Who refers to tensors over that memory, by type; slow, and only for the log."""
+    """Who refers to tensors over that memory, by type; slow, and only for the log.
+
+    Each search for referrers goes through all objects that there are, so there are two in all,
+    however many tensors.
+    """
     begin = torch.frombuffer(memory, dtype=torch.uint8).data_ptr()
     end = begin + len(memory)
-    found: set[str] = set()
-    for tensor in [one for one in gc.get_objects() if type(one) in _TENSORS]:
-        if begin <= tensor.data_ptr() < end:
-            for holder in gc.get_referrers(tensor):
-                found.add(_named(holder))
-    return sorted(found)[:8]
+    tensors = [
+        one for one in gc.get_objects() if type(one) in _TENSORS and begin <= one.data_ptr() < end
+    ]
+    holders = _referrers(tensors)
+    dicts = [holder for holder in holders if isinstance(holder, dict)]
+    # what a module holds lies in a dict of it, which says less than the module does
+    owners = _referrers(dicts, but=holders)
+    owned = {id(held): owner for owner in owners for held in gc.get_referents(owner)}
+    return sorted({_named(holder, owned.get(id(holder))) for holder in holders})[:8]
 
 
 _TENSORS = (torch.Tensor, torch.nn.Parameter)
 
 
-def _named(holder: Any) -> str:
+def _referrers(objects: list[Any], but: list[Any] | None = None) -> list[Any]:
+    """What refers to any of them, without the lists of this search itself."""
+    if not objects:
+        return []
+    own = (id(objects), id(but))
+    return [found for found in gc.get_referrers(*objects) if id(found) not in own]
+
+
+def _named(holder: Any, owner: Any) -> str:
     if isinstance(holder, dict):
-        names = [type(owner).__name__ for owner in gc.get_referrers(holder)]
-        return f"a dict of {names[0]}" if names else "a dict"
+        return "a dict" if owner is None else f"a dict of {type(owner).__name__}"
     return f"a {type(holder).__name__}"
 
 
