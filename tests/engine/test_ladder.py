@@ -228,7 +228,6 @@ def weights_of(desk: Desk, checkpoint: str) -> dict[str, bytes]:
         }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("checkpoint", ["sd", "xl"])
 def test_what_a_plan_gives_back_is_gone_while_it_paints_and_there_for_the_next_job(
     desk: Desk,

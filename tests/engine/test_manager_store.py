@@ -291,7 +291,6 @@ def test_content_is_found_out_while_nothing_is_on_loan(
     assert {holding.part: holding.id for holding in other.ledger().holdings} == ids
 
 
-@pytest.mark.slow
 def test_two_jobs_on_two_checkpoints_at_once_keep_to_their_weights(
     manager: Manager, twins: Path
 ) -> None:
