@@ -364,9 +364,10 @@ def is_upload(visit: Visit) -> bool:
 
 
 def is_stream(visit: Visit) -> bool:
+    """True for what stays open. A HEAD ends with its first line, whenever the app hears of it."""
     path = visit.path
     of_job = path.startswith("/api/jobs/") and path.endswith("/events")
-    return visit.reads and (path == "/api/stream" or of_job)
+    return visit.method == "GET" and (path == "/api/stream" or of_job)
 
 
 def too_large(got: int, most: int) -> TooLarge:

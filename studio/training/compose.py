@@ -19,12 +19,12 @@ Rng = np.random.Generator
 DRAWN_STYLES: tuple[str, ...] = ("3d render", "flat vector", "glossy cartoon", "sticker")
 
 STYLE_ODDS: tuple[tuple[str, float], ...] = (
-    ("3d render", 0.21), ("flat vector", 0.17), ("glossy cartoon", 0.17), ("sticker", 0.18),
-    ("watercolor", 0.07), ("pencil sketch", 0.06), ("pixel art", 0.07), ("oil painting", 0.07),
+    ("3d render", 0.18), ("flat vector", 0.16), ("glossy cartoon", 0.14), ("sticker", 0.16),
+    ("watercolor", 0.09), ("pencil sketch", 0.09), ("pixel art", 0.09), ("oil painting", 0.09),
 )  # fmt: skip
 
 KIND_ODDS: tuple[tuple[str, float], ...] = (
-    ("single", 0.4), ("plain", 0.12), ("scene", 0.22), ("count", 0.11), ("pair", 0.12), ("empty", 0.03),
+    ("single", 0.3), ("plain", 0.1), ("scene", 0.19), ("count", 0.1), ("pair", 0.28), ("empty", 0.03),
 )  # fmt: skip
 """How often a picture shows one thing on white, on a colour, in a scene; several; two; none."""
 

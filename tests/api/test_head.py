@@ -60,12 +60,14 @@ def test_head_sees_no_more_than_get(locked: House) -> None:
 def test_a_head_of_a_stream_ends_and_leaves_nothing_open(locked: House) -> None:
     with locked.client(auth=("ada", USERS["ada"])) as client:
         job = client.post("/api/jobs", json=WANT).json()["id"]
-        for _ in range(locked.access.limits.streams + 2):
-            for path in ("/api/stream", f"/api/jobs/{job}/events"):
-                answer = client.head(path)
-                assert answer.status_code == 200
-                assert answer.headers["content-type"].startswith("text/event-stream")
-        client.delete(f"/api/jobs/{job}")
+        try:
+            for _ in range(locked.access.limits.streams + 2):
+                for path in ("/api/stream", f"/api/jobs/{job}/events"):
+                    answer = client.head(path)
+                    assert answer.status_code == 200
+                    assert answer.headers["content-type"].startswith("text/event-stream")
+        finally:
+            client.delete(f"/api/jobs/{job}")
 
 
 def test_nothing_follows_the_head_on_the_wire(alone: House) -> None:
