@@ -21,7 +21,7 @@ export function madeOf(unit, way) {
 
 /** The preprocessor of a unit: the one that it names, or the first of its kind that needs nothing. @param {Unit} unit @param {any} choices */
 export function wayOf(unit, choices) {
-  const known = choices.preprocessors.filter((/** @type {any} */ row) => row.kind === unit.kind || unit.kind === "other");
+  const known = choices.preprocessors.filter((/** @type {any} */ row) => row.kind === unit.kind);
   return known.find((/** @type {any} */ row) => row.id === unit.preprocessor) ?? known.find((/** @type {any} */ row) => row.ready && !row.needs);
 }
 

@@ -12,7 +12,7 @@ import { complain, copy, toast } from "./toasts.js";
 /** @typedef {import("./maps.js").Unit} Unit */
 /** @typedef {{choices: any, checkpoint: string|null, size: [number, number]}} Around what there is, and what the form says */
 
-const KINDS = { edges: "Edges", depth: "Depth", pose: "Pose", other: "Other" };
+const KINDS = { edges: "Edges", depth: "Depth", pose: "Pose", normals: "Normals", segments: "Segments", tile: "Tile", shuffle: "Shuffle" };
 const BALANCES = { prompt: "Prompt matters more", balanced: "Balanced", control: "Map matters more" };
 const RESIZES = { crop: "Crop", stretch: "Stretch", pad: "Pad" };
 const PAUSE_MS = 500;
@@ -228,7 +228,7 @@ export function card(first, around, change, drop) {
       say(title, `Unit ${index + 1}`);
       remove.hidden = !many;
       kind.set(unit.kind);
-      const ways = choices.preprocessors.filter((/** @type {any} */ one) => one.kind === unit.kind || unit.kind === "other");
+      const ways = choices.preprocessors.filter((/** @type {any} */ one) => one.kind === unit.kind);
       way.options({ ...(unit.pose ? { hand: "Posed by hand" } : {}), ...Object.fromEntries(ways.map((/** @type {any} */ one) => [one.id, one.ready ? one.label : `${one.label} (weights missing)`])), own: "My own map" });
       way.set(unit.pose ? "hand" : own ? "own" : row?.id ?? "own");
       say(about, unit.pose ? "People as somebody posed them; nobody is looked for." : own ? "The picture is used as the map, as it is." : row?.about ?? "");
@@ -267,7 +267,7 @@ export function card(first, around, change, drop) {
   /** Only those that fit the checkpoint, and a chosen one that does not. @param {any[]} all @param {string|null} checkpoint */
   function nets(all, checkpoint) {
     const fitting = all.filter((one) => (checkpoint ? one.fits.includes(checkpoint) : one.fits.length));
-    const known = fitting.filter((one) => one.kinds.includes(unit.kind) || unit.kind === "other");
+    const known = fitting.filter((one) => one.kinds.includes(unit.kind) || !one.kinds.length);
     const chosen = all.find((one) => one.id === unit.controlnet);
     const stray = chosen && !known.includes(chosen) ? { [chosen.id]: `${chosen.label} (does not fit)` } : {};
     const first = known.length ? "Automatic" : checkpoint ? "None for this checkpoint" : "None for this kind";

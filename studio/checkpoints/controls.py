@@ -26,6 +26,10 @@ _KINDS = {
 }
 _EVERY_KIND = r"union|promax"
 """One network that listens to all kinds of maps."""
+SOFT_EDGES = "soft edges"
+TOLD_APART = ("pose", "depth", SOFT_EDGES, "edges", "normals", "segments", "tile")
+"""What the maps of a union (ControlNet++) show, by the number it knows them under; there is one for
+inpainting after them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,9 @@ class ControlNet:
     size_bytes: int
     stamp: Stamp
     parameters: int = 0
+    types: int = 0
+    """How many kinds of maps it has to be told apart by number, see `TOLD_APART`; 0 if it is told
+    nothing."""
 
 
 class Controls:
@@ -107,6 +114,11 @@ def inspect(found: Found) -> ControlNet | None:
     return None if encoder is None else _named(found, header, encoder)
 
 
+def types_of(shapes: Shapes) -> int:
+    """How many kinds of maps a union tells apart; 0 if it is none."""
+    return shapes.get("task_embedding", (0,))[0]
+
+
 def encoder_of(shapes: Shapes) -> Encoder | None:
     """Of a checkpoint's denoiser; None if it is of a kind that no ControlNet here is for."""
     for prefix, first in (
@@ -148,24 +160,35 @@ def _is_folder(found: Found) -> bool:
     return found.path.name.startswith(WEIGHTS)
 
 
+def _of_folder(found: Found) -> str:
+    """The name of a folder, and what tells one of its files from the others: `_promax`."""
+    own = found.id.rpartition("/")[0] or found.path.parent.name
+    return own + found.path.name.removeprefix(WEIGHTS).partition(".")[0]
+
+
 def _named(found: Found, header: Header, encoder: Encoder) -> ControlNet:
     own = found.id
     if _is_folder(found):
-        own = found.id.rpartition("/")[0] or found.path.parent.name
+        own = _of_folder(found)
+    types = types_of(header.shapes)
     noted = read_sidecar(sidecar_of(found.path.parent if _is_folder(found) else found.path))
     return ControlNet(
         id=own,
         label=noted.label or own.rpartition("/")[2],
-        kinds=noted.kinds or ((noted.kind,) if noted.kind else _kinds(own)),
+        kinds=noted.kinds or ((noted.kind,) if noted.kind else _kinds(own, types)),
         path=found.path,
         encoder=encoder,
         size_bytes=header.size_bytes,
         parameters=sum(prod(shape) for shape in header.shapes.values()),
         stamp=found.stamp,
+        types=types,
     )
 
 
-def _kinds(name: str) -> tuple[str, ...]:
+def _kinds(name: str, types: int) -> tuple[str, ...]:
+    if types:
+        known = TOLD_APART[:types]
+        return tuple(kind for kind in _KINDS if kind in known)
     said = name.rpartition("/")[2].lower()
     if re.search(_EVERY_KIND, said):
         return tuple(_KINDS)

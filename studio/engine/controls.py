@@ -9,6 +9,7 @@ import torch
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from torch import Tensor
 
+from studio.checkpoints.controls import TOLD_APART, types_of
 from studio.tasks._task import Control
 
 SOFTER = 0.825
@@ -19,10 +20,35 @@ def control_config(
     shapes: Mapping[str, tuple[int, ...]], unet: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The config of a ControlNet with tensors of these shapes, for a denoiser with that one."""
-    known = inspect.signature(diffusers.ControlNetModel.__init__).parameters
+    kind: Any = getattr(diffusers, network_class(types_of(shapes)))
+    known = inspect.signature(kind.__init__).parameters
     config = {name: unet[name] for name in known if name in unet}
     layers = _hint_layers(shapes)
-    return {**config, "in_channels": 4, "conditioning_embedding_out_channels": layers}
+    return {
+        **config,
+        **_told_apart(shapes),
+        "in_channels": 4,
+        "conditioning_embedding_out_channels": layers,
+    }
+
+
+def network_class(types: int) -> str:
+    """What diffusers calls a ControlNet that tells so many kinds of maps apart."""
+    return "ControlNetUnionModel" if types else "ControlNetModel"
+
+
+def _told_apart(shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
+    """What the config of a union has beside that of other ControlNets."""
+    if not types_of(shapes):
+        return {}
+    types, channels = shapes["task_embedding"]
+    layers = {key.split(".")[1] for key in shapes if key.startswith("transformer_layes.")}
+    return {
+        "num_control_type": types,
+        "num_trans_channel": channels,
+        "num_trans_layer": len(layers),
+        "num_proj_channel": shapes["spatial_ch_projs.weight"][0],
+    }
 
 
 def converted(module: Any, state: dict[str, Any]) -> Mapping[str, Any]:
@@ -99,7 +125,7 @@ class Steered:
                 sample[:, : net.config.in_channels],
                 timestep,
                 encoder_hidden_states=states,
-                controlnet_cond=shown.expand(len(sample), -1, -1, -1),
+                **_shown(control, net, shown.expand(len(sample), -1, -1, -1)),
                 conditioning_scale=control.weight,
                 added_cond_kwargs=options.get("added_cond_kwargs"),
                 return_dict=False,
@@ -121,6 +147,17 @@ class Steered:
             for layer in (*outer, inner):
                 layer[: len(layer) // 2] = 0
         return outer, inner
+
+
+def _shown(control: Control, net: Any, maps: Tensor) -> dict[str, Any]:
+    """The map of each sample, and for a union which of its kinds that is."""
+    types = net.config.get("num_control_type", 0)
+    if not types:
+        return {"controlnet_cond": maps}
+    number = TOLD_APART.index(control.shows)
+    told = torch.zeros(len(maps), types, device=maps.device, dtype=maps.dtype)
+    told[:, number] = 1
+    return {"controlnet_cond": [maps], "control_type": told, "control_type_idx": [number]}
 
 
 def _tensor(control: Control, net: Any) -> Tensor:

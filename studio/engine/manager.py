@@ -225,7 +225,7 @@ class Manager:
             return single_network(
                 control.path,
                 "controlnet",
-                "ControlNetModel",
+                controls.network_class(control.types),
                 lambda shapes: controls.control_config(shapes, config),
                 self.device,
                 controls.converted,

@@ -25,7 +25,14 @@ class Kind(StrEnum):
     DEPTH = "depth"
     """White is near, black is far."""
     POSE = "pose"
-    OTHER = "other"
+    NORMALS = "normals"
+    """Red, green and blue say where a surface looks."""
+    SEGMENTS = "segments"
+    """A flat colour for each thing."""
+    TILE = "tile"
+    """The picture itself, less sharp."""
+    SHUFFLE = "shuffle"
+    """Its colours, out of place."""
 
 
 @request_part(frozen=True, kw_only=True, config=STRICT)
@@ -99,6 +106,9 @@ class Preprocessor:
     params: type
     """A frozen pydantic dataclass (`core.requests.STRICT`); every field has bounds, a default and a
     docstring."""
+    soft: bool = False
+    """Whether its edges are soft, or as loose as a scribble: some ControlNets tell them from exact
+    lines."""
     run: Run | None = None
     needs: Weights | None = None
     load: Callable[[Path], Run] | None = None

@@ -25,7 +25,7 @@ PREPROCESSOR = Preprocessor(
     id="blur",
     label="Blur",
     about="The picture out of focus: keeps colours and light, frees every outline.",
-    kind=Kind.OTHER,
+    kind=Kind.TILE,
     params=Blur,
     run=run,
 )

@@ -8,6 +8,7 @@ PREPROCESSOR = Preprocessor(
     label="HED soft edges",
     about="Soft edges as a network sees them (holistically-nested edge detection).",
     kind=Kind.EDGES,
+    soft=True,
     params=Detail,
     needs=Weights(
         label="HED",

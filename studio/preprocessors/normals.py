@@ -48,7 +48,7 @@ PREPROCESSOR = Preprocessor(
     id="normals",
     label="Normals",
     about="Which way surfaces face, as colours: from a depth map, or from an estimate of depth.",
-    kind=Kind.OTHER,
+    kind=Kind.NORMALS,
     params=Normals,
     run=run,
 )

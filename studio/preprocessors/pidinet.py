@@ -8,6 +8,7 @@ PREPROCESSOR = Preprocessor(
     label="PiDiNet soft edges",
     about="Soft edges from a small network: cleaner than HED, with less texture.",
     kind=Kind.EDGES,
+    soft=True,
     params=Detail,
     needs=Weights(
         label="PiDiNet",

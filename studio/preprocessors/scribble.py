@@ -47,6 +47,7 @@ PREPROCESSOR = Preprocessor(
     label="Scribble",
     about="A few thick strokes, white on black: leaves most to the prompt; needs no weights.",
     kind=Kind.EDGES,
+    soft=True,
     params=Scribble,
     run=run,
 )

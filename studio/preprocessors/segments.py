@@ -35,7 +35,7 @@ PREPROCESSOR = Preprocessor(
     id="segments",
     label="Areas of colour",
     about="Flat areas in their mean colour: tells what belongs together, not what it is.",
-    kind=Kind.OTHER,
+    kind=Kind.SEGMENTS,
     params=Segments,
     run=run,
 )

@@ -49,7 +49,7 @@ PREPROCESSOR = Preprocessor(
     id="shuffle",
     label="Shuffle",
     about="Colours and textures of the picture, stirred: its palette without its shapes.",
-    kind=Kind.OTHER,
+    kind=Kind.SHUFFLE,
     params=Shuffle,
     run=run,
 )

@@ -51,6 +51,7 @@ PREPROCESSOR = Preprocessor(
     label="Soft edges",
     about="Edges from faint to sure, with room to paint between them; needs no weights.",
     kind=Kind.EDGES,
+    soft=True,
     params=SoftEdges,
     run=run,
 )

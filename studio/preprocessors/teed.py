@@ -8,6 +8,7 @@ PREPROCESSOR = Preprocessor(
     label="TEED edges",
     about="Crisp soft edges from a tiny network (tiny and efficient edge detector).",
     kind=Kind.EDGES,
+    soft=True,
     params=Detail,
     needs=Weights(
         label="TEED",

@@ -30,7 +30,7 @@ PREPROCESSOR = Preprocessor(
     id="tile",
     label="Tile",
     about="The picture without fine detail, for ControlNets that add it anew.",
-    kind=Kind.OTHER,
+    kind=Kind.TILE,
     params=Tile,
     run=run,
 )

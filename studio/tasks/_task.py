@@ -82,6 +82,8 @@ class Control:
     """A map that steers the painting, ready to be used."""
 
     controlnet: str
+    shows: str
+    """A kind of map, as `checkpoints.controls.TOLD_APART` has them."""
     map: Image
     """RGB, in the size of the canvas."""
     weight: float

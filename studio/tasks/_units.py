@@ -9,18 +9,19 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from studio.checkpoints.catalog import Checkpoint
+from studio.checkpoints.controls import SOFT_EDGES
 from studio.core.errors import InvalidRequest
 from studio.core.geometry import Box, Size
 from studio.core.requests import STRICT, ImageRef, Name
 from studio.tasks._maps import check_map
+from studio.tasks._maps import named as named_map
 from studio.tasks._over import fitted, flat
 from studio.tasks._poses import read_pose
 from studio.tasks._task import Control, Facts, Tools
 
 Weight = Annotated[float, Ge(0), Le(2)]
 Share = Annotated[float, Ge(0), Le(1)]
-POSE = "pose"
-"""The kind of maps that show people."""
+EDGES, POSE = "edges", "pose"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
@@ -29,7 +30,7 @@ class Unit:
     kind pose the people themselves as `pose`."""
 
     kind: Name = "edges"
-    """What the map shows: edges, depth, pose, or another kind that a ControlNet is there for."""
+    """What the map shows: edges, depth, pose, normals, segments, tile or shuffle."""
     image: ImageRef | None = None
     """A picture to take the map from."""
     map: ImageRef | None = None
@@ -38,7 +39,8 @@ class Unit:
     """People as OpenPose writes them: `people`, each with `pose_keypoints_2d`, and `canvas_width`
     and `canvas_height`. Beside an `image` they are those in it, and are not looked for again."""
     preprocessor: Name | None = None
-    """What makes the map of `image`; the default is the kind's first one that needs no weights."""
+    """What makes the map of `image`; the default is the kind's first one that needs no weights.
+    Beside a `map` of edges it tells those that tell soft edges from lines which ones these are."""
     params: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Settings of the preprocessor, as its schema says."""
     controlnet: Name | None = None
@@ -83,7 +85,15 @@ def _resolved(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> Unit:
     if unit.pose is not None:
         unit = replace(unit, pose=_posed(unit, size))
     found = facts.controlnet(unit.controlnet, unit.kind, checkpoint)
+    if found.types and unit.kind not in found.kinds:
+        raise InvalidRequest(
+            f"The ControlNet '{found.label}' knows no maps of kind '{unit.kind[:40]}'.",
+            f"It knows {', '.join(found.kinds)}.",
+            field="units",
+        )
     if unit.image is None:
+        if unit.preprocessor is not None:
+            named_map(unit.preprocessor)
         return replace(unit, controlnet=found.id)
     name, params = check_map(unit.preprocessor, unit.kind, unit.params)
     return replace(unit, controlnet=found.id, preprocessor=name, params=params)
@@ -134,6 +144,7 @@ def controls(
         found.append(
             Control(
                 controlnet=unit.controlnet or "",
+                shows=_shows(unit),
                 map=shown,
                 weight=unit.weight,
                 start=unit.start,
@@ -142,6 +153,11 @@ def controls(
             )
         )
     return tuple(found)
+
+
+def _shows(unit: Unit) -> str:
+    soft = unit.preprocessor is not None and named_map(unit.preprocessor).soft
+    return SOFT_EDGES if unit.kind == EDGES and soft else unit.kind
 
 
 def refs(units: tuple[Unit, ...]) -> tuple[str, ...]:

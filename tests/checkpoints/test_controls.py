@@ -53,6 +53,29 @@ def test_a_note_knows_better_than_a_name(tmp_path: Path) -> None:
         assert controls.get("my-canny").kinds == kinds
 
 
+UNION = {
+    **KEYS,
+    "conv_in.weight": (320, 4, 3, 3),
+    "task_embedding": (6, 320),
+    "control_add_embedding.linear_1.weight": (1280, 1536),
+    "spatial_ch_projs.weight": (320, 320),
+    "transformer_layes.0.attn.in_proj_weight": (960, 320),
+}
+"""Of xinsir's files; diffusers' `ControlNetUnionModel` has the same names."""
+
+
+def test_a_union_is_told_by_its_keys_and_a_folder_may_hold_two(tmp_path: Path) -> None:
+    folder = tmp_path / "controlnet-sdxl-1.0"
+    sparse_of(folder / "diffusion_pytorch_model.safetensors", UNION)
+    more = {**UNION, "task_embedding": (8, 320)}
+    sparse_of(folder / "diffusion_pytorch_model_promax.safetensors", more)
+    found = Controls((tmp_path,)).all()
+    assert {one.id: (one.types, one.kinds[3:]) for one in found} == {
+        "controlnet-sdxl-1.0": (6, ("normals", "segments")),
+        "controlnet-sdxl-1.0_promax": (8, ("normals", "segments", "tile")),
+    }
+
+
 def test_the_folder_itself_may_be_one(tmp_path: Path) -> None:
     folder = tmp_path / "builtin-control"
     net(folder / "diffusion_pytorch_model.safetensors")

@@ -22,7 +22,13 @@ from studio.paths import CONFIGS
 from studio.tasks._task import Task
 from studio.upscalers._shelf import Shelf
 from tests.engine.desk import Desk
-from tests.engine.tiny import save_tiny_control, save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
+from tests.engine.tiny import (
+    save_tiny_control,
+    save_tiny_sd,
+    save_tiny_sd2,
+    save_tiny_sdxl,
+    save_tiny_union,
+)
 
 
 @pytest.fixture(scope="session")
@@ -39,6 +45,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_tiny_control(folder / "controlnet" / "tiny-canny", folder / "sd")
     save_tiny_control(folder / "controlnet" / "tiny-depth", folder / "sd", seed=1)
     save_tiny_control(folder / "controlnet" / "xl-pose", folder / "xl")
+    save_tiny_union(folder / "controlnet" / "xl-union.safetensors", folder / "xl")
     save_tiny_sd(folder / "sd9", channels=9)
     save_tiny_sdxl(folder / "xl9", channels=9)
     return folder

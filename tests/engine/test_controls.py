@@ -68,6 +68,39 @@ def test_it_is_what_the_pipeline_of_diffusers_gives(desk: Desk, shelf: Path, ref
 
 
 @pytest.mark.parametrize(
+    ("kind", "number"),
+    [({"kind": "depth"}, 1), ({"kind": "edges"}, 3), ({"kind": "edges", "preprocessor": "hed"}, 2)],
+)
+def test_a_union_is_told_what_the_map_shows(
+    desk: Desk, shelf: Path, ref: str, kind: dict[str, str], number: int
+) -> None:
+    """As diffusers' own pipeline tells it, from a file in the layout that people have."""
+    steered: dict[str, Any] = {"checkpoint": "xl", "steps": 2}
+    [ours] = desk.paint(**steered, units=[unit(ref, "xl-union", weight=0.8, **kind)])
+    with desk.runner.manager.use(desk.runner.catalog.get("xl"), Role.TEXT) as lease:
+        lent = desk.runner.manager.use_control(
+            desk.runner.controls.get("xl-union"), lease.checkpoint, lease.pipeline.unet
+        )
+        with lent as net:
+            parts = {**lease.pipeline.components, "controlnet": net}
+            plain = diffusers.StableDiffusionXLControlNetUnionPipeline(**parts)
+            plain.scheduler = build(samplers.find("euler"), plain.scheduler.config)
+            plain.set_progress_bar_config(disable=True)
+            theirs = plain(
+                REQUEST["prompt"],
+                control_image=[lines()],
+                control_mode=[number],
+                width=64,
+                height=64,
+                num_inference_steps=2,
+                guidance_scale=REQUEST["guidance"],
+                controlnet_conditioning_scale=0.8,
+                generator=torch.Generator("cpu").manual_seed(REQUEST["seed"]),
+            ).images[0]
+    assert ours == theirs.tobytes()
+
+
+@pytest.mark.parametrize(
     ("checkpoint", "net"), [("sd", "tiny-canny"), ("v", "tiny-canny"), ("xl", "xl-pose")]
 )
 @pytest.mark.parametrize("balance", ["prompt", "balanced", "control"])
@@ -207,10 +240,12 @@ def test_what_it_fits_is_read_from_its_keys(shelf: Path) -> None:
         "tiny-canny": ("edges",),
         "tiny-depth": ("depth",),
         "xl-pose": ("pose",),
+        "xl-union": ("edges", "depth", "pose", "normals", "segments"),
     }
     encoders = {c.id: c.encoder for c in Catalog((shelf,)).all() if not c.problem}
     assert found["tiny-canny"].encoder == encoders["sd"] == encoders["sd9"]
     assert found["xl-pose"].encoder == encoders["xl"] != encoders["sd"]
+    assert found["xl-union"].encoder == encoders["xl"]
 
 
 def test_a_map_of_another_size_is_fitted(desk: Desk, folder: Path) -> None:

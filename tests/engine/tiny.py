@@ -4,6 +4,7 @@ Their weights are random: pictures are noise, but every class, key, file and cod
 that large checkpoints take.
 """
 
+import inspect
 import json
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,33 @@ def save_tiny_control(folder: Path, checkpoint: Path, *, seed: int = 0) -> Path:
                 torch.nn.init.normal_(tensor, std=0.2)
     net.save_pretrained(folder, safe_serialization=True)
     return folder
+
+
+def save_tiny_union(file: Path, checkpoint: Path, *, types: int = 6) -> Path:
+    """Writes a ControlNet++ union for that checkpoint's denoiser as the one file that people have."""
+    import diffusers
+    import torch
+    from safetensors.torch import save_file
+
+    unet = diffusers.UNet2DConditionModel.from_pretrained(checkpoint / "unet")
+    known = inspect.signature(diffusers.ControlNetUnionModel.__init__).parameters
+    config = {name: value for name, value in unet.config.items() if name in known}
+    channels = unet.config.block_out_channels[0]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = diffusers.ControlNetUnionModel(
+            **config,
+            conditioning_embedding_out_channels=(4, 8, 8, 16),
+            num_control_type=types,
+            num_trans_channel=channels,
+            num_proj_channel=channels,
+        )
+        for name, tensor in net.named_parameters():
+            if "controlnet_" in name or name.startswith("spatial_ch_projs"):
+                torch.nn.init.normal_(tensor, std=0.2)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    save_file(dict(net.state_dict()), file)
+    return file
 
 
 def _save(pipeline: Any, folder: Path) -> None:

@@ -40,7 +40,7 @@ class Facts:
         return (128, 96)
 
     def controlnet(self, *_: Any) -> Any:
-        return type("Net", (), {"id": "net"})
+        return type("Net", (), {"id": "net", "types": 0})
 
 
 def resolved(**fields: Any) -> Unit:
