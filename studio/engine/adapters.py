@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.weak import WeakIdKeyDictionary
 
 from studio.checkpoints.adapters import DENOISER, kind_of, layers_of
 from studio.core.errors import InvalidRequest
@@ -39,7 +40,15 @@ class Addition(torch.nn.Module, ABC):
         """What is added to `layer(x)`."""
 
 
-class _LowRank(Addition):
+class _Change(Addition):
+    """One that stands for another weight of the layer."""
+
+    @abstractmethod
+    def change(self, layer: Any) -> Tensor:
+        """What it adds to the layer's weight, in the weight's shape."""
+
+
+class _LowRank(_Change):
     """LoRA: down to a few channels and up again; LoCon for convolutions."""
 
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
@@ -67,8 +76,16 @@ class _LowRank(Addition):
             narrow = _convolved(layer, functional.conv2d(x, down), self.mid)
         return functional.conv2d(narrow, up) * self.scale
 
+    def change(self, layer: Any) -> Tensor:
+        down, up = self.down.float(), self.up.float().flatten(1)
+        if self.mid is None:
+            made = up @ down.flatten(1)
+        else:
+            made = torch.einsum("or,rmhw,mi->oihw", up, self.mid.float(), down.flatten(1))
+        return made.reshape(_shape(layer)) * self.scale
 
-class _Product(Addition):
+
+class _Product(_Change):
     """LoHa and LoKr, whose change of the weights is made of small factors each time, and the
     difference of a layer as it is."""
 
@@ -90,11 +107,14 @@ class _Product(Addition):
         )
 
     def forward(self, layer: Any, x: Tensor) -> Tensor:
-        weight = (self._weight() * self.scale).reshape(_shape(layer))
+        weight = self.change(layer)
         x, bias = x.to(weight.dtype), self._buffers.get("diff_b")
         if isinstance(layer, torch.nn.Conv2d):
             return _convolved(layer, x, weight, bias)
         return functional.linear(x, weight, bias)
+
+    def change(self, layer: Any) -> Tensor:
+        return (self._weight() * self.scale).reshape(_shape(layer))
 
     def _weight(self) -> Tensor:
         match self.kind:
@@ -139,6 +159,44 @@ class _Scaled(Addition):
         return made if self.on_input else made * by
 
 
+class _Decomposed(Addition):
+    """DoRA: the changed weight, each row or column of it brought to a length of its own.
+
+    The weight itself is never made: a row's length scales an output, a column's an input. Only the
+    lengths ask for it, once as long as the layer's weights stay in memory.
+    """
+
+    def __init__(self, inner: _Change, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        self.inner = inner
+        lengths = tensors["magnitude" if "magnitude" in tensors else "dora_scale"]
+        self.register_buffer("lengths", lengths.flatten())
+        # PEFT has lengths of rows however they are shaped, LyCORIS [rows, 1, …] or [1, columns, …]
+        self.by_row = "magnitude" in tensors or lengths.ndim < 2 or lengths.shape[1] == 1
+        self._known = WeakIdKeyDictionary()
+
+    def fits(self, layer: torch.nn.Module) -> bool:
+        wanted = _shape(layer)[0 if self.by_row else 1]
+        return self.inner.fits(layer) and self.lengths.numel() == wanted
+
+    def forward(self, layer: Any, x: Tensor) -> Tensor:
+        by = self._factors(layer).to(x.dtype)
+        if isinstance(layer, torch.nn.Conv2d):
+            by = by.view(-1, 1, 1)
+        if self.by_row:
+            return _unbiased(layer, x) * (by - 1) + self.inner(layer, x) * by
+        return _unbiased(layer, x * (by - 1)) + self.inner(layer, x * by)
+
+    def _factors(self, layer: Any) -> Tensor:
+        """By what each row or column of the changed weight is multiplied."""
+        if layer.weight not in self._known:
+            whole = layer.weight.detach().float() + self.inner.change(layer).float()
+            rows = whole if self.by_row else whole.transpose(0, 1)
+            lengths = rows.flatten(1).norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
+            self._known[layer.weight] = self.lengths.float() / lengths
+        return self._known[layer.weight]
+
+
 class Adapter(torch.nn.Module):
     """An adapter in memory: what it adds, by network and layer."""
 
@@ -166,9 +224,10 @@ def load_adapter(path: Path) -> Adapter:
 
 def _addition(tensors: Mapping[str, Tensor]) -> Addition:
     kind = kind_of(dict.fromkeys(tensors, ""))
-    if kind == "LoRA":
-        return _LowRank(tensors)
-    return _Scaled(tensors) if kind == "IA3" else _Product(kind, tensors)
+    if kind == "IA3":
+        return _Scaled(tensors)
+    change = _LowRank(tensors) if kind == "LoRA" else _Product(kind, tensors)
+    return _Decomposed(change, tensors) if {"magnitude", "dora_scale"} & set(tensors) else change
 
 
 def _scale(tensors: Mapping[str, Tensor], rank: int) -> float:
@@ -183,6 +242,15 @@ def _shape(layer: Any) -> torch.Size:
             (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
         )
     return torch.Size((layer.out_features, layer.in_features))
+
+
+def _unbiased(layer: Any, x: Tensor) -> Tensor:
+    """What a layer makes of an input by its weight alone."""
+    made: Tensor = layer(x)
+    if layer.bias is None:
+        return made
+    bias: Tensor = layer.bias.to(made.dtype)
+    return made - (bias.view(-1, 1, 1) if isinstance(layer, torch.nn.Conv2d) else bias)
 
 
 def _four(weight: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from studio import samplers
 from studio.engine.adapters import _original_names, load_adapter, swaps
 from studio.engine.schedulers import build
 from studio.tasks._task import Added
-from tests.engine.adapters import ATTENTION, TEXT, save_kohya
+from tests.engine.adapters import ATTENTION, TEXT, low_rank, save_kohya
 from tests.engine.desk import REQUEST, Desk
 from tests.engine.tiny import save_tiny_sd, save_tiny_sdxl
 
@@ -177,6 +177,19 @@ def test_facts_say_what_was_added(desk: Desk) -> None:
     assert len(told["short"]) == 12
 
 
+def by_row(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+    """A DoRA as kohya and LyCORIS write it with `wd_on_output`."""
+    rows = layer.weight.shape[0]
+    lengths = torch.rand(rows, *[1] * (layer.weight.ndim - 1), generator=dice) + 0.5
+    return {**low_rank(layer, dice), "dora_scale": lengths}
+
+
+def by_column(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+    columns = layer.weight.shape[1]
+    lengths = torch.rand(1, columns, *[1] * (layer.weight.ndim - 2), generator=dice) + 0.5
+    return {**hadamard(layer, dice), "dora_scale": lengths}
+
+
 def kron(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
     out, wide = layer.weight.shape[:2]
     rest = layer.weight.shape[2:]
@@ -220,6 +233,16 @@ def whole(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
 
 def change(kind: Any, pieces: dict[str, torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
     """What the kind does to a layer's weights, by its definition."""
+    if kind in {by_row, by_column}:
+        inner = dict(pieces)
+        lengths = inner.pop("dora_scale")
+        axes = tuple(n for n in range(weight.ndim) if lengths.shape[n] == 1)
+        if kind is by_column:
+            whole_ = weight + change(hadamard, inner, weight)
+        else:
+            up, down = pieces["lora_up.weight"].flatten(1), pieces["lora_down.weight"].flatten(1)
+            whole_ = weight + (up @ down).reshape(weight.shape) * 0.5
+        return whole_ * lengths / whole_.pow(2).sum(axes, keepdim=True).sqrt() - weight
     if kind is hadamard:
         one, two = (pieces[f"hada_{n}_a"] @ pieces[f"hada_{n}_b"] for n in ("w1", "w2"))
         return (one * two).reshape(weight.shape) * 0.5
@@ -234,7 +257,7 @@ def change(kind: Any, pieces: dict[str, torch.Tensor], weight: torch.Tensor) -> 
     return pieces["diff"]
 
 
-@pytest.mark.parametrize("kind", [kron, hadamard, scaled, scaled_inputs, whole])
+@pytest.mark.parametrize("kind", [kron, hadamard, scaled, scaled_inputs, whole, by_row, by_column])
 @pytest.mark.parametrize("layer", ["linear", "conv"])
 def test_other_kinds_are_the_change_of_weights_that_they_stand_for(
     tmp_path: Path, kind: Any, layer: str
@@ -264,6 +287,40 @@ def test_other_kinds_are_the_change_of_weights_that_they_stand_for(
     assert net.to_q is before
     assert torch.allclose(ours, merged.to_q(x), atol=1e-5)
     assert not torch.allclose(ours, before(x), atol=1e-2)
+
+
+@pytest.mark.parametrize("layer", ["linear", "conv"])
+def test_a_dora_is_what_peft_makes_of_it(tmp_path: Path, layer: str) -> None:
+    """diffusers leaves the lengths out of such files; PEFT has the layers they were trained with."""
+    from peft import LoraConfig, get_peft_model
+
+    net = torch.nn.Sequential(
+        torch.nn.Linear(8, 12) if layer == "linear" else torch.nn.Conv2d(8, 12, 3, padding=1)
+    )
+    x = torch.randn((2, 8) if layer == "linear" else (2, 8, 6, 6))
+    with torch.no_grad():
+        plain = net(x)
+    wrapped: Any = net[0]
+    config = LoraConfig(
+        r=4, lora_alpha=4, target_modules=["0"], use_dora=True, init_lora_weights=False
+    )
+    theirs_ = get_peft_model(net, config)
+    state = {k: v for k, v in theirs_.state_dict().items() if "lora_" in k}
+    for key in [key for key in state if "magnitude" in key]:
+        state[key].mul_(torch.rand_like(state[key]) + 0.5)
+    save_file(
+        {k.replace("base_model.model.0.", "unet.to_q."): v.contiguous() for k, v in state.items()},
+        tmp_path / "it.safetensors",
+    )
+    alone = torch.nn.Module()
+    alone.to_q = wrapped
+    asked = Added(id="it", weight=1.0, text_weight=0.0)
+    found = swaps([(load_adapter(tmp_path / "it.safetensors"), asked)], {"unet": alone}, {})
+    with torch.no_grad(), found.applied():
+        ours = alone.to_q(x)
+    with torch.no_grad():
+        assert torch.allclose(ours, theirs_(x), atol=1e-5)
+    assert not torch.allclose(ours, plain, atol=1e-2)
 
 
 @pytest.mark.parametrize("layout", ["peft", "diffusers", "old", "original"])
