@@ -837,6 +837,7 @@ def _checkpoint_json(checkpoint: "Checkpoint") -> dict[str, Any]:
         "guidance": checkpoint.guidance.value,
         "samplers": list(checkpoint.samplers),
         "roles": sorted(checkpoint.roles),
+        "strengthless": sorted(checkpoint.strengthless),
         "problem": checkpoint.problem,
         "advice": checkpoint.advice,
     }

@@ -57,6 +57,8 @@ class Checkpoint:
     guidance: Guidance = Guidance.CLASSIFIER_FREE
     samplers: tuple[str, ...] = DIFFUSION
     """Ids of those that fit."""
+    strengthless: frozenset[Role] = frozenset()
+    """Roles in which a strength means nothing to it."""
     problem: str = ""
     """Why it cannot be used, as a sentence; empty when it can."""
     encoder: Encoder | None = None
@@ -295,6 +297,7 @@ def _known(
         supports=family.supports,
         guidance=family.guidance,
         samplers=family.samplers,
+        strengthless=family.strengthless,
     )
 
 

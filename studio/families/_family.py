@@ -161,6 +161,9 @@ class Family:
     """None: CLIP reads it, with weights and in chunks (`engine.conditioning`)."""
     latents: Latents = Latents.PLAIN
     over: Over = Over.LATENTS
+    strengthless: frozenset[Role] = frozenset()
+    """Roles in which it looks at a picture and paints what the words say of it, so that a strength
+    means nothing; front ends offer none."""
     call_args: CallArgs = guidance_scale
     """Keyword arguments of its pipelines beside prompt, size, steps and generator; may overrule the
     last three."""

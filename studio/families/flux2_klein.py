@@ -38,4 +38,5 @@ FAMILY = Family(
     text=Text(results=("prompt_embeds", ""), negative_apart=True),
     latents=Latents.NORMED,
     over=Over.PICTURE,
+    strengthless=frozenset({Role.IMAGE}),
 )

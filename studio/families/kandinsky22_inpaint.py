@@ -14,4 +14,5 @@ FAMILY = replace(
     label="Kandinsky 2.2, inpainting",
     keys=kandinsky22.decodes(9),
     pipelines={Role.INPAINT: "KandinskyV22InpaintCombinedPipeline"},
+    strengthless=frozenset({Role.INPAINT}),
 )

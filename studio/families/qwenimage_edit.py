@@ -25,4 +25,5 @@ FAMILY = replace(
     native_px=1024,
     text=Text(),
     over=Over.PICTURE,
+    strengthless=frozenset({Role.IMAGE}),
 )

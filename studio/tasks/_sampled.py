@@ -1,7 +1,7 @@
 """The fields that every sampled picture has, and how they are decided."""
 
 import secrets
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Protocol
 
 from pydantic.dataclasses import dataclass
@@ -102,11 +102,12 @@ def resolve_for(
     """
     checkpoint = checkpoint_for(role, request.checkpoint, facts)
     request = with_presets(request, facts)
+    request, left_out = _felt(role, request, checkpoint)
     added = resolve_extras(request, checkpoint, facts)
     for prompt in (words(request.prompt), request.negative_prompt):
         grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
     size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
-    notes += unheard(request, checkpoint)
+    notes += (*unheard(request, checkpoint), *left_out)
     steps = request.steps or checkpoint.defaults.steps
     require_work(
         size[0] * size[1] * steps * request.count,
@@ -152,6 +153,30 @@ def unheard(request: Sampled, checkpoint: Checkpoint) -> tuple[str, ...]:
     if not checkpoint.supports.negative_prompt and request.negative_prompt.strip():
         notes.append(f"{checkpoint.label} has no negative prompt; it was left out.")
     return tuple(notes)
+
+
+def felt(
+    strength: float, role: Role, checkpoint: Checkpoint, unasked: float
+) -> tuple[float, tuple[str, ...]]:
+    """The strength that the checkpoint paints with, and a sentence if that is another one than was
+    asked for; `unasked` is that of a request which says nothing of it."""
+    if role not in checkpoint.strengthless or strength == 1.0:
+        return strength, ()
+    note = (
+        f"{checkpoint.label} looks at the picture and paints what the words say; the strength was"
+        " left out."
+    )
+    return 1.0, () if strength == unasked else (note,)
+
+
+def _felt(role: Role, request: Sampled, checkpoint: Checkpoint) -> tuple[Sampled, tuple[str, ...]]:
+    """The request with the strength that is felt, if it has one."""
+    unasked = {field.name: field.default for field in fields(request)}
+    if "strength" not in unasked:
+        return request, ()
+    asked: Any = request
+    strength, notes = felt(asked.strength, role, checkpoint, unasked["strength"])
+    return replace(asked, strength=strength), notes
 
 
 class Asked(Protocol):

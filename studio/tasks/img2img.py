@@ -35,7 +35,7 @@ class Img2Img(Sampled):
 
 def resolve(request: Img2Img, facts: Facts) -> Resolved:
     found = _sampled.resolve_for(Role.IMAGE, request, facts, shape=facts.size(request.image))
-    if request.strength == 0 and request.count > 1:
+    if found.request.strength == 0 and request.count > 1:
         note = "At strength 0 every picture would be the same, so one is made."
         return replace(found, request=replace(found.request, count=1), notes=(*found.notes, note))
     return found

@@ -7,6 +7,7 @@ from dataclasses import replace
 from PIL import Image
 from pydantic.dataclasses import dataclass
 
+from studio.checkpoints.catalog import Checkpoint
 from studio.core.errors import InvalidRequest
 from studio.core.geometry import Size
 from studio.core.records import Picture
@@ -16,7 +17,7 @@ from studio.families._family import Role
 from studio.tasks import _sampled
 from studio.tasks._extras import extras
 from studio.tasks._references import shown
-from studio.tasks._sampled import MOST_PX, Sampled, brush, checkpoint_for, require_work
+from studio.tasks._sampled import MOST_PX, Sampled, brush, checkpoint_for, felt, require_work
 from studio.tasks._task import Brush, Canvas, Facts, Painter, Resolved, Span, Task, Tools
 from studio.tasks._units import controls, maps, refs
 
@@ -50,7 +51,7 @@ def resolve(request: Txt2Img, facts: Facts) -> Resolved:
         return found
     first: Txt2Img = found.request
     checkpoint = checkpoint_for(Role.IMAGE, first.checkpoint, facts)
-    asked = found.request.hires
+    asked, notes = _hires_felt(found.request.hires, checkpoint)
     hires = replace(
         asked, upscaler=facts.upscaler(asked.upscaler).id, steps=asked.steps or first.steps
     )
@@ -69,7 +70,20 @@ def resolve(request: Txt2Img, facts: Facts) -> Resolved:
         f"{first.count} pictures with a second pass at {size[0]}×{size[1]} are too much for one "
         "job.",
     )
-    return replace(found, request=replace(first, hires=hires), pixels=size[0] * size[1])
+    return replace(
+        found,
+        request=replace(first, hires=hires),
+        notes=(*found.notes, *notes),
+        pixels=size[0] * size[1],
+    )
+
+
+def _hires_felt(hires: Hires, checkpoint: Checkpoint) -> tuple[Hires, tuple[str, ...]]:
+    """With the strength that the second pass will have; 0 goes on to mean that there is none."""
+    if not hires.strength:
+        return hires, ()
+    strength, notes = felt(hires.strength, Role.IMAGE, checkpoint, Hires().strength)
+    return replace(hires, strength=strength), notes
 
 
 def _work(size: Size, steps: int) -> int:

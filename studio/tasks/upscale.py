@@ -28,7 +28,7 @@ from studio.prompts import grammar
 from studio.tasks._details import planned, repainted
 from studio.tasks._extras import Embeddings, Loras, extras, resolve_extras, words
 from studio.tasks._over import flat
-from studio.tasks._sampled import checkpoint_for, decided, require_work
+from studio.tasks._sampled import checkpoint_for, decided, felt, require_work
 from studio.tasks._task import Brush, Enlarged, Facts, Resolved, Span, Task, Tools
 
 Scale = Annotated[float, Ge(1), Le(8)]
@@ -88,7 +88,8 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
     added = resolve_extras(request, checkpoint, facts)
     for prompt in (words(request.prompt), request.negative_prompt):
         grammar.weighted(prompt)
-    request = replace(request, **decided(request, checkpoint), **added)
+    strength, notes = felt(request.strength, Role.IMAGE, checkpoint, 0.0)
+    request = replace(request, strength=strength, **decided(request, checkpoint), **added)
     plan = planned(size, checkpoint, request.steps or 1, request.strength)
     require_work(
         plan.step_pixels,
@@ -96,7 +97,7 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
         "one job.",
         field="scale",
     )
-    return Resolved(request=request, pixels=pixels)
+    return Resolved(request=request, notes=notes, pixels=pixels)
 
 
 def larger(size: Size, scale: float) -> Size:

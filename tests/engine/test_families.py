@@ -1,6 +1,7 @@
 """Every family of the drawer: a tiny checkpoint of the real classes is recognised by its keys and
 paints in each of its roles, twice with the same bytes."""
 
+import inspect
 import io
 import json
 import shutil
@@ -20,7 +21,7 @@ from PIL import Image, ImageDraw
 
 from studio.checkpoints.catalog import families
 from studio.checkpoints.folder import read_parts, saved_from, shapes_of
-from studio.families._family import Role
+from studio.families._family import Family, Role
 from studio.families._keys import saved_as
 from studio.samplers import FLOW, find
 from tests.engine.desk import Desk
@@ -191,3 +192,13 @@ def test_previews_of_a_flow_come_near_the_picture(
     assert Image.open(io.BytesIO(jpeg)).size == (96, 64)
     desk.control.watched = False
     assert desk.paint(**wish) == [picture]
+
+
+@pytest.mark.parametrize("family", FAMILIES.values(), ids=lambda family: family.id)
+def test_a_family_says_where_a_strength_means_nothing(family: Family) -> None:
+    asked = {
+        role: inspect.signature(getattr(diffusers, name).__call__).parameters
+        for role, name in family.pipelines.items()
+        if role is not Role.TEXT
+    }
+    assert family.strengthless == {role for role, names in asked.items() if "strength" not in names}

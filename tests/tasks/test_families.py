@@ -9,8 +9,10 @@ import pytest
 
 from studio.checkpoints.catalog import Checkpoint, families
 from studio.core.errors import InvalidRequest
-from studio.tasks import _sampled
-from studio.tasks.txt2img import Txt2Img
+from studio.tasks import _sampled, img2img, txt2img, upscale
+from studio.tasks.img2img import Img2Img
+from studio.tasks.txt2img import Hires, Txt2Img
+from studio.tasks.upscale import Upscale
 
 
 def checkpoint(family_id: str) -> Checkpoint:
@@ -28,13 +30,22 @@ def checkpoint(family_id: str) -> Checkpoint:
         supports=family.supports,
         guidance=family.guidance,
         samplers=family.samplers,
+        strengthless=family.strengthless,
+    )
+
+
+def facts(family: str) -> Any:
+    return SimpleNamespace(
+        checkpoint=lambda _: checkpoint(family),
+        embeddings=lambda _: {},
+        size=lambda _: (640, 640),
+        upscaler=lambda _: SimpleNamespace(id="lanczos"),
     )
 
 
 def resolved(family: str, **changes: Any) -> Any:
-    facts: Any = SimpleNamespace(checkpoint=lambda _: checkpoint(family), embeddings=lambda _: {})
     request = replace(Txt2Img(prompt="a fox", seed=1), **changes)
-    return _sampled.resolve(request, facts)
+    return _sampled.resolve(request, facts(family))
 
 
 def test_a_flow_paints_with_the_namesake_of_a_sampler() -> None:
@@ -56,3 +67,30 @@ def test_what_is_not_understood_is_said_and_not_lost() -> None:
     ]
     assert found.request.prompt == "a (fox:1.3)"
     assert resolved("sd15", prompt="a (fox:1.3)", negative_prompt="rain").notes == ()
+
+
+ABOVE = {"prompt": "make it night", "seed": 1, "image": "0" * 64}
+
+
+def test_a_strength_that_means_nothing_is_left_out_and_said() -> None:
+    found = img2img.resolve(Img2Img(**ABOVE, strength=0.3), facts("flux_kontext"))
+    assert found.request.strength == 1.0
+    assert [note for note in found.notes if "strength was left out" in note]
+    assert img2img.resolve(found.request, facts("flux_kontext")) == replace(found, notes=())
+    unasked = img2img.resolve(Img2Img(**ABOVE), facts("flux_kontext"))
+    assert (unasked.request.strength, unasked.notes) == (1.0, ())
+    felt = img2img.resolve(Img2Img(**ABOVE, strength=0.3), facts("flux"))
+    assert (felt.request.strength, felt.notes) == (0.3, ())
+
+
+def test_a_second_pass_without_a_strength_is_painted_whole_or_not_at_all() -> None:
+    def hires(strength: float) -> Any:
+        request = Txt2Img(prompt="a fox", seed=1, hires=Hires(factor=1.0, strength=strength))
+        return txt2img.resolve(request, facts("flux2"))
+
+    assert hires(0.3).request.hires.strength == 1.0 and len(hires(0.3).notes) == 1
+    assert hires(0.0).request.hires.strength == 0.0 and not hires(0.0).notes
+    detailed = upscale.resolve(
+        Upscale(image="0" * 64, prompt="a fox", seed=1, scale=1.0, strength=0.3), facts("flux2")
+    )
+    assert detailed.request.strength == 1.0 and len(detailed.notes) == 1

@@ -1,16 +1,18 @@
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from studio.core.errors import InvalidRequest
 from studio.core.requests import parse
+from studio.families._family import Role
 from studio.tasks.img2img import Img2Img
-from studio.ui.form import Now
+from studio.ui.form import Now, Piece
 from studio.ui.tabs.img2img import TAB, from_record, from_settings, like_the_picture, to_requests
 from studio.ui.widgets import sampling
 from studio.ui.widgets.slots import refs
-from studio.ui.widgets.strength import in_words
-from tests.ui.test_sampling import CHOICES
+from studio.ui.widgets.strength import in_words, strength
+from tests.ui.test_sampling import CHOICES, row
 
 UPLOAD, PICTURE = "a" * 64, "b" * 32
 VALUES: dict[str, Any] = {
@@ -83,3 +85,22 @@ def test_more_strength_is_told_in_other_words() -> None:
     assert told[0] == "keeps it as it is"
     assert told[-1] == "only the words count"
     assert len(set(told)) == 6
+
+
+def test_a_slider_that_would_do_nothing_is_not_shown() -> None:
+    edits = row("edits", strengthless=["image"])
+    now = Now(choices={**CHOICES, "checkpoints": [*CHOICES["checkpoints"], edits]})
+    with gr.Blocks():
+        over, into = strength("t", 0.6), strength("t2", 0.6, Role.INPAINT)
+
+    def shown(piece: Piece, checkpoint: str) -> tuple[bool, str]:
+        updates = piece.dress({"strength": 0.6, "checkpoint": checkpoint}, now)
+        (readout,) = piece.dressed
+        return updates[piece.widgets["strength"]]["visible"], updates[readout]["value"]
+
+    assert shown(over, "edits") == (
+        False,
+        f'<span class="meaning">{sampling.AFTER_PICTURES}</span>',
+    )
+    assert shown(into, "edits")[0] and shown(over, "good")[0]
+    assert in_words(0.6) in shown(over, "good")[1]

@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from studio.core.errors import InvalidRequest
+from studio.families._family import Role
 from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values
 from studio.ui.tabs._tab import Context, Tab
 from studio.ui.widgets import canvas, painting, sampling, slots, units
@@ -42,7 +43,7 @@ def build(context: Context) -> Form:
         with painting.column("words"):
             words, generate = painting.words(ID, choices)
         with painting.column("settings"):
-            how_much = strength(ID, START["strength"])
+            how_much = strength(ID, START["strength"], Role.INPAINT)
             masked = _masked()
             settings = painting.settings(ID, choices, BY_ITSELF)
             carried = units.carried(ID)

@@ -7,6 +7,7 @@ import gradio as gr
 
 from studio.core.errors import InvalidRequest
 from studio.core.intake import MAX_PIXELS, MAX_SIDE_PX
+from studio.families._family import Role
 from studio.ui.form import Choices, Form, Piece, Values
 from studio.ui.tabs._tab import Context, Tab
 from studio.ui.widgets import canvas, painting, sampling, slots, units
@@ -30,7 +31,7 @@ def build(context: Context) -> Form:
             words, generate = painting.words(ID, choices)
         with painting.column("settings"):
             sides = _sides()
-            how_much = strength(ID, STRENGTH)
+            how_much = strength(ID, STRENGTH, Role.INPAINT)
             settings = painting.settings(ID, choices, BY_ITSELF)
             carried = units.carried(ID)
         with painting.column("stage"):

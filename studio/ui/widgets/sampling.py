@@ -80,6 +80,15 @@ def supports(choices: Choices, checkpoint_id: str | None, what: str) -> bool:
     return bool(found["supports"].get(what, True)) if found else True
 
 
+AFTER_PICTURES = "This checkpoint looks at the picture and paints what the words say."
+
+
+def strengthless(choices: Choices, checkpoint_id: str | None, role: str) -> bool:
+    """Whether a strength means nothing to a checkpoint where it is used for that."""
+    found = checkpoint(choices, checkpoint_id)
+    return bool(found and role in found.get("strengthless", ()))
+
+
 def sampler_choices(choices: Choices, checkpoint_id: str | None) -> list[tuple[str, str]]:
     """The samplers that fit a checkpoint, as label and id."""
     found = checkpoint(choices, checkpoint_id)

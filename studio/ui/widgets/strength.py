@@ -2,7 +2,9 @@
 
 import gradio as gr
 
+from studio.families._family import Role
 from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values, unchanged
+from studio.ui.widgets import sampling
 from studio.ui.widgets.names import named
 
 WORDS = (
@@ -16,8 +18,9 @@ WORDS = (
 """What happens up to each strength."""
 
 
-def strength(tab: str, start: float) -> Piece:
-    """A slider from 0, which keeps the picture, to 1, which repaints it."""
+def strength(tab: str, start: float, role: Role = Role.IMAGE) -> Piece:
+    """A slider from 0, which keeps the picture, to 1, which repaints it; a sentence in its place for
+    checkpoints to which it means nothing in that role."""
     slider = gr.Slider(
         0, 1, value=start, step=0.05, label="Strength", buttons=[], **named(tab, "strength")
     )
@@ -27,7 +30,13 @@ def strength(tab: str, start: float) -> Piece:
         return {"strength": start}
 
     def dress(values: Values, now: Now) -> Updates:
-        return {readout: gr.update(value=_shown(values.get("strength")))}
+        if sampling.strengthless(now.choices, values.get("checkpoint"), role):
+            said = f'<span class="meaning">{sampling.AFTER_PICTURES}</span>'
+            return {slider: gr.update(visible=False), readout: gr.update(value=said)}
+        return {
+            slider: gr.update(visible=True),
+            readout: gr.update(value=_shown(values.get("strength"))),
+        }
 
     return Piece(
         widgets={"strength": slider},

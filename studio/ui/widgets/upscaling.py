@@ -5,6 +5,7 @@ import html
 import gradio as gr
 
 from studio.core.geometry import Size
+from studio.families._family import Role
 from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values, unchanged
 from studio.ui.widgets import sampling
 from studio.ui.widgets.names import named
@@ -100,7 +101,12 @@ def hires(tab: str, choices: Choices) -> Piece:
     }
 
     def dress(values: Values, now: Now) -> Updates:
-        return {**enlarging.dress(values, now), readout: gr.update(value=_outcome(values, now))}
+        felt = not sampling.strengthless(now.choices, values.get("checkpoint"), Role.IMAGE)
+        return {
+            **enlarging.dress(values, now),
+            strength: gr.update(visible=felt),
+            readout: gr.update(value=_outcome(values, now)),
+        }
 
     return Piece(
         widgets=widgets,
@@ -137,7 +143,9 @@ def _outcome(values: Values, now: Now) -> str:
     strength, size = values.get("hires_strength"), larger(values, now)
     if not values.get("hires") or size is None or not isinstance(strength, int | float):
         return ""
-    return f'<span class="meaning">{size[0]} × {size[1]} px; {in_words(strength)}</span>'
+    felt = not sampling.strengthless(now.choices, values.get("checkpoint"), Role.IMAGE)
+    words = in_words(strength) if felt or not strength else "painted anew, as the words say"
+    return f'<span class="meaning">{size[0]} × {size[1]} px; {words}</span>'
 
 
 def hires_fields(values: Values) -> dict[str, object]:
