@@ -9,14 +9,13 @@ import { percent } from "./controls.js";
 import { button, h, keyed, say, swap } from "./dom.js";
 import { field } from "./field.js";
 import { plural } from "./format.js";
-import { mapOf, sentence } from "./maps.js";
+import { KINDS, mapOf, sentence } from "./maps.js";
 import { complain } from "./toasts.js";
 import { rowsOf } from "./units.js";
 
 /** @typedef {import("./maps.js").Unit} Unit */
 
 const HOME = "control";
-const KINDS = /** @type {Record<string, string>} */ ({ edges: "Edges", depth: "Depth", pose: "Pose", other: "Map" });
 
 /** @param {HTMLElement} root */
 export function carried(root) {

@@ -7,6 +7,8 @@ import { api, ApiError } from "./api.js";
  * @typedef {{ref: string, pose: any}} Made `ref` of the map, `pose` whom it shows as OpenPose writes it, or null
  */
 
+/** What maps show. */
+export const KINDS = /** @type {Record<string, string>} */ ({ edges: "Edges", depth: "Depth", pose: "Pose", normals: "Normals", segments: "Segments", tile: "Tile", shuffle: "Shuffle" });
 const KEY = "pochade-maps";
 const MOST_KEPT = 60;
 /** @type {Map<string, Promise<Made>>} */

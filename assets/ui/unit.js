@@ -4,7 +4,7 @@ import { api, url } from "./api.js";
 import { choose, percent, slider } from "./controls.js";
 import { button, h, icon, say, swap } from "./dom.js";
 import { carries, PICTURES } from "./files.js";
-import { madeOf, mapOf, sentence, wayOf } from "./maps.js";
+import { KINDS, madeOf, mapOf, sentence, wayOf } from "./maps.js";
 import { editPose, emptyPose, parsed, standingPose } from "./pose.js";
 import { settings } from "./schema.js";
 import { complain, copy, toast } from "./toasts.js";
@@ -12,7 +12,6 @@ import { complain, copy, toast } from "./toasts.js";
 /** @typedef {import("./maps.js").Unit} Unit */
 /** @typedef {{choices: any, checkpoint: string|null, size: [number, number]}} Around what there is, and what the form says */
 
-const KINDS = { edges: "Edges", depth: "Depth", pose: "Pose", normals: "Normals", segments: "Segments", tile: "Tile", shuffle: "Shuffle" };
 const BALANCES = { prompt: "Prompt matters more", balanced: "Balanced", control: "Map matters more" };
 const RESIZES = { crop: "Crop", stretch: "Stretch", pad: "Pad" };
 const PAUSE_MS = 500;

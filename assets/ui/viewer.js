@@ -158,6 +158,7 @@ function make() {
       ["Seed", asked.seed === null ? null : found.seed, () => copy(String(found.seed), "Seed")],
       ["Clip skip", asked.clip_skip > 1 ? asked.clip_skip : null],
       ["Checkpoint", [called("checkpoints", found.checkpoint), weights.short && `(${weights.short})`].filter(Boolean).join(" ")],
+      ["Styles", asked.styled?.join(", ")],
       ...own,
       ["Made", moment(found.created)],
       ["Took", found.facts?.seconds ? `${duration(found.facts.seconds)} on ${found.facts.device ?? "?"}` : null],

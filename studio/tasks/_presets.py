@@ -4,13 +4,22 @@ from dataclasses import replace
 from typing import Annotated, Any, Protocol, TypeVar
 
 from annotated_types import MaxLen
+from pydantic.dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest
-from studio.core.requests import MAX_PROMPT_CHARS, Name
+from studio.core.requests import MAX_PROMPT_CHARS, STRICT, Name, Text
 from studio.prompts.presets import expanded
 from studio.tasks._task import Facts
 
 Presets = Annotated[tuple[Name, ...], MaxLen(16)]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
+class Typed:
+    """A prompt as somebody wrote it, before styles were written into it."""
+
+    prompt: Text = ""
+    negative_prompt: Text = ""
 
 
 class Worded(Protocol):
@@ -24,6 +33,8 @@ class Worded(Protocol):
     def styles(self) -> tuple[str, ...]: ...
     @property
     def styled(self) -> tuple[str, ...]: ...
+    @property
+    def typed(self) -> Typed | None: ...
 
 
 W = TypeVar("W", bound=Worded)
@@ -49,5 +60,7 @@ def with_presets(request: W, facts: Facts) -> W:
         "negative_prompt": negative,
         "styles": (),
         "styled": (*request.styled, *(preset.name for preset in found)),
+        "typed": request.typed
+        or Typed(prompt=request.prompt, negative_prompt=request.negative_prompt),
     }
     return replace(request, **changes)  # type: ignore[type-var]

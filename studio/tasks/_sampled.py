@@ -26,7 +26,7 @@ from studio.costs.work import Pass, Work
 from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._extras import Embeddings, Loras, resolve_extras, words
-from studio.tasks._presets import Presets, with_presets
+from studio.tasks._presets import Presets, Typed, with_presets
 from studio.tasks._references import References, resolve_references
 from studio.tasks._task import Brush, Control, Facts, Resolved
 from studio.tasks._units import Units, resolve_units
@@ -39,10 +39,10 @@ MAX_STEP_PIXELS = 150 * 2048 * 2048
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
-class Sampled:
-    """A picture painted step by step from a prompt. None asks the studio to decide."""
+class Painted:
+    """What a checkpoint is told. None asks the studio to decide."""
 
-    prompt: Prompt
+    prompt: Text = ""
     """What to paint. `(word:1.3)` weighs a word more, `[word]` less, BREAK starts a new chunk,
     `<lora:name:0.8>` adds a LoRA."""
     negative_prompt: Text = ""
@@ -61,22 +61,33 @@ class Sampled:
     """How noise is taken away, by id or by name ("DPM++ 2M Karras")."""
     seed: Seed | None = None
     """The picture's random numbers; picture i of a job uses seed + i. -1 or nothing draws one."""
-    count: Count = 1
-    """Pictures to make."""
-    clip_skip: ClipSkip = 1
-    """Which layer of the text encoder is read, counted from the last: 1 is the last one."""
     units: Units = ()
     """Maps that steer the painting, at most four."""
     loras: Loras = ()
     """LoRAs that change how the checkpoint paints, beside those with a tag in the prompt."""
-    styles: Presets = ()
-    """Names of styles in words that are written into the prompt, as `/api/presets` lists them."""
-    styled: Presets = ()
-    """Names of the styles that the prompt holds already; what the studio notes of `styles`."""
-    references: References = ()
-    """Pictures that lend their look, at most four."""
     embeddings: Embeddings = ()
     """Set by the studio: ids of the embeddings that the prompts name."""
+    styled: Presets = ()
+    """Set by the studio: names of the styles that the prompt holds already."""
+    typed: Typed | None = None
+    """Set by the studio: the prompts before those styles were written into them."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
+class Sampled(Painted):
+    """A picture painted step by step from a prompt."""
+
+    prompt: Prompt
+    """What to paint. `(word:1.3)` weighs a word more, `[word]` less, BREAK starts a new chunk,
+    `<lora:name:0.8>` adds a LoRA."""
+    count: Count = 1
+    """Pictures to make."""
+    clip_skip: ClipSkip = 1
+    """Which layer of the text encoder is read, counted from the last: 1 is the last one."""
+    styles: Presets = ()
+    """Names of styles in words that are written into the prompt, as `/api/presets` lists them."""
+    references: References = ()
+    """Pictures that lend their look, at most four."""
     vae: Name = ""
     """Autoencoder to be used instead of the checkpoint's own, by id or by name; empty for its
     own."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from typing import Annotated, Any, Literal
 
@@ -13,28 +13,16 @@ from pydantic.dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest
 from studio.core.records import Picture
-from studio.core.requests import (
-    STRICT,
-    Guidance,
-    ImageRef,
-    Name,
-    Pixels,
-    Seed,
-    Steps,
-    Strength,
-    Text,
-    dump,
-    parse,
-)
+from studio.core.requests import STRICT, ImageRef, Name, Pixels, Strength, dump, parse
 from studio.costs.work import Work
 from studio.discovery import open_drawer
 from studio.stylizers._colours import recoloured
 from studio.stylizers._stylizer import Repaint, Style, Stylizer, Watch
 from studio.tasks import img2img
-from studio.tasks._extras import Embeddings, Loras
 from studio.tasks._over import fitted, flat
 from studio.tasks._presets import Presets
 from studio.tasks._references import LEAST_PX, MOST_REFERENCES, Reference
+from studio.tasks._sampled import Painted
 from studio.tasks._task import Facts, Resolved, Task, Tools
 from studio.tasks._units import Unit, Units, refs
 
@@ -52,8 +40,9 @@ class StylePicture:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
-class Restyle:
-    """Give a picture the look of one or several others."""
+class Restyle(Painted):
+    """Give a picture the look of one or several others. What a checkpoint is told is for the methods
+    that paint anew."""
 
     image: ImageRef
     """The picture to keep the content of: the ref of an upload, or the id of a picture in the
@@ -68,53 +57,19 @@ class Restyle:
     """Take light and dark from the result, and hues from the picture as it was."""
     params: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Settings of the method, as its schema says; what is left out has its default."""
-    prompt: Text = ""
-    """For methods that paint anew, as all that follows: what the picture shows."""
-    negative_prompt: Text = ""
-    """What to keep away from."""
     presets: Presets = ()
     """Names of styles in words that are written into the prompt."""
-    styled: Presets = ()
-    """Names of the styles that the prompt holds already; what the studio notes of `presets`."""
     structure: Literal["edges", "depth", "none"] | None = None
     """What of the picture a ControlNet holds on to. The default is edges, where one fits."""
     units: Units = ()
     """The maps that hold it; what the studio makes of `structure`."""
-    checkpoint: Name | None = None
-    """Id of the weights to paint with; the default is the studio's first."""
     width: Pixels | None = None
     """Pixels; the default is of the picture's shape, about as large as the checkpoint knows them."""
     height: Pixels | None = None
     """Pixels; as `width`."""
-    steps: Steps | None = None
-    """Denoising steps."""
-    guidance: Guidance | None = None
-    """How strictly the prompt is followed."""
-    sampler: Name | None = None
-    """How noise is taken away, by id or by name."""
-    seed: Seed | None = None
-    """The random numbers. -1 or nothing draws one."""
-    loras: Loras = ()
-    """LoRAs that change how the checkpoint paints, beside those with a tag in the prompt."""
-    embeddings: Embeddings = ()
-    """Set by the studio: ids of the embeddings that the prompts name."""
 
 
-DECIDED = (
-    "prompt",
-    "negative_prompt",
-    "styled",
-    "units",
-    "checkpoint",
-    "width",
-    "height",
-    "steps",
-    "guidance",
-    "sampler",
-    "seed",
-    "loras",
-    "embeddings",
-)
+DECIDED = tuple(field.name for field in fields(Painted))
 """Fields of a painting that a resolved request keeps."""
 HELD, LOOSE = 0.85, 0.6
 """How much is painted anew at a strength of 1.0: where a ControlNet holds the structure, and where

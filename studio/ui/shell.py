@@ -19,7 +19,9 @@ from studio.ui.owner import owner_of
 from studio.ui.tabs._tab import Context, Tab
 from studio.ui.theme import theme
 from studio.ui.widgets.mounts import mount as place
-from studio.ui.widgets.sampling import possible
+from studio.ui.widgets.presets import as_typed
+from studio.ui.widgets.sampling import checkpoint, possible
+from studio.ui.widgets.units import brought
 
 MOST_BRIDGE_CHARS = 64 * 1024
 MOST_SESSIONS = 500
@@ -253,13 +255,25 @@ def understood(
         record = record_json(studio.record(owner, str(message["image"])))
         if action == "reuse":
             tab = _form_tab(tabs, forms, record["task"])
-            return tab, tab.from_record(record)
+            asked = as_typed(record["request"], lambda name: studio.preset(owner, name))
+            return tab, tab.from_record({**record, "request": asked})
         tab = tabs[message["tab"]]
         if action == "send" and tab.from_picture is not None and tab.id in forms:
-            return tab, tab.from_picture(record)
+            values = tab.from_picture(record)
+            if "units" in forms[tab.id].widgets and "units" not in values:
+                values = {**values, **_units_of(record, studio, owner, tab)}
+            return tab, values
     except (KeyError, TypeError, AttributeError, ValueError):
         pass
     raise InvalidRequest("The page sent something that it should not.", "Reload it and try again.")
+
+
+def _units_of(record: Mapping[str, Any], studio: Studio, owner: str, tab: Tab) -> dict[str, Any]:
+    """The control units that a picture brings to a tab that it is sent to."""
+    draft, asked = studio.draft(owner, tab.id), record["request"]
+    there = checkpoint(studio.choices(), draft.get("checkpoint")) or {}
+    same = there.get("id") == asked.get("checkpoint")
+    return brought(asked, draft.get("units"), same_checkpoint=same)
 
 
 def _form_tab(tabs: Mapping[str, Tab], forms: Mapping[str, Form], task: str | None) -> Tab:

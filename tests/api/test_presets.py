@@ -62,6 +62,7 @@ def test_a_request_holds_what_the_styles_made_of_its_prompt(client) -> None:
     request = made["request"]
     assert (request["prompt"], request["negative_prompt"]) == ("ink drawing of a fox", "colour")
     assert (request["styles"], request["styled"]) == ([], ["My ink"])
+    assert request["typed"] == {"prompt": "a fox", "negative_prompt": ""}
     again = client.post(f"/api/jobs/{made['id']}/rerun").json()
     client.delete(f"/api/jobs/{again['id']}")
     assert again["request"] == request

@@ -1,7 +1,13 @@
 """Values of forms about looks: style references, styles in words, and methods that paint."""
 
+from typing import Any
+
+import pytest
+
+from studio.core.errors import InvalidRequest
+from studio.core.records import Preset
 from studio.ui.tabs import style
-from studio.ui.widgets import presets, references
+from studio.ui.widgets import presets, references, sampling
 
 REFS = ("a" * 64, "b" * 32)
 
@@ -26,6 +32,41 @@ def test_names_of_styles_are_read_from_a_draft_of_doubtful_origin() -> None:
     assert presets.names('["A", 3, "B"]') == ["A", "B"]
     for nonsense in ("", "{", "7", None, '{"a": 1}'):
         assert presets.names(nonsense) == []
+
+
+INK = Preset(name="Ink", prompt="ink drawing of {prompt}", negative_prompt="colour")
+REQUEST = {"prompt": "ink drawing of a fox", "negative_prompt": "colour", "styled": ["Ink"]}
+TYPED = {"prompt": "a fox", "negative_prompt": ""}
+
+
+def called(name: str) -> Preset:
+    if name != INK.name:
+        raise InvalidRequest("There is no such style.", "Choose another one.")
+    return INK
+
+
+def test_a_prompt_comes_back_as_it_was_typed_with_its_styles() -> None:
+    asked = presets.as_typed({**REQUEST, "typed": TYPED}, called)
+    values = sampling.from_settings(asked)
+    assert (values["prompt"], values["negative_prompt"]) == ("a fox", "")
+    assert presets.names(values["presets"]) == ["Ink"]
+    again = style.from_settings(asked)
+    assert (again["prompt"], presets.names(again["presets"])) == ("a fox", ["Ink"])
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"styled": ["Gone"]},
+        {"typed": None},
+        {"typed": {"prompt": "a dog", "negative_prompt": ""}},  # somebody has rewritten the prompt
+        {"typed": {}, "styled": 7},
+        {"styled": []},
+    ],
+)
+def test_what_the_styles_no_longer_give_stays_written_out(change: dict[str, Any]) -> None:
+    values = sampling.from_settings(presets.as_typed({**REQUEST, "typed": TYPED, **change}, called))
+    assert (values["prompt"], values["presets"]) == (REQUEST["prompt"], "")
 
 
 def test_only_methods_that_paint_send_words() -> None:

@@ -38,6 +38,29 @@ def test_a_picture_sent_there_leaves_them_as_they_are(tab) -> None:
         assert "units" not in tab.TAB.from_picture(record)
 
 
+@pytest.mark.parametrize(
+    ("request_units", "held", "brought"),
+    [
+        (ROWS, "", ROWS),
+        (ROWS, json.dumps({"of": "control", "units": []}), ROWS),
+        ([], json.dumps(ROWS), []),  # of the picture that was there before
+        ([], json.dumps({"of": "control", "units": ROWS}), None),
+        ([], "", None),
+    ],
+)
+def test_a_picture_brings_its_own(request_units, held, brought) -> None:
+    found = units.brought({"units": request_units}, held, same_checkpoint=True)
+    assert ("units" in found) == (brought is not None)
+    assert units.read(found.get("units")) == (brought or [])
+
+
+def test_another_checkpoint_looks_for_its_own_controlnet() -> None:
+    row = {**ROWS[0], "controlnet": "of-sdxl"}
+    for same, net in ((True, "of-sdxl"), (False, None)):
+        found = units.brought({"units": [row]}, "", same_checkpoint=same)
+        assert units.read(found["units"])[0]["controlnet"] == net
+
+
 def test_people_are_a_source_too() -> None:
     posed = {"kind": "pose", "pose": {"people": []}}
     assert units.read(json.dumps([posed, {"kind": "pose", "pose": None}])) == [posed]

@@ -2,9 +2,13 @@
 assets/ui/presets.js shows."""
 
 import json
+from collections.abc import Callable, Iterable
 from typing import Any, cast
 
-from studio.ui.form import Piece
+from studio.core.errors import StudioError
+from studio.core.records import Preset
+from studio.prompts.presets import expanded
+from studio.ui.form import Piece, Values
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.slots import kept
 
@@ -26,6 +30,29 @@ def held(tab: str) -> Piece:
     """Only the value. Not to be drawn into a part that is hidden at first: when Gradio shows that,
     it shows what is hidden in it, too."""
     return kept(tab, NAME, "Styles", lambda value: str(value or ""))
+
+
+def write(listed: Iterable[str]) -> str:
+    """The value that shows these names."""
+    found = list(listed)
+    return json.dumps(found, ensure_ascii=False) if found else ""
+
+
+def as_typed(asked: Values, preset: Callable[[str], Preset]) -> Values:
+    """A resolved request with its prompts as they were typed, and the names of their styles as
+    `presets`; the prompts stay written out where the styles, as they are now, would not give them.
+
+    `preset` finds a style and raises `StudioError`.
+    """
+    styled, typed = asked.get("styled"), asked.get("typed")
+    try:
+        names, words = tuple(map(str, styled or ())), (typed["prompt"], typed["negative_prompt"])
+        made = expanded(*words, [preset(name) for name in names])
+    except (StudioError, TypeError, KeyError, AttributeError):
+        return {**asked, NAME: ()}
+    if made != (asked.get("prompt"), asked.get("negative_prompt")):
+        return {**asked, NAME: ()}
+    return {**asked, "prompt": words[0], "negative_prompt": words[1], NAME: names}
 
 
 def names(value: object) -> list[str]:

@@ -164,6 +164,9 @@ def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
     for name in ("prompt", "negative_prompt"):
         if isinstance(text := fields.get(name), str):
             values[name] = text[:MAX_PROMPT_CHARS]
+    if "prompt" in values:
+        # what the form had chosen was for other words
+        values[presets.NAME] = presets.write(fields.get(presets.NAME) or ())
     for name in ("checkpoint", "sampler"):
         if isinstance(found := fields.get(name), str):
             values[name] = found

@@ -64,6 +64,21 @@ def shown(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"units": write(request.get("units"))} if "units" in request else {}
 
 
+def brought(asked: Mapping[str, Any], held: object, *, same_checkpoint: bool) -> dict[str, Any]:
+    """The form values for a picture, made of that request, that is sent to a form whose units are
+    `held`: it brings its own. Without any, those of another picture are put away; those of the tab
+    Control stay.
+
+    For another checkpoint than the picture's, a ControlNet is found anew.
+    """
+    rows = [row for row in asked.get("units") or () if isinstance(row, Mapping)]
+    if not rows:
+        follows = isinstance(held, str) and held.startswith("{")
+        return {} if follows or not held else {"units": ""}
+    other = {} if same_checkpoint else {"controlnet": None}
+    return {"units": write([{**row, **other} for row in rows])}
+
+
 def read(value: object) -> list[dict[str, Any]]:
     """The units in a form's value that have something to take a map from, as request fields.
 
