@@ -2,25 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from studio.preprocessors import depth_estimate
-from studio.preprocessors._blazepose import find
 from studio.preprocessors._people import Person
-from studio.training import compose, control, maps
+from studio.training import compose, control, judges, maps, surveyor
 from studio.training.sources import SIDE
+from studio.training.surveyor import Survey
 
 TOLERANCE = 1
 """Pixels that an edge may be off."""
 
 MISSED = 0.25
-"""Distance that counts for somebody who is not found, as a share of the picture's side."""
+"""Distance that counts for a joint that is not found, as a share of the picture's side."""
 
-LARGE = 4
-"""The finder of people is shown pictures so many times larger."""
+SURVEYOR_MINUTES = 14.0
+"""Training of the surveyor where there is none yet."""
 
 PEOPLE_SHARE = 0.15
 """Of the pictures that edges and depth are measured on."""
@@ -36,16 +35,20 @@ class Adherence:
     share of the picture's side, 0.0 is exact."""
     free: float
     """The same without control."""
-    rendered: float
-    """The same of the pictures that the maps were drawn from: what the measure itself can reach."""
+    kept: float
+    """The same of the pictures that the maps were drawn from, after the autoencoder: the most that
+    can be reached."""
     pictures: int
 
     @property
     def gain(self) -> float:
-        """How many times better control makes it."""
-        if self.kind == "pose":
-            return self.free / max(self.controlled, 1e-6)
-        return self.controlled / max(self.free, 1e-6)
+        """How many times better control makes it: larger F1, less that lacks to a correlation of 1,
+        shorter distance."""
+        if self.kind == "edges":
+            return self.controlled / max(self.free, 1e-6)
+        if self.kind == "depth":
+            return (1 - self.free) / max(1 - self.controlled, 1e-6)
+        return self.free / max(self.controlled, 1e-6)
 
 
 def edge_f1(found: np.ndarray, wanted: np.ndarray, tolerance: int = TOLERANCE) -> float:
@@ -71,46 +74,23 @@ def correlation(found: np.ndarray, wanted: np.ndarray) -> float:
     return float(a @ b / length) if length > 1e-9 else 0.0
 
 
-def joint_distance(found: Sequence[Person], wanted: Sequence[Person]) -> float:
-    """Mean distance of the joints that are plain to see, as a share of SIDE; both in its pixels.
+def joint_distance(
+    found: Sequence[Sequence[tuple[float, float]]], wanted: Sequence[Person]
+) -> float:
+    """Mean distance of the joints that are plain to see from where the next of their kind was found,
+    as a share of SIDE.
 
-    Each of the wanted is compared with whom of the found is nearest; whoever is further off than
-    `MISSED`, or is not there, counts as that.
+    `found` holds, for each of the 18 kinds of points, the places where there is one; both are in
+    pixels of SIDE. What is further off than `MISSED`, or is not there, counts as that.
     """
 
-    def away(one: Person, other: Person) -> float:
-        steps = [
-            np.hypot(p.x - q.x, p.y - q.y) / SIDE
-            for p, q in zip(one.points, other.points, strict=True)
-            if p.confidence == 1 and q.confidence > 0
-        ]
-        return min(MISSED, float(np.mean(steps))) if steps else MISSED
+    def away(x: float, y: float, places: Sequence[tuple[float, float]]) -> float:
+        return min([MISSED, *(float(np.hypot(x - u, y - v)) / SIDE for u, v in places)])
 
-    return float(np.mean([min([away(w, f) for f in found], default=MISSED) for w in wanted]))
-
-
-def people_in(pixels: np.ndarray) -> tuple[Person, ...]:
-    """Whom the studio's own finder sees in a picture [SIDE, SIDE, 3], in its pixels."""
-    from dataclasses import replace
-
-    large = Image.fromarray(pixels).resize((SIDE * LARGE, SIDE * LARGE), Image.Resampling.BICUBIC)
-    found = find(np.asarray(large), most=4, least=0.3)
-    return tuple(
-        Person(tuple(replace(p, x=p.x / LARGE, y=p.y / LARGE) for p in person.points))
-        for person in found
-    )
-
-
-def adherence(
-    kind: str, pixels: np.ndarray, near: np.ndarray, people: Sequence[Person], drawn: np.ndarray
-) -> float:
-    """How well a picture keeps to what is known of the picture that the map `drawn` is of."""
-    if kind == "edges":
-        return edge_f1(maps.edges(pixels)[..., 0], drawn[..., 0])
-    if kind == "depth":
-        seen = depth_estimate.run(Image.fromarray(pixels), depth_estimate.DepthEstimate()).image
-        return correlation(np.asarray(seen)[..., 0], near)
-    return joint_distance(people_in(pixels), people)
+    return float(np.mean([
+        away(point.x, point.y, places)
+        for person in wanted for point, places in zip(person.points, found, strict=True) if point.confidence == 1
+    ]))  # fmt: skip
 
 
 MEANS = {
@@ -123,14 +103,14 @@ MEANS = {
 def table(measured: Sequence[Adherence]) -> str:
     """The measures as Markdown."""
     rows = [
-        f"| {MEANS[m.kind]} | {m.controlled:.3f} | {m.free:.3f} | {m.gain:.1f} x | {m.rendered:.3f} |"
+        f"| {MEANS[m.kind]} | {m.controlled:.3f} | {m.free:.3f} | {m.gain:.1f} x | {m.kept:.3f} |"
         for m in measured
     ]
     return "\n".join(
         (
             f"\nOn {measured[0].pictures} prompts and maps a kind that no training saw, the same seeds with and without it:",
             "",
-            "| map and measure | with control | without | gain | the rendered pictures themselves |",
+            "| map and measure | with control | without | gain | the maps' own pictures, after the autoencoder |",
             "|---|---|---|---|---|",
             *rows,
             "",
@@ -138,20 +118,48 @@ def table(measured: Sequence[Adherence]) -> str:
     )
 
 
-def measure(pipe: Any, kind: str, library: compose.Library, count: int = 32) -> Adherence:
+def measure(
+    pipe: Any, kind: str, library: compose.Library, measurer: surveyor.Net, count: int = 64
+) -> Adherence:
     """Adherence of `StableDiffusionControlNetPipeline` on pictures that no training saw."""
     share = 1.0 if kind == "pose" else PEOPLE_SHARE
     made = compose.draw(control.SAMPLE_SEED + 1, count, library, share)
     drawn = control.exact_maps(kind, made)
 
-    def mean(pictures: Sequence[Any]) -> float:
-        rows = zip(pictures, made.depth, made.people, drawn, strict=True)
-        return float(np.mean([adherence(kind, np.asarray(p), *rest) for p, *rest in rows]))
+    def mean(pixels: np.ndarray) -> float:
+        if kind == "edges":
+            found = [
+                edge_f1(maps.edges(p)[..., 0], d[..., 0])
+                for p, d in zip(pixels, drawn, strict=True)
+            ]
+        else:
+            found = [
+                of_survey(kind, *row)
+                for row in zip(measurer.survey(pixels), made.depth, made.people, strict=True)
+            ]
+        return float(np.mean(found))
+
+    def painted(scale: float) -> np.ndarray:
+        return np.stack(
+            [np.asarray(p) for p in control.draw(pipe, list(made.captions), drawn, scale=scale)]
+        )
 
     return Adherence(
         kind=kind,
-        controlled=mean(control.draw(pipe, list(made.captions), drawn, scale=1.0)),
-        free=mean(control.draw(pipe, list(made.captions), drawn, scale=0.0)),
-        rendered=mean(list(made.pixels)),
+        controlled=mean(painted(1.0)),
+        free=mean(painted(0.0)),
+        kept=mean(judges.softened(pipe.vae, made.pixels)),
         pictures=count,
     )
+
+
+def of_survey(kind: str, seen: Survey, depth: np.ndarray, people: Sequence[Person]) -> float:
+    """How well what the surveyor sees keeps to what is known of the map's picture."""
+    if kind == "depth":
+        return correlation(seen.near, surveyor.nearness(depth[None])[0].numpy())
+    return joint_distance(seen.joints, people)
+
+
+def surveyor_for(folder: Path, vae: Any) -> surveyor.Net:
+    """The trained surveyor; trains one where there is none."""
+    return surveyor.trained(folder) or surveyor.train(folder, vae, SURVEYOR_MINUTES)

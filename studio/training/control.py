@@ -326,7 +326,8 @@ def export(folder: Path, target: Path, pipe: Any) -> bool:
     control, counts = found
     write(control, target)
     library, steered = compose.load(folder), under_control(pipe, control)
-    measured = [adherence.measure(steered, kind, library) for kind in maps.KINDS]
+    measurer = adherence.surveyor_for(folder, pipe.vae)
+    measured = [adherence.measure(steered, kind, library, measurer) for kind in maps.KINDS]
     size = sum(path.stat().st_size for path in target.glob("*.safetensors")) / 1e6
     (target / HISTORY).write_text(json.dumps(counts, indent=2) + "\n")
     (target / "README.md").write_text(

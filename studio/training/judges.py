@@ -256,12 +256,12 @@ class Net(nn.Module):
     def __init__(self, nouns: int) -> None:
         super().__init__()
         self.sizes = (1, nouns, len(COLOURS), len(STYLES), len(PLACES), len(HOURS))
-        self.fine = nn.Sequential(_layer(3, 24, 2), _layer(24, 64, 2), _Block(64), _Block(64))
-        self.middle = nn.Sequential(_layer(64, 128, 2), _Block(128), _Block(128))
-        self.coarse = nn.Sequential(_layer(128, 192, 2), _Block(192), _Block(192))
+        self.fine = nn.Sequential(layer(3, 24, 2), layer(24, 64, 2), Block(64), Block(64))
+        self.middle = nn.Sequential(layer(64, 128, 2), Block(128), Block(128))
+        self.coarse = nn.Sequential(layer(128, 192, 2), Block(192), Block(192))
         self.to_middle, self.to_fine = nn.Conv2d(192, 128, 1), nn.Conv2d(128, 64, 1)
-        self.mixed = _Block(128)
-        self.cells = nn.Sequential(_layer(64, 128, 1), nn.Conv2d(128, sum(self.sizes[:3]), 1))
+        self.mixed = Block(128)
+        self.cells = nn.Sequential(layer(64, 128, 1), nn.Conv2d(128, sum(self.sizes[:3]), 1))
         nn.init.constant_(self.cells[-1].bias[:1], -2.2)  # few cells are a middle
         self.whole = nn.Linear(192 + 64, sum(self.sizes[3:]))
 
@@ -276,18 +276,19 @@ class Net(nn.Module):
         return centre[:, 0], noun, colour, *self.whole(pooled).float().split(self.sizes[3:], 1)
 
 
-def _layer(into: int, out: int, stride: int) -> nn.Sequential:
+def layer(into: int, out: int, stride: int) -> nn.Sequential:
+    """A convolution of 3 x 3 with what follows it."""
     return nn.Sequential(
         nn.Conv2d(into, out, 3, stride, 1, bias=False), nn.BatchNorm2d(out), nn.SiLU()
     )
 
 
-class _Block(nn.Module):
+class Block(nn.Module):
     """Two convolutions round which the input passes."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.inner = nn.Sequential(_layer(width, width, 1), _layer(width, width, 1))
+        self.inner = nn.Sequential(layer(width, width, 1), layer(width, width, 1))
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.inner(x)

@@ -14,7 +14,7 @@ pytest.importorskip("cv2")
 from studio.checkpoints.controls import Controls  # noqa: E402
 from studio.paths import BUILTIN_CHECKPOINT  # noqa: E402
 from studio.preprocessors._people import ABSENT, Person, Point  # noqa: E402
-from studio.training import adherence, compose, control, maps, shards, text, unet  # noqa: E402
+from studio.training import adherence, compose, control, maps, shards, surveyor, text, unet  # noqa: E402
 from tests.training import toys  # noqa: E402
 
 
@@ -129,10 +129,49 @@ def test_depth_is_measured_by_correlation() -> None:
     assert adherence.correlation(np.zeros_like(ramp), ramp) == 0
 
 
-def test_joints_are_measured_from_the_nearest_person() -> None:
-    here = Person((Point(20.0, 20.0, 1.0),) * 18)
-    beside = Person((Point(20.0 + 12.8, 20.0, 1.0),) * 17 + (ABSENT,))
-    assert adherence.joint_distance([here], [here]) == 0
-    assert adherence.joint_distance([beside], [here]) == pytest.approx(0.1)
-    assert adherence.joint_distance([beside, here], [here]) == 0
-    assert adherence.joint_distance([], [here]) == adherence.MISSED
+def test_joints_are_measured_from_the_nearest_of_their_kind() -> None:
+    wanted = [Person((Point(20.0, 20.0, 1.0),) * 17 + (ABSENT,))]
+    here, beside, nowhere = ((20.0, 20.0),), ((20.0 + 12.8, 20.0),), ()
+    assert adherence.joint_distance([here] * 18, wanted) == 0
+    assert adherence.joint_distance([beside] * 18, wanted) == pytest.approx(0.1)
+    assert adherence.joint_distance([beside + here] * 18, wanted) == 0
+    assert adherence.joint_distance([nowhere] * 18, wanted) == adherence.MISSED
+
+
+def test_a_gain_of_two_halves_what_is_amiss() -> None:
+    def gain(kind: str, controlled: float, free: float) -> float:
+        return adherence.Adherence(
+            kind=kind, controlled=controlled, free=free, kept=1, pictures=1
+        ).gain
+
+    assert gain("edges", 0.6, 0.3) == pytest.approx(2)
+    assert gain("depth", 0.9, 0.8) == pytest.approx(2)
+    assert gain("pose", 0.05, 0.1) == pytest.approx(2)
+
+
+def test_the_surveyor_is_told_the_truth_and_finds_it() -> None:
+    """Its answers have the shape of its lessons, peaks lie where joints are, and training lowers
+    the loss."""
+    made = compose.draw(1, 8, toys.library(), people=1.0)
+    heat = surveyor.heat(made.people)
+    for plane, persons in zip(heat, made.people, strict=True):
+        found = [surveyor.peaks(kind) for kind in plane]
+        assert adherence.joint_distance(found, persons) < 0.03
+    known = {
+        "pixels": torch.from_numpy(made.pixels),
+        "near": surveyor.nearness(made.depth),
+        "heat": heat,
+    }
+    torch.manual_seed(0)
+    net = surveyor.Net().train()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
+    stream, losses = surveyor.batches(known, 0), []
+    for _ in range(12):
+        losses.append(surveyor.loss_of(net, *next(stream)))
+        losses[-1].backward()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert losses[-1] < 0.7 * losses[0]
+    [first, *_] = net.survey(made.pixels)
+    assert first.near.shape == (surveyor.CELLS, surveyor.CELLS)
+    assert len(first.joints) == 18
