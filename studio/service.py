@@ -24,6 +24,7 @@ from studio.core.requests import dump, parse, schema
 from studio.costs.memory import Memory
 from studio.costs.predict import Costs
 from studio.tasks._extras import MOST_NAMED, with_loras_here
+from studio.tasks._maps import named as named_preprocessor
 from studio.tasks._maps import preprocessors
 from studio.tasks._masked import Masked, View
 from studio.tasks._masked import view as masked_view
@@ -488,6 +489,16 @@ class Studio:
         """Begins to install it. Asks the network; raises `StudioError`, then nothing was begun."""
         _require_local(owner)
         entry = self._installs.add(source, name, sha256)
+        return self._installs.start(entry.id).shown()
+
+    def install_weights(self, owner: str, preprocessor_id: str) -> dict[str, Any]:
+        """Begins to install what a preprocessor wants; as `install`."""
+        _require_local(owner)
+        found = named_preprocessor(preprocessor_id, "preprocessor")
+        needs = found.needs
+        if needs is None:
+            raise InvalidRequest(f"'{found.label}' needs no weights.", "Use it.")
+        entry = self._installs.add_files(needs.repo, needs.files, needs.place, needs.label)
         return self._installs.start(entry.id).shown()
 
     def stop_install(self, owner: str, install_id: str) -> dict[str, Any]:

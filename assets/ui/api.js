@@ -58,6 +58,8 @@ export const api = {
   lookAt: (wish) => ask("POST", "/api/installs/look", wish),
   /** @param {{source: string, name: string, sha256: string}} wish */
   install: (wish) => ask("POST", "/api/installs", wish),
+  /** @param {string} preprocessor whose weights are missing */
+  installWeights: (preprocessor) => ask("POST", `/api/preprocessors/${preprocessor}/install`),
   /** @param {string} id @param {"stop"|"resume"} verb */
   turnInstall: (id, verb) => ask("POST", `/api/installs/${id}/${verb}`),
   /** @param {string} id */

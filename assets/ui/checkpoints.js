@@ -173,10 +173,10 @@ async function remove(one) {
   api.forgetInstall(one.id).then(() => tell("asked"), complain);
 }
 
-const PLACES = { checkpoints: "It is on the shelf.", loras: "It is a LoRA, and with the others.", embeddings: "It is an embedding, and with the others.", vae: "It is a VAE, and with the others.", controlnet: "It is a ControlNet, and with the others." };
+const PLACES = { checkpoints: "It is on the shelf.", loras: "It is a LoRA, and with the others.", embeddings: "It is an embedding, and with the others.", vae: "It is a VAE, and with the others.", controlnet: "It is a ControlNet, and with the others.", annotators: "The tab Control has it." };
 
-/** @param {Install} one */
-function state(one) {
+/** How far it is, in words. @param {Install} one */
+export function state(one) {
   const arrived = `${bytes(one.done_bytes)} of ${bytes(one.size_bytes)}`;
   if (one.state === "done") return `${bytes(one.size_bytes)}. ${PLACES[/** @type {keyof typeof PLACES} */ (one.kind)] ?? "It is installed."}`;
   if (one.state === "waiting") return "Waiting for the one before it";

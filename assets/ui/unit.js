@@ -7,10 +7,11 @@ import { carries, PICTURES } from "./files.js";
 import { KINDS, madeOf, mapOf, sentence, wayOf } from "./maps.js";
 import { editPose, emptyPose, parsed, standingPose } from "./pose.js";
 import { settings } from "./schema.js";
-import { complain, copy, toast } from "./toasts.js";
+import { complain, toast } from "./toasts.js";
+import { weights } from "./weights.js";
 
 /** @typedef {import("./maps.js").Unit} Unit */
-/** @typedef {{choices: any, checkpoint: string|null, size: [number, number]}} Around what there is, and what the form says */
+/** @typedef {{choices: any, checkpoint: string|null, size: [number, number], installs: import("./live.js").Install[]}} Around what there is, what the form says, what is arriving */
 
 const BALANCES = { prompt: "Prompt matters more", balanced: "Balanced", control: "Map matters more" };
 const RESIZES = { crop: "Crop", stretch: "Stretch", pad: "Pad" };
@@ -35,7 +36,11 @@ export function card(first, around, change, drop) {
   const kind = choose("Shows", KINDS, (kind) => replacing({ kind, preprocessor: null, params: {}, controlnet: null }));
   const way = choose("Made by", {}, made_by);
   const about = h("p", { class: "po-soft po-unit-about" });
-  const lacking = h("div", { class: "po-unit-lacking", hidden: true });
+  const lacking = weights(
+    () => around().installs,
+    () => api.again().then((found) => ((around().choices = found), change({})), complain),
+    (preprocessor) => change({ preprocessor, params: {} }),
+  );
   const net = choose("ControlNet", {}, (controlnet) => change({ controlnet: controlnet || null }));
   const params = h("div", { class: "po-unit-params" });
   const tune = h("details", { class: "po-unit-more" }, h("summary", {}, "How the map is made"), params);
@@ -63,7 +68,7 @@ export function card(first, around, change, drop) {
   const balance = choose("Balance", BALANCES, (balance) => change({ balance }));
   const resize = choose("If the shapes differ", RESIZES, (resize) => change({ resize }));
   const more = h("details", { class: "po-unit-more" }, h("summary", {}, "How far it is followed"), start.node, end.node, balance.node, resize.node);
-  const node = h("li", { class: "po-unit" }, h("div", { class: "po-unit-head" }, title, remove), zone, h("div", { class: "po-unit-row" }, kind.node, way.node), about, lacking, tune, h("div", { class: "po-unit-row" }, net.node, weight.node), more);
+  const node = h("li", { class: "po-unit" }, h("div", { class: "po-unit-head" }, title, remove), zone, h("div", { class: "po-unit-row" }, kind.node, way.node), about, lacking.node, tune, h("div", { class: "po-unit-row" }, net.node, weight.node), more);
 
   const form = settings(params, (params) => replacing({ params }));
 
@@ -200,21 +205,6 @@ export function card(first, around, change, drop) {
     say(/** @type {HTMLElement} */ (edit.lastElementChild), unit.pose || people ? "Edit the pose" : "Pose by hand");
   }
 
-  /** Which weights are missing, and how they are had. @param {any} row a preprocessor */
-  function lack(row) {
-    lacking.hidden = !row || row.ready;
-    if (lacking.hidden) return;
-    const { label, repo, files, size_bytes, licence, instead } = row.needs;
-    const name = repo.split("/").at(-1);
-    const command = `hf download ${repo} ${files.join(" ")} --local-dir annotators/${name}`;
-    const other = around().choices.preprocessors.find((/** @type {any} */ one) => one.id === instead);
-    lacking.replaceChildren(
-      h("p", {}, `The weights of ${label} are not here: ${megabytes(size_bytes)}, ${licence}. Run this in the data folder while there is a network:`),
-      h("code", {}, command),
-      h("div", { class: "po-unit-ways" }, button("Copy the command", "copy", () => copy(command, "The command")), button("Look again", "again", () => api.again().then((found) => ((around().choices = found), change({})), complain)), other && button(`Use ${other.label} instead`, "swap", () => change({ preprocessor: other.id, params: {} }))),
-    );
-  }
-
   return {
     node,
     /** @param {Unit} now @param {number} index @param {boolean} many */
@@ -231,7 +221,7 @@ export function card(first, around, change, drop) {
       way.options({ ...(unit.pose ? { hand: "Posed by hand" } : {}), ...Object.fromEntries(ways.map((/** @type {any} */ one) => [one.id, one.ready ? one.label : `${one.label} (weights missing)`])), own: "My own map" });
       way.set(unit.pose ? "hand" : own ? "own" : row?.id ?? "own");
       say(about, unit.pose ? "People as somebody posed them; nobody is looked for." : own ? "The picture is used as the map, as it is." : row?.about ?? "");
-      lack(own || unit.pose ? null : row);
+      lacking.show(own || unit.pose ? null : row, choices.preprocessors);
       nets(choices.controlnets, checkpoint);
       form.show(own || unit.pose ? null : row?.schema, unit.params ?? {});
       tune.hidden = !params.childElementCount;
@@ -281,8 +271,4 @@ async function sizeOf(address) {
   image.src = address;
   await image.decode();
   return [image.naturalWidth, image.naturalHeight];
-}
-
-function megabytes(/** @type {number} */ bytes) {
-  return bytes >= 1e9 ? `${(bytes / 1e9).toFixed(1)} GB` : `${Math.max(1, Math.round(bytes / 1e6))} MB`;
 }

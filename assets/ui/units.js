@@ -20,7 +20,7 @@ export function units(root) {
   let rows = [];
   let keys = 0;
   /** @type {import("./unit.js").Around} */
-  const around = { choices: null, checkpoint: null, size: [FALLBACK_PX, FALLBACK_PX] };
+  const around = { choices: null, checkpoint: null, size: [FALLBACK_PX, FALLBACK_PX], installs: [] };
   const value = field(tab, name, (text) => ((rows = parsed(text)), draw()));
   const form = values(tab, () => draw());
 
@@ -82,7 +82,15 @@ export function units(root) {
   }
 
   api.choices().then((found) => ((around.choices = found), draw()), complain);
-  return { show: value.look };
+  return {
+    /** @param {import("./live.js").Snapshot} snapshot */
+    show({ installs }) {
+      const moved = JSON.stringify(installs) !== JSON.stringify(around.installs);
+      around.installs = installs;
+      value.look();
+      if (moved) draw();
+    },
+  };
 }
 
 /** What the value of a form's units holds. @param {string} text @returns {Unit[]} */

@@ -62,6 +62,9 @@ class Plan:
     """What it will be called; a name that is safe on every system, without an ending."""
     files: tuple[File, ...] = field(default_factory=tuple[File, ...])
     licence: str = ""
+    place: str = ""
+    """The folder of the data folder that the files go into as they are; empty where their keys tell
+    what they are."""
 
     @property
     def size_bytes(self) -> int:
@@ -69,7 +72,7 @@ class Plan:
 
     @property
     def is_folder(self) -> bool:
-        return any(file.path == INDEX for file in self.files)
+        return bool(self.place) or any(file.path == INDEX for file in self.files)
 
 
 def plan(source: str, name: str = "", sha256: str = "", manners: Manners = USUAL) -> Plan:
@@ -98,6 +101,25 @@ def plan(source: str, name: str = "", sha256: str = "", manners: Manners = USUAL
             field="source",
         )
     return replace(found, name=safe_name(name or found.name))
+
+
+def of_files(repo: str, names: tuple[str, ...], place: str, label: str) -> Plan:
+    """These very files of a repository, to be put into `place` as they are. Pickled ones too: only
+    for what the studio itself names, and opens as weights alone.
+
+    Raises `InvalidRequest`, `Refused` or `Unavailable`; nothing was fetched.
+    """
+    info = _info(repo)
+    for name in names:
+        if name not in info.files:
+            raise InvalidRequest(
+                f"'{repo}' has no file '{name}' any more.", "Bring it yourself.", field="source"
+            )
+    files = tuple(_file(repo, info, name, path=name) for name in names)
+    source = f"{repo}/{names[0]}"
+    return Plan(
+        source=source, name=safe_name(label), files=files, licence=info.licence, place=place
+    )
 
 
 def safe_name(text: str) -> str:
@@ -145,26 +167,28 @@ def _repository(source: str) -> tuple[str, str] | None:
 
 def _of_hub(source: str, repo: str, file: str) -> Plan:
     info = _info(repo)
-    from huggingface_hub import constants
-
-    def at(name: str) -> str:
-        return f"{constants.ENDPOINT}/{repo}/resolve/{info.revision}/{quote(name)}"
-
     parts: frozenset[str] = frozenset()
     if INDEX in info.files and not file:
-        parts = _parts(repo, at(INDEX))
+        parts = _parts(repo, _at(repo, info, INDEX))
     wanted = _chosen(repo, tuple(info.files), file, parts)
     files = tuple(
-        File(
-            path=name if INDEX in wanted else name.rpartition("/")[2],
-            url=at(name),
-            size_bytes=_size(info.files[name], at(name)),
-            sha256=str((info.files[name].get("lfs") or {}).get("sha256", "")),
-        )
+        _file(repo, info, name, path=name if INDEX in wanted else name.rpartition("/")[2])
         for name in wanted
     )
     name = file.rpartition("/")[2] if file else repo.partition("/")[2]
     return Plan(source=source, name=name, files=files, licence=info.licence)
+
+
+def _at(repo: str, info: "_Repository", name: str) -> str:
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/{repo}/resolve/{info.revision}/{quote(name)}"
+
+
+def _file(repo: str, info: "_Repository", name: str, *, path: str) -> File:
+    url, told = _at(repo, info, name), info.files[name]
+    sha256 = str((told.get("lfs") or {}).get("sha256", ""))
+    return File(path=path, url=url, size_bytes=_size(told, url), sha256=sha256)
 
 
 def _size(entry: Mapping[str, Any], url: str) -> int:
@@ -328,6 +352,8 @@ def settle(folder: Path, made: Plan, data_dir: Path) -> Path:
     It is looked at first: headers, families, no code. Raises `InvalidRequest` if it is not what the
     studio uses; then it is still in `folder`.
     """
+    if made.place:
+        return _put(folder, made, data_dir / made.place)
     if made.is_folder:
         found = Found(id=made.name, path=folder, layout="folder", stamp=folder_stamp(folder))
         _require_usable(found)
@@ -343,6 +369,15 @@ def settle(folder: Path, made: Plan, data_dir: Path) -> Path:
     if kind is Kind.CHECKPOINTS:
         _require_usable(Found(id=made.name, path=file, layout="file", stamp=file_stamp(file)))
     return _move(file, free(data_dir / kind.value / f"{made.name}{SAFE}"))
+
+
+def _put(folder: Path, made: Plan, place: Path) -> Path:
+    """The files beside what is there already, which stays."""
+    for file in made.files:
+        target = place / file.path
+        if not target.exists():
+            _move(folder / file.path, target)
+    return place
 
 
 def _require_usable(found: Found) -> None:
@@ -398,5 +433,5 @@ def of_json(found: Mapping[str, Any]) -> Plan:
     files = tuple(File(**entry) for entry in found["files"])
     return Plan(
         source=str(found["source"]), name=safe_name(str(found["name"])), files=files,
-        licence=str(found.get("licence", "")),
+        licence=str(found.get("licence", "")), place=str(found.get("place", "")),
     )  # fmt: skip

@@ -128,7 +128,13 @@ class Installs:
     def add(self, source: str, name: str = "", sha256: str = "") -> Install:
         """Plans an install; an unfinished one of the same is taken up instead. Raises
         `StudioError`; then nothing was begun."""
-        plan = plans.plan(source, name, sha256, self._manners)
+        return self._added(plans.plan(source, name, sha256, self._manners))
+
+    def add_files(self, repo: str, names: tuple[str, ...], place: str, label: str) -> Install:
+        """As `add`, for these very files of a repository; see `install.of_files`."""
+        return self._added(plans.of_files(repo, names, place, label))
+
+    def _added(self, plan: Plan) -> Install:
         with self._lock:
             for entry in self._all.values():
                 if entry.state != "done" and entry.plan.files == plan.files:

@@ -15,6 +15,8 @@ from studio.core.geometry import Size
 from studio.core.requests import STRICT
 from studio.preprocessors._people import Person, draw
 
+ANNOTATORS = "annotators"
+"""The folder of the data folder for weights that preprocessors want."""
 DetailPx = Annotated[int, Ge(64), Le(2048)]
 
 
@@ -64,6 +66,11 @@ class Weights:
     licence: str
     instead: str
     """Id of the preprocessor that stands in while they are absent; it needs none."""
+
+    @property
+    def place(self) -> str:
+        """The folder of the data folder that they are put into."""
+        return f"{ANNOTATORS}/{self.repo.rpartition('/')[2]}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,14 +1,11 @@
-"""Where weights may lie that other people trained: found in place, never fetched."""
+"""Where weights may lie that other people trained."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from studio.core.errors import Unavailable
-from studio.preprocessors._preprocessor import Preprocessor, Run, Weights
-
-ANNOTATORS = "annotators"
-"""The folder of the data folder for such weights."""
+from studio.preprocessors._preprocessor import ANNOTATORS, Preprocessor, Run, Weights
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,14 +72,13 @@ def opened(entry: Preprocessor, places: Places, labels: dict[str, str]) -> Run:
 
 def absent(entry: Preprocessor, weights: Weights, labels: dict[str, str]) -> Unavailable:
     """The sentences for a person whose machine lacks these weights."""
-    name = weights.repo.rpartition("/")[2]
     files = " ".join(weights.files)
     return Unavailable(
         f"The weights of {weights.label} are not here ({_megabytes(weights.size_bytes)}, "
         f"{weights.licence}): neither in the folder {ANNOTATORS} of the data folder nor in the "
         "cache of Hugging Face.",
-        f"Run 'hf download {weights.repo} {files} --local-dir {ANNOTATORS}/{name}' in the data "
-        f"folder, or use '{labels[weights.instead]}', which needs none.",
+        f"Install them in the tab Control, run 'hf download {weights.repo} {files} --local-dir "
+        f"{weights.place}' in the data folder, or use '{labels[weights.instead]}', which needs none.",
         field="preprocessor",
     )
 

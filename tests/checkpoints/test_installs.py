@@ -354,6 +354,24 @@ class TestInstalls:
         assert len(installs.sums()) == len(entry.plan.files)
         installs.close()
 
+    def test_what_a_preprocessor_wants_goes_beside_what_is_there(self, hub, tmp_path) -> None:
+        """Two want files of one repository; none of them is a checkpoint."""
+        hub.repos["ann/otators"] = {"hed.pth": b"h" * 50, "in/line.pth": b"l" * 70, "a.bin": b""}
+        place = tmp_path / "annotators/otators"
+        place.mkdir(parents=True)
+        (place / "hed.pth").write_bytes(b"mine")
+        installs = Installs(tmp_path, manners=HASTY)
+        for names in (("hed.pth", "in/line.pth"), ("in/line.pth",)):
+            entry = installs.add_files("ann/otators", names, "annotators/otators", "HED")
+            assert (entry.plan.name, entry.plan.licence) == ("HED", "apache-2.0")
+            installs.start(entry.id)
+            assert self.until(installs, entry.id, "done").shown()["kind"] == "annotators"
+        assert (place / "hed.pth").read_bytes() == b"mine"
+        assert (place / "in/line.pth").read_bytes() == b"l" * 70
+        with pytest.raises(InvalidRequest, match="no file 'gone"):
+            installs.add_files("ann/otators", ("gone.pth",), "annotators/otators", "Gone")
+        installs.close()
+
     def test_what_no_family_knows_is_not_listed(self, web, weights, tmp_path) -> None:
         web.files["x.safetensors"] = weights
         installs = Installs(tmp_path, manners=HASTY)

@@ -26,6 +26,7 @@ def test_nobody_else_makes_the_studio_ask_the_network(somebody: httpx.Client) ->
         for path in ("/api/installs", "/api/installs/look"):
             said = complaint(somebody.post(path, json=wish), 403)
             assert said["message"] == "Only the person at this machine can install checkpoints."
+        complaint(somebody.post("/api/preprocessors/hed/install"), 403)
         assert web.answers == []
     for verb in ("stop", "resume"):
         complaint(somebody.post(f"/api/installs/x/{verb}"), 403)

@@ -67,6 +67,16 @@ def build(door: Door) -> APIRouter:
         return await run_in_threadpool(studio.install, owner, **wish)
 
     @router.post(
+        "/api/preprocessors/{preprocessor_id}/install",
+        status_code=202,
+        responses={202: {"model": InstallShape}},
+        summary="Install what a preprocessor wants",
+    )
+    def weights(preprocessor_id: str, owner: Owner) -> dict[str, Any]:
+        """Its weights, into the folder `annotators` of the data folder; as an install."""
+        return studio.install_weights(owner, preprocessor_id)
+
+    @router.post(
         "/api/installs/{install_id}/stop",
         responses={200: {"model": InstallShape}},
         summary="Stop an install",
