@@ -410,7 +410,8 @@ class Studio:
         if work is None or checkpoint is None or checkpoint.anatomy is None:
             return self._costs.unknown()
         nets = {name: self._controls.get(name).parameters for name in work.controls}
-        return self._costs.of(work, checkpoint.anatomy, nets, self._memory())
+        refiner = self._catalog.get(work.refiner).anatomy if work.refiner else None
+        return self._costs.of(work, checkpoint.anatomy, nets, self._memory(), refiner)
 
     def _memory(self) -> Memory | None:
         return self._worker.engine.memory
@@ -573,7 +574,9 @@ class Studio:
         namesake that fits the checkpoint.
         """
         return self._with_sampler(
-            self._with_checkpoint(self._with_extras(self._with_upscaler(self._recover(data))))
+            self._with_refiner(
+                self._with_checkpoint(self._with_extras(self._with_upscaler(self._recover(data))))
+            )
         )
 
     def _with_sampler(self, found: "Recovered") -> "Recovered":
@@ -595,6 +598,21 @@ class Studio:
         fields = {"checkpoint": meant.checkpoint_id} if meant.checkpoint_id else {}
         notes = (meant.note,) if meant.note else ()
         return replace(found, fields={**found.fields, **fields}, notes=(*found.notes, *notes))
+
+    def _with_refiner(self, found: "Recovered") -> "Recovered":
+        """By hash or name too, if it is one for the checkpoint."""
+        if not found.refiner_name and not found.refiner_hash:
+            fields = {k: v for k, v in found.fields.items() if k != "refiner_after"}
+            return replace(found, fields=fields)
+        meant = self._meant(found.refiner_name or "", found.refiner_hash or "")
+        with suppress(StudioError):
+            refiner = self._catalog.get(meant.checkpoint_id or "")
+            if refiner.family in self._catalog.get(found.fields.get("checkpoint")).refiners:
+                return replace(found, fields={**found.fields, "refiner": refiner.id})
+        fields = {k: v for k, v in found.fields.items() if k != "refiner_after"}
+        name = found.refiner_name or found.refiner_hash
+        note = f"The refiner '{name}' is not here, or none for this checkpoint; it is left out."
+        return replace(found, fields=fields, notes=(*found.notes, note))
 
     def _with_extras(self, found: "Recovered") -> "Recovered":
         """VAE and embeddings go by name, too."""
@@ -724,6 +742,15 @@ class Studio:
                 for file in self._extras.embeddings.all()
             ],
             "vaes": [{**_file_json(file), "fits": fits(file)} for file in self._extras.vaes.all()],
+            "refiners": [
+                {
+                    "id": one.id,
+                    "label": one.label,
+                    "fits": [c.id for c in usable if one.family in c.refiners],
+                }
+                for one in usable
+                if any(one.family in c.refiners for c in usable)
+            ],
             "stylizers": [
                 {
                     "id": entry.id,

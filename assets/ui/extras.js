@@ -1,25 +1,27 @@
-/** What is added to the checkpoint: LoRAs, each a row with its weights, and another VAE. */
+/** What is added to the checkpoint: LoRAs, each a row with its weights, another VAE, and a refiner. */
 
 import { api } from "./api.js";
-import { choose, slider } from "./controls.js";
+import { choose, percent, slider } from "./controls.js";
 import { button, h, keyed, say } from "./dom.js";
 import { field } from "./field.js";
 import { complain } from "./toasts.js";
 
 /**
  * @typedef {{name: string, weight?: number, text_weight?: number|null}} Added
- * @typedef {{loras: Added[], vae: string}} Worn
+ * @typedef {{loras: Added[], vae: string, refiner: string, refiner_after: number}} Worn
  * @typedef {Record<string, any>} Choices `/api/choices`
  */
 
 const BOUNDS = { min: -1, max: 2, step: 0.05 };
+const AFTER = { min: 0.05, max: 0.95, step: 0.05 };
+const NOTHING = Object.freeze({ loras: [], vae: "", refiner: "", refiner_after: 0.8 });
 const NO_LORA = "No LoRA for this checkpoint is in the folder 'loras' of the data folder yet.";
 
 /** @param {HTMLElement} root */
 export function extras(root) {
   const { tab = "", name = "" } = root.dataset;
   /** @type {Worn} */
-  let worn = { loras: [], vae: "" };
+  let worn = { ...NOTHING };
   /** @type {Choices|null} */
   let choices = null;
   const value = field(tab, name, (text) => ((worn = parsed(text)), draw()));
@@ -28,12 +30,14 @@ export function extras(root) {
   const add = choose("Add a LoRA", {}, (id) => id && put({ ...worn, loras: [...worn.loras, { name: id, weight: 1 }] }));
   const none = h("p", { class: "po-soft po-loras-none" }, NO_LORA);
   const vae = choose("VAE", {}, (id) => put({ ...worn, vae: id }));
-  root.append(h("div", { class: "po-extras" }, list, none, add.node, vae.node));
+  const refiner = choose("Refiner", {}, (id) => put({ ...worn, refiner: id }));
+  const after = slider("Takes over after", AFTER, (share) => put({ ...worn, refiner_after: share }), (share) => `${percent(share)} of the steps`);
+  root.append(h("div", { class: "po-extras" }, list, none, add.node, vae.node, refiner.node, after.node));
 
   /** @param {Worn} next */
   function put(next) {
     worn = next;
-    value.set(next.loras.length || next.vae ? JSON.stringify(next) : "");
+    value.set(next.loras.length || next.vae || next.refiner ? JSON.stringify(next) : "");
     draw();
   }
 
@@ -66,6 +70,12 @@ export function extras(root) {
     vae.node.hidden = !others.length && !worn.vae;
     vae.options({ "": "The checkpoint's own", ...named(others), ...(worn.vae && !others.length ? { [worn.vae]: worn.vae } : {}) });
     vae.set(worn.vae);
+    const refiners = known.refiners.filter((/** @type {any} */ row) => fits(row) || row.id === worn.refiner);
+    refiner.node.hidden = !refiners.length && !worn.refiner;
+    refiner.options({ "": "None", ...named(refiners), ...(worn.refiner && !refiners.length ? { [worn.refiner]: worn.refiner } : {}) });
+    refiner.set(worn.refiner);
+    after.node.hidden = !worn.refiner;
+    after.set(worn.refiner_after);
   }
 
   const readout = document.getElementById(`${tab}-${name}-seen`);
@@ -112,8 +122,8 @@ function named(rows) {
 function parsed(text) {
   try {
     const found = JSON.parse(text || "{}");
-    return { loras: found.loras ?? [], vae: found.vae ?? "" };
+    return { ...NOTHING, ...found };
   } catch {
-    return { loras: [], vae: "" };
+    return { ...NOTHING };
   }
 }

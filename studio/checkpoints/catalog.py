@@ -80,6 +80,11 @@ class Checkpoint:
         """What it can be used for; nothing if it cannot be used at all."""
         return frozenset(() if self.problem else families()[self.family].pipelines)
 
+    @property
+    def refiners(self) -> frozenset[str]:
+        """Ids of families that can take over for its last steps."""
+        return frozenset(() if self.problem else families()[self.family].refiners)
+
 
 @cache
 def families() -> dict[str, Family]:

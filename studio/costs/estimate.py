@@ -137,12 +137,15 @@ def estimate(
     missing_bytes: int,
     painted: Sequence[Painted],
     loaded: Sequence[Loaded],
+    refiner: int = 0,
 ) -> Estimate:
     """What a job will take. `controls` has parameters by ControlNet; `missing_bytes` are weights
-    that are not in memory yet."""
+    that are not in memory yet; `refiner` has the parameters of the one that takes over."""
     found, known = seconds(work, anatomy, machine, painted)
     factor = correction(work.checkpoint, machine, painted)
-    needed = needs(work, anatomy, controls, dtype=machine.dtype, plan=WHOLE, factor=factor)
+    needed = needs(
+        work, anatomy, controls, dtype=machine.dtype, plan=WHOLE, factor=factor, refiner=refiner
+    )
     return Estimate(
         seconds=found,
         swap_seconds=swap_seconds(work.checkpoint, missing_bytes, machine, loaded),

@@ -34,7 +34,7 @@ class Needs:
     """Bytes of a job under a plan."""
 
     weights: int
-    """Of the checkpoint, as far as they are there while it paints."""
+    """Of the checkpoint and its refiner, as far as they are there while it paints."""
     controls: int
     """Of ControlNets."""
     picture: int
@@ -51,11 +51,12 @@ def needs(
     dtype: str,
     plan: Plan,
     factor: float = 1.0,
+    refiner: int = 0,
 ) -> Needs:
     """What a job needs under a plan.
 
     `controls` has parameters by ControlNet; `factor` is what measured activations were of
-    predicted ones before.
+    predicted ones before; `refiner` has the parameters of the one that takes over.
     """
     value = SIZES.get(dtype, 4)
     heard = sum(controls.get(name, 0) for name in work.controls) * value
@@ -63,7 +64,7 @@ def needs(
     if plan.offload:
         denoiser, heard = int(denoiser * OFFLOADED_SHARE), int(heard * OFFLOADED_SHARE)
     text = anatomy.text * value
-    painting = denoiser + anatomy.vae * value
+    painting = denoiser + (anatomy.vae + refiner) * value
     picture = int(factor * activations(work, anatomy, dtype=dtype, plan=plan))
     weights = painting if plan.drop_text else painting + text
     # narrowing needs both, the wide weights and the narrow ones

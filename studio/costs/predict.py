@@ -1,7 +1,7 @@
 """What a job will take, told for front ends."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from studio.costs.admission import Room, admitted, refusal
@@ -34,8 +34,10 @@ class Costs:
         anatomy: Anatomy,
         controls: Mapping[str, int],
         memory: Memory | None,
+        refiner: Anatomy | None = None,
     ) -> dict[str, Any]:
         """Seconds, bytes and words of a job, with what its plan changes or why it is refused."""
+        refining = refiner.parameters if refiner else 0
         machine = _machine(memory)
         painted = self._history.painted()
         found = estimate(
@@ -46,13 +48,24 @@ class Costs:
             missing_bytes=_missing(work.checkpoint, anatomy, machine, memory),
             painted=painted,
             loaded=self._history.loaded(),
+            refiner=refining,
         )
+        if more := self.swap(work.refiner, refiner, memory):
+            found = replace(found, swap_seconds=(found.swap_seconds or 0.0) + more)
         if memory is None:
             return _told(found, (), None)
         factor = correction(work.checkpoint, machine, painted)
 
         def needed(plan: Plan) -> Needs:
-            return needs(work, anatomy, controls, dtype=machine.dtype, plan=plan, factor=factor)
+            return needs(
+                work,
+                anatomy,
+                controls,
+                dtype=machine.dtype,
+                plan=plan,
+                factor=factor,
+                refiner=refining,
+            )
 
         plans = ladder(work, Means(**dict.fromkeys(memory.means, True)))
         room = room_for(work, memory)
@@ -83,6 +96,7 @@ class Costs:
 def room_for(work: Work, memory: Memory) -> Room:
     """What a job may use of the memory as it is now."""
     names = {work.checkpoint, *(f"controlnet:{name}" for name in work.controls)}
+    names |= {work.refiner} - {""}
     on_device = [held for held in memory.components if held.tier == memory.home]
     mine = sum(held.bytes for held in on_device if names & set(held.owners))
     idle = sum(held.bytes for held in on_device if not names & set(held.owners) and not held.leases)

@@ -39,6 +39,8 @@ class Work:
     """Pictures."""
     controls: tuple[str, ...] = ()
     """Ids of the ControlNets that are heard, none twice."""
+    refiner: str = ""
+    """Id of the checkpoint that takes over for the last steps, if one does."""
 
     @property
     def largest(self) -> Pass | None:

@@ -22,6 +22,7 @@ from studio.engine.manager import Lease
 from studio.engine.painter import Easel, LatentPainter
 from studio.engine.plan import Descent, pass_of, with_pass
 from studio.engine.references import References
+from studio.engine.refining import Refining
 from studio.engine.worn import BARE, Worn
 from studio.tasks._task import ALONE, Brush, Canvas, Painter, Span
 
@@ -185,6 +186,7 @@ class FrugalPainter:
         work: Work,
         again: Callable[[], Lease],
         references: References | None = None,
+        refining: Refining | None = None,
     ) -> None:
         """`again` lends the checkpoint once more: what a plan gave back is brought back by it."""
         self._lease = lease
@@ -197,6 +199,7 @@ class FrugalPainter:
         self._versions = versions
         self._work = work
         self._references = references
+        self._refining = refining
         self._parts = _parts(lease)
         self._painter: tuple[Plan, LatentPainter] | None = None
         self._gone = False
@@ -224,7 +227,7 @@ class FrugalPainter:
         if work is not self._work:
             self._work = work
             descent = self._descent
-            descent.begin(work, self.checkpoint.anatomy, descent.nets)
+            descent.begin(work, self.checkpoint.anatomy, descent.nets, descent.refiner)
         while True:
             self._easel.first, self._easel.told = 0.0, 0
             began, before = time.monotonic(), self._gauge.begin()
@@ -263,9 +266,15 @@ class FrugalPainter:
                 self._worn,
                 self._references,
                 self._drop_text if plan.drop_text else lambda: None,
+                self._refined(plan),
             )
             self._painter = (plan, made)
         return self._painter[1]
+
+    def _refined(self, plan: Plan) -> Refining | None:
+        if self._refining is None or not plan.split:
+            return self._refining
+        return replace(self._refining, unet=Split(self._refining.unet))
 
     def _narrow(self, lease: Lease) -> None:
         pipeline = lease.pipeline

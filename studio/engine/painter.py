@@ -23,6 +23,7 @@ from studio.engine.device import Device
 from studio.engine.loading import place
 from studio.engine.manager import Lease
 from studio.engine.references import References
+from studio.engine.refining import HandedOver, Refining
 from studio.engine.schedulers import build, guarded
 from studio.engine.worn import BARE, Worn
 from studio.engine.writing import Writer
@@ -68,9 +69,11 @@ class LatentPainter:
         worn: Worn = BARE,
         references: References | None = None,
         when_read: Callable[[], None] = lambda: None,
+        refining: Refining | None = None,
     ) -> None:
         """`nets` are ControlNets on loan, by id; what is `worn` acts on every picture; `when_read` is
-        called once prompts are read, after which text encoders are only needed for others. Raises
+        called once prompts are read, after which text encoders are only needed for others; `refining` takes over for the last
+        steps. Raises
         `InvalidRequest` for a LoRA that was made for other networks."""
         self._lease = lease
         self._family = families()[lease.checkpoint.family]
@@ -85,9 +88,11 @@ class LatentPainter:
         )
         self._references = references
         self._when_read = when_read
+        self._refining = refining
         self._device = device
         self._easel = easel
         self._versions = versions
+        self._refined: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._encoded: dict[tuple[Any, ...], Conditioning] = {}
         self._pace = preview.Pace()
         self._step_s: float | None = None
@@ -133,6 +138,8 @@ class LatentPainter:
             setattr(pipeline, self._family.writer, Writer(self._writer, steps.written))
         if self._unet is not None:
             place(pipeline, "unet", self._denoiser(brush, steps))
+        if self._refining is not None:
+            place(pipeline, "unet", self._handed_over(self._refining, brush, steps))
         with torch.inference_mode(), self._swaps.applied(), self._beside(brush, steps):
             conditioning = self._condition(brush, canvas)
             made = pipeline(
@@ -204,6 +211,24 @@ class LatentPainter:
             brush.controls,
             self._nets,
             guided=self._family.guided(brush.guidance),
+            steps=lambda: (steps.calls, pipeline.num_timesteps),
+        )
+
+    def _handed_over(self, refining: Refining, brush: Brush, steps: "_Steps") -> Any:
+        """What the pipeline calls, and the refiner for the last steps. LoRAs are not for that one."""
+        pipeline, guided = self._lease.pipeline, self._family.guided(brush.guidance)
+        key = (
+            *(brush.prompt, brush.negative_prompt, guided, brush.clip_skip),
+            *(brush.width, brush.height),
+        )
+        if key not in self._refined:
+            with torch.inference_mode():
+                self._refined[key] = refining.read(brush, guided, self._device.name)
+        return HandedOver(
+            pipeline.unet,
+            refining.unet,
+            self._refined[key],
+            after=refining.after,
             steps=lambda: (steps.calls, pipeline.num_timesteps),
         )
 
@@ -299,6 +324,7 @@ class LatentPainter:
                 "short": sha256[:10],
             },
             **self._worn.facts(self._swaps.unused),
+            **({"refiner": self._refining.facts()} if self._refining else {}),
             "device": self._device.name,
             "dtype": self._device.dtype_name,
             "versions": dict(self._versions),

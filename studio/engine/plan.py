@@ -35,17 +35,25 @@ class Descent:
     anatomy: Anatomy | None = None
     nets: Mapping[str, int] = field(default_factory=dict[str, int])
     """Parameters by ControlNet."""
+    refiner: int = 0
+    """Parameters of what takes over for the last steps."""
     plan: Plan = WHOLE
     """How it is run now."""
     _struck: bool = False
     _said: set[str] = field(default_factory=set[str])
 
-    def begin(self, work: Work, anatomy: Anatomy | None, nets: Mapping[str, int]) -> None:
+    def begin(
+        self,
+        work: Work,
+        anatomy: Anatomy | None,
+        nets: Mapping[str, int],
+        refiner: int = 0,
+    ) -> None:
         """Chooses the plan of a job, or of its next pass, which may be larger than the one before.
 
         Raises `StudioError` with figures where none fits.
         """
-        self.work, self.anatomy, self.nets = work, anatomy, nets
+        self.work, self.anatomy, self.nets, self.refiner = work, anatomy, nets, refiner
         plans = self._plans()
         place = named(self.plan.name, plans)
         one = work.largest
@@ -101,6 +109,7 @@ class Descent:
             dtype=self.machine.dtype,
             plan=plan,
             factor=factor,
+            refiner=self.refiner,
         )
 
     def _at_the_end(self) -> OutOfMemory:

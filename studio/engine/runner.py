@@ -37,11 +37,12 @@ from studio.engine.manager import Lease, Manager
 from studio.engine.maps import Maps
 from studio.engine.plan import Descent
 from studio.engine.references import References
+from studio.engine.refining import Refining
 from studio.engine.upscaling import Networks
 from studio.engine.worn import Worn, borrow
 from studio.families._family import Role
 from studio.preprocessors._preprocessor import Map
-from studio.tasks._task import ALONE, PLAIN, Enlarged, Extras, Painter, Span, Task
+from studio.tasks._task import ALONE, PLAIN, Enlarged, Extras, Painter, Refiner, Span, Task
 from studio.upscalers._shelf import Shelf
 
 log = logging.getLogger("pochade.engine")
@@ -218,6 +219,7 @@ class JobTools:
         *,
         controls: tuple[str, ...] = (),
         extras: Extras = PLAIN,
+        refiner: Refiner | None = None,
     ) -> Generator[Painter]:
         self.check()
         runner = self.runner
@@ -225,11 +227,18 @@ class JobTools:
         found = {name: runner.controls.get(name) for name in controls}
         work = self._work(checkpoint, controls)
         parameters = {name: control.parameters for name, control in found.items()}
-        if extras != PLAIN:
+        last = runner.catalog.get(refiner.id) if refiner else None
+        if extras != PLAIN or last:
             self.descent.means = Means()  # they act on the networks as they were lent
-        self.descent.begin(work, checkpoint.anatomy, parameters)
+        parameters_last = last.anatomy.parameters if last and last.anatomy else 0
+        self.descent.begin(work, checkpoint.anatomy, parameters, parameters_last)
         with ExitStack() as borrowed:
-            lease, nets, worn = self._borrowed(borrowed, checkpoint, role, found, extras)
+            lease, nets, worn, ending = self._borrowed(
+                borrowed, checkpoint, role, found, extras, last
+            )
+            refining = ending and Refining(
+                lease=ending, unet=ending.pipeline.unet, after=refiner.after if refiner else 1.0
+            )
             yield FrugalPainter(
                 lease=lease,
                 nets=nets,
@@ -243,6 +252,7 @@ class JobTools:
                 references=References(
                     lease, Lent(tools=self, lease=lease, borrowed=borrowed, loading=self._loading)
                 ),
+                refining=refining,
             )
 
     def _work(self, checkpoint: Checkpoint, controls: tuple[str, ...]) -> Work:
@@ -261,8 +271,10 @@ class JobTools:
         role: Role,
         controls: Mapping[str, ControlNet],
         extras: Extras,
-    ) -> tuple[Lease, Mapping[str, Any], Worn]:
-        """The checkpoint, its ControlNets and what it wears, on loan until `borrowed` ends."""
+        last: Checkpoint | None,
+    ) -> tuple[Lease, Mapping[str, Any], Worn, Lease | None]:
+        """The checkpoint, its ControlNets, what it wears and the refiner, on loan until `borrowed`
+        ends."""
         manager = self.runner.manager
         while True:
             try:
@@ -282,7 +294,8 @@ class JobTools:
                     until=borrowed,
                     loading=self._loading,
                 )
-                return lease, nets, worn
+                ending = last and borrowed.enter_context(self._read(last, Role.IMAGE))
+                return lease, nets, worn, ending
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise

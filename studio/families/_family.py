@@ -167,6 +167,8 @@ class Family:
     call_args: CallArgs = guidance_scale
     """Keyword arguments of its pipelines beside prompt, size, steps and generator; may overrule the
     last three."""
+    refiners: frozenset[str] = frozenset()
+    """Ids of families that can take over for its last steps."""
     writer: str = ""
     """The component that writes the picture as tokens before the first step, if one does."""
     steps_before: int = 0

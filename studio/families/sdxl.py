@@ -56,6 +56,7 @@ FAMILY = Family(
     multiple_px=8,
     sized=True,
     defaults=Defaults(steps=30, guidance=6.0, sampler="dpmpp_2m_karras"),
+    refiners=frozenset({"sdxl_refiner"}),
     quick=Defaults(steps=4, guidance=1.0, sampler="euler_a"),
     configs="sdxl",
     single_file={

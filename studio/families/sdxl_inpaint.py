@@ -7,6 +7,7 @@ from studio.families._family import Role
 
 FAMILY = replace(
     sdxl.FAMILY,
+    refiners=frozenset(),
     id="sdxl_inpaint",
     label="Stable Diffusion XL, inpainting",
     keys=sdxl.with_channels(9),

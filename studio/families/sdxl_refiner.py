@@ -42,5 +42,6 @@ FAMILY = replace(
     pipelines={role: sdxl.FAMILY.pipelines[role] for role in (Role.IMAGE, Role.INPAINT)},
     components={k: v for k, v in sdxl.FAMILY.components.items() if k not in _ONE},
     quick=None,
+    refiners=frozenset(),
     configs="",
 )

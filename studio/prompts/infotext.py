@@ -51,6 +51,7 @@ def write(task: str, request: Mapping[str, Any], picture: Picture) -> str:
     pairs = {**_sampling(request), **_picture(request, picture), **_checkpoint(picture.facts)}
     if vae := _facts(picture.facts, "vae"):
         pairs |= {"VAE hash": vae.get("short"), "VAE": vae.get("name")}
+    pairs |= _refiner(picture.facts)
     pairs |= _over(request)
     clip_skip = request.get("clip_skip") or 1
     pairs["Clip skip"] = clip_skip if clip_skip > 1 else None
@@ -248,6 +249,17 @@ def _enlarging(task: str, request: Mapping[str, Any], facts: Mapping[str, Any]) 
 def _checkpoint(facts: Mapping[str, Any]) -> dict[str, Any]:
     checkpoint = _facts(facts, "checkpoint")
     return {"Model hash": checkpoint.get("short"), "Model": checkpoint.get("id")}
+
+
+def _refiner(facts: Mapping[str, Any]) -> dict[str, Any]:
+    refiner = _facts(facts, "refiner")
+    if not refiner:
+        return {}
+    short = refiner.get("short")
+    return {
+        "Refiner": f"{refiner.get('id')} [{short}]" if short else refiner.get("id"),
+        "Refiner switch at": refiner.get("after"),
+    }
 
 
 def _tags(request: Mapping[str, Any]) -> Iterator[Tag]:

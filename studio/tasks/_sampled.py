@@ -19,6 +19,7 @@ from studio.core.requests import (
     Pixels,
     Prompt,
     Seed,
+    Share,
     Steps,
     Text,
 )
@@ -28,7 +29,7 @@ from studio.prompts import grammar
 from studio.tasks._extras import Embeddings, Loras, resolve_extras, words
 from studio.tasks._presets import Presets, Typed, with_presets
 from studio.tasks._references import References, resolve_references
-from studio.tasks._task import Brush, Control, Facts, Resolved
+from studio.tasks._task import Brush, Control, Facts, Refiner, Resolved
 from studio.tasks._units import Units, resolve_units
 
 LEAST_PX, MOST_PX = 64, 2048
@@ -91,6 +92,11 @@ class Sampled(Painted):
     vae: Name = ""
     """Autoencoder to be used instead of the checkpoint's own, by id or by name; empty for its
     own."""
+    refiner: Name = ""
+    """Id of a refiner that takes over for the last steps, of the second pass if there is one; empty
+    for none."""
+    refiner_after: Share = 0.8
+    """Share of the steps before the refiner takes over (A1111's "Switch at")."""
 
     @property
     def nets(self) -> tuple[str, ...]:
@@ -115,6 +121,7 @@ def resolve_for(
     request = with_presets(request, facts)
     request, left_out = _felt(role, request, checkpoint)
     added = resolve_extras(request, checkpoint, facts)
+    _require_refiner(request.refiner, checkpoint, facts)
     for prompt in (words(request.prompt), request.negative_prompt):
         grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
     size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
@@ -164,6 +171,19 @@ def unheard(request: Sampled, checkpoint: Checkpoint) -> tuple[str, ...]:
     if not checkpoint.supports.negative_prompt and request.negative_prompt.strip():
         notes.append(f"{checkpoint.label} has no negative prompt; it was left out.")
     return tuple(notes)
+
+
+def _require_refiner(refiner_id: str, checkpoint: Checkpoint, facts: Facts) -> None:
+    """Raises `InvalidRequest` if there is none of that id, or if it is none for the checkpoint."""
+    if not refiner_id:
+        return
+    found = facts.checkpoint(refiner_id)
+    if found.family not in checkpoint.refiners:
+        raise InvalidRequest(
+            f"'{found.label}' cannot take over from '{checkpoint.label}' for the last steps.",
+            "Choose a refiner that was made for it, or none.",
+            field="refiner",
+        )
 
 
 def felt(
@@ -291,9 +311,15 @@ def work(request: Sampled, strength: float | None = None) -> Work:
     return Work(
         checkpoint=request.checkpoint or "",
         controls=request.nets,
+        refiner=request.refiner,
         passes=() if strength == 0 else (one_pass(request, size, strength=strength),),
         count=request.count,
     )
+
+
+def refiner(request: Sampled) -> Refiner | None:
+    """What takes over for the last steps of a resolved request."""
+    return Refiner(id=request.refiner, after=request.refiner_after) if request.refiner else None
 
 
 def brush(request: Sampled, index: int, controls: tuple[Control, ...] = ()) -> Brush:

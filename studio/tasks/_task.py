@@ -121,6 +121,15 @@ PLAIN = Extras()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Refiner:
+    """A checkpoint that takes over for the last steps."""
+
+    id: str
+    after: float
+    """Share of the steps that are taken before, 0.0 … 1.0."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Brush:
     """One picture's worth of sampling, in the words of the request."""
 
@@ -224,11 +233,12 @@ class Tools(Protocol):
         *,
         controls: tuple[str, ...] = (),
         extras: Extras = PLAIN,
+        refiner: Refiner | None = None,
     ) -> AbstractContextManager[Painter]:
         """Use it, then it is gone; weights are as before, also when the body raises.
 
         `controls` are ids of the ControlNets that brushes will name, `extras` what the checkpoint
-        is used with.
+        is used with, `refiner` what takes over for the last steps of each.
         """
         ...
 

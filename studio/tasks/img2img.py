@@ -14,7 +14,7 @@ from studio.tasks import _sampled
 from studio.tasks._extras import extras
 from studio.tasks._over import fitted, flat
 from studio.tasks._references import shown
-from studio.tasks._sampled import Sampled, brush
+from studio.tasks._sampled import Sampled, brush, refiner
 from studio.tasks._task import Canvas, Facts, Resolved, Task, Tools
 from studio.tasks._units import controls, maps, refs
 
@@ -47,7 +47,11 @@ def run(request: Img2Img, tools: Tools) -> Iterator[Picture]:
     canvas = Canvas(image=image, strength=request.strength)
     steered = controls(request.units, maps(request.units, tools), size)
     with tools.pipeline(
-        request.checkpoint or "", Role.IMAGE, controls=request.nets, extras=extras(request)
+        request.checkpoint or "",
+        Role.IMAGE,
+        controls=request.nets,
+        extras=extras(request),
+        refiner=refiner(request),
     ) as painter:
         for index in range(request.count):
             yield painter.paint(

@@ -14,7 +14,7 @@ from studio.tasks._extras import extras
 from studio.tasks._masked import Masked, view
 from studio.tasks._over import repaint
 from studio.tasks._references import shown
-from studio.tasks._sampled import Sampled, brush
+from studio.tasks._sampled import Sampled, brush, refiner
 from studio.tasks._task import Facts, Resolved, Start, Task, Tools
 from studio.tasks._units import controls, maps, refs
 
@@ -44,7 +44,11 @@ def run(request: Inpaint, tools: Tools) -> Iterator[Picture]:
     drawn = maps(request.units, tools)
     steered = controls(request.units, drawn, size, picture=picture.size, box=box)
     with tools.pipeline(
-        request.checkpoint or "", Role.INPAINT, controls=request.nets, extras=extras(request)
+        request.checkpoint or "",
+        Role.INPAINT,
+        controls=request.nets,
+        extras=extras(request),
+        refiner=refiner(request),
     ) as painter:
         for index in range(request.count):
             yield repaint(

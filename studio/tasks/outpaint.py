@@ -21,7 +21,7 @@ from studio.tasks import _sampled
 from studio.tasks._extras import extras
 from studio.tasks._over import repaint
 from studio.tasks._references import shown
-from studio.tasks._sampled import Sampled, brush
+from studio.tasks._sampled import Sampled, brush, refiner
 from studio.tasks._task import Facts, Resolved, Task, Tools
 from studio.tasks._units import controls, maps, refs
 
@@ -98,7 +98,11 @@ def run(request: Outpaint, tools: Tools) -> Iterator[Picture]:
     drawn = maps(request.units, tools)
     steered = controls(request.units, drawn, size, picture=drawn_out.size, box=box)
     with tools.pipeline(
-        request.checkpoint or "", Role.INPAINT, controls=request.nets, extras=extras(request)
+        request.checkpoint or "",
+        Role.INPAINT,
+        controls=request.nets,
+        extras=extras(request),
+        refiner=refiner(request),
     ) as painter:
         for index in range(request.count):
             yield repaint(

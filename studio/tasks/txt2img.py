@@ -17,7 +17,15 @@ from studio.families._family import Role
 from studio.tasks import _sampled
 from studio.tasks._extras import extras
 from studio.tasks._references import shown
-from studio.tasks._sampled import MOST_PX, Sampled, brush, checkpoint_for, felt, require_work
+from studio.tasks._sampled import (
+    MOST_PX,
+    Sampled,
+    brush,
+    checkpoint_for,
+    felt,
+    refiner,
+    require_work,
+)
 from studio.tasks._task import Brush, Canvas, Facts, Painter, Resolved, Span, Task, Tools
 from studio.tasks._units import controls, maps, refs
 
@@ -109,9 +117,17 @@ def steps_taken(hires: Hires) -> int:
 def run(request: Txt2Img, tools: Tools) -> Iterator[Picture]:
     checkpoint, added = request.checkpoint or "", extras(request)
     drawn = maps(request.units, tools)
+    last = refiner(request)
+    twice = request.hires is not None and request.hires.strength > 0
     with ExitStack() as held:
         first = held.enter_context(
-            tools.pipeline(checkpoint, Role.TEXT, controls=request.nets, extras=added)
+            tools.pipeline(
+                checkpoint,
+                Role.TEXT,
+                controls=request.nets,
+                extras=added,
+                refiner=None if twice else last,
+            )
         )
         steered = controls(request.units, drawn, (request.width or 0, request.height or 0))
         brushes = [brush(request, index, steered) for index in range(request.count)]
@@ -120,7 +136,13 @@ def run(request: Txt2Img, tools: Tools) -> Iterator[Picture]:
                 yield first.paint(small, index=index, pictures=request.count)
             return
         second = held.enter_context(
-            tools.pipeline(checkpoint, Role.IMAGE, controls=request.nets, extras=added)
+            tools.pipeline(
+                checkpoint,
+                Role.IMAGE,
+                controls=request.nets,
+                extras=added,
+                refiner=last if twice else None,
+            )
         )
         size = larger(request, request.hires, second.checkpoint.multiple_px)
         steered = controls(request.units, drawn, size)

@@ -132,7 +132,6 @@ def test_older_and_newer_spellings(old: str, new: str, fields: dict[str, Any]) -
         ("Denoising strength: 0.75, Mask blur: 4", "masked part"),
         ("Face restoration: CodeFormer", "Faces were restored"),
         ("Variation seed: 5, Variation seed strength: 0.3", "variation seed"),
-        ("Refiner: xl_refiner [abc], Refiner switch at: 0.8", "refiner took over"),
         ('ControlNet 0: "Module: canny, Model: x [abc], Weight: 1"', "ControlNet guided"),
         ('ADetailer model: face_yolov8n.pt, ADetailer prompt: "a, b"', "ADetailer"),
         ("Tiling: True", "made to tile"),

@@ -8,7 +8,6 @@ from studio.prompts.files._reading import (
     CONTROLNET,
     IMG2IMG,
     MASKED,
-    REFINER,
     TILED,
     Texts,
     json_object,
@@ -25,6 +24,7 @@ _USED = frozenset(
         *("Hashes", "Denoising strength", "Raw prompt", "Raw negative prompt", "Lora weights"),
         *("Hires upscale", "Hires upscaler", "Hires steps", "Hires resize-1", "Hires resize-2"),
         *("Hires strength", "Mask blur", "Mask mode", "Masked area padding", "Masked content"),
+        *("Refiner", "Refiner switch at"),
     }
 )
 _HARMLESS = frozenset(
@@ -65,7 +65,6 @@ _LOST = (
     ("Face restoration", "Faces were restored afterwards; that is not done here."),
     ("Variation seed", "A variation seed was mixed in; that is not done here."),
     ("Seed resize", "The seed was resized; that is not done here."),
-    ("Refiner", REFINER),
     ("Emphasis", "Weights were applied in another way than here."),
     ("Tiling", TILED),
     ("Style Selector", "A style selector changed the prompt; that is not done here."),
@@ -104,6 +103,8 @@ def read(held: Texts) -> Found | None:
         over=_over(params),
         embeddings=tuple(_names(params.get("TI hashes", ""))),
         vae=_vae(params.get("VAE", "")),
+        refiner=_refiner(params),
+        refiner_after=params.get("Refiner switch at"),
         lora_hashes=_pairs(params.get("Lora hashes") or params.get("LoRA hashes", "")),
         notes=tuple(_notes(params, source)),
     )
@@ -203,6 +204,12 @@ def _notes(params: Mapping[str, str], source: str) -> Iterator[str]:
     if unknown:
         more = f" and {len(unknown) - 8} more" if len(unknown) > 8 else ""
         yield f"Not used here: {', '.join(unknown[:8])}{more}."
+
+
+def _refiner(params: Mapping[str, str]) -> str:
+    """Switching at 1 never comes to it."""
+    name, never = params.get("Refiner", ""), params.get("Refiner switch at", "").startswith("1")
+    return "" if never or name.strip().lower() == "none" else name
 
 
 def _vae(name: str) -> str:

@@ -51,6 +51,10 @@ class Found:
     """Words of the prompts that stood for vectors."""
     vae: str = ""
     """What was used instead of the checkpoint's own."""
+    refiner: str = ""
+    """What took over for the last steps: `NAME [HASH]`, or either."""
+    refiner_after: object = None
+    """Share of the steps before it did."""
     task: str | None = None
     request: Mapping[str, Any] | None = None
 
@@ -84,6 +88,9 @@ class Recovered:
     """Words of the prompts that stood for vectors."""
     vae_name: str | None = None
     """Without folder and ending: what was used instead of the checkpoint's own."""
+    refiner_name: str | None = None
+    refiner_hash: str | None = None
+    """What took over for the last steps, as `checkpoint_name` and `checkpoint_hash` say it."""
     request: Mapping[str, Any] | None = None
     """Of our own pictures: the whole request as the file claims it. Parse it before use."""
 
@@ -107,6 +114,7 @@ def recovered(found: Found) -> Recovered:
     fields["hires"], more = _hires(found.hires)
     notes += more
     hexadecimal = found.checkpoint_hash.strip().lower()
+    refiner_name, refiner_hash = _named_and_hashed(found.refiner)
     return Recovered(
         source=found.source,
         prompt=prompt,
@@ -122,6 +130,8 @@ def recovered(found: Found) -> Recovered:
             {brief(name): digest.lower() for name, digest in found.lora_hashes.items()}
         ),
         embeddings=tuple(map(brief, found.embeddings)),
+        refiner_name=refiner_name,
+        refiner_hash=refiner_hash,
         vae_name=brief(_file_name(found.vae), MAX_CHECKPOINT_CHARS) or None,
         task=found.task,
         request=found.request,
@@ -153,6 +163,7 @@ def text_of(value: object) -> str:
 _UNWANTED = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufeff]"
 )
+_HASHED = re.compile(r"(.*?)\s*\[([0-9a-fA-F]{8,64})\]\s*", re.DOTALL)
 _HASH = re.compile(r"[0-9a-f]{8,64}")
 _ENDING = re.compile(r"\.(?:safetensors|ckpt|pt|pth|bin|gguf|sft)$", re.IGNORECASE)
 _SQUARE = re.compile(r"\[([^\[\]]*+)\]")
@@ -166,6 +177,7 @@ _NUMBERS: Mapping[str, tuple[Any, bool]] = MappingProxyType(
         "guidance": (requests.Guidance, False),
         "seed": (requests.Seed, True),
         "clip_skip": (requests.ClipSkip, True),
+        "refiner_after": (requests.Share, False),
     }
 )
 """Numeric fields with the type that bounds them, and whether they are whole numbers."""
@@ -333,6 +345,13 @@ def _exact(name: str, schedule: str) -> samplers.Sampler | None:
         return samplers.find_a1111(name, schedule) if schedule else samplers.find(name)
     except InvalidRequest:
         return None
+
+
+def _named_and_hashed(text: str) -> tuple[str | None, str | None]:
+    """Of `NAME [HASH]`, as A1111 writes it; folders and ending are taken off."""
+    hashed = _HASHED.fullmatch(text)
+    name, digest = hashed.groups() if hashed else (text, None)
+    return brief(_file_name(name), MAX_CHECKPOINT_CHARS) or None, digest and digest.lower()
 
 
 def _checkpoint_name(found: Found) -> str:

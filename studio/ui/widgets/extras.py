@@ -1,4 +1,4 @@
-"""LoRAs and VAE among the values of a form: JSON in a hidden text box, which assets/ui/extras.js
+"""LoRAs, VAE and refiner among the values of a form: JSON in a hidden text box, which assets/ui/extras.js
 shows as rows and lists of what fits the checkpoint."""
 
 import html
@@ -54,7 +54,8 @@ def read(value: object) -> dict[str, Any]:
             {name: row[name] for name in _ROW if row.get(name) is not None}
             for row in found.get("loras", [])
         ]
-        vae = found.get("vae") or ""
+        worn = {name: found[name] for name in ("vae", "refiner") if found.get(name)}
+        after = found.get("refiner_after")
     except (ValueError, RecursionError, AttributeError, TypeError):
         raise InvalidRequest(
             "The extras cannot be read.", "Reload the page.", field="loras"
@@ -63,11 +64,13 @@ def read(value: object) -> dict[str, Any]:
         for name in ("weight", "text_weight"):
             if isinstance(row.get(name), int):  # JavaScript writes 1.0 as 1
                 row[name] = float(row[name])
-    return {**({"loras": rows} if rows else {}), **({"vae": vae} if vae else {})}
+    if "refiner" in worn and isinstance(after, int | float):
+        worn["refiner_after"] = float(after)
+    return {**({"loras": rows} if rows else {}), **worn}
 
 
 def write(fields: Mapping[str, Any]) -> str:
-    """The value that shows a request's LoRAs and VAE; those with a tag in the prompt are there
+    """The value that shows a request's LoRAs, VAE and refiner; those with a tag in the prompt are there
     already."""
     asked: Any = fields.get("loras")
     rows = cast("list[Any]", asked) if isinstance(asked, list | tuple) else []
@@ -80,8 +83,12 @@ def write(fields: Mapping[str, Any]) -> str:
         for row in rows
         if isinstance(row, Mapping) and row.get("name") and not row.get("from_prompt")
     ]
-    vae = fields.get("vae")
-    worn = {"loras": loras, "vae": vae if isinstance(vae, str) else ""}
+    named = {
+        name: value for name in ("vae", "refiner") if isinstance(value := fields.get(name), str)
+    }
+    if named.get("refiner") and isinstance(after := fields.get("refiner_after"), int | float):
+        named["refiner_after"] = after
+    worn = {"loras": loras, "vae": "", **named}
     return json.dumps(worn) if any(worn.values()) else ""
 
 
@@ -96,7 +103,7 @@ def _label(value: str) -> str:
         fields = read(value)
     except InvalidRequest:
         return "Extras"
-    count = len(fields.get("loras", ())) + ("vae" in fields)
+    count = len(fields.get("loras", ())) + ("vae" in fields) + ("refiner" in fields)
     return f"Extras · {count}" if count else "Extras"
 
 

@@ -175,7 +175,7 @@ def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
             values[name] = int(found)
     if _is_number(found := fields.get("guidance")):
         values["guidance"] = float(found)
-    if "loras" in fields or "vae" in fields:
+    if fields.keys() & {"loras", "vae", "refiner"}:
         values["extras"] = extras.write(fields)
     if _is_number(seed := fields.get("seed")) and 0 <= seed <= MAX_SEED:
         values |= {"seed_mode": FIXED, "seed": str(int(seed))}

@@ -1,0 +1,191 @@
+"""A refiner takes over for the last steps: as diffusers' own pair of pipelines paints, and nothing
+stays."""
+
+import io
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from PIL import Image, PngImagePlugin
+
+from studio import samplers
+from studio.app import compose
+from studio.core.errors import InvalidRequest
+from studio.core.records import Picture
+from studio.engine.schedulers import build
+from studio.prompts import infotext
+from studio.service import Studio
+from studio.settings import Settings
+from studio.ui.widgets import sampling
+from tests.engine.desk import REQUEST, Desk
+from tests.engine.tiny import save_tiny_sd, save_tiny_sdxl
+from tests.engine.tiny_families import TINY
+
+STEPS, AFTER = 4, 0.5
+REFINED = {"checkpoint": "xl", "steps": STEPS, "refiner": "last", "refiner_after": AFTER}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The checkpoint `xl` and its refiner `last`."""
+    folder = tmp_path_factory.mktemp("refining")
+    save_tiny_sdxl(folder / "xl", seed=5)
+    TINY["sdxl_refiner"](folder / "last")
+    return folder
+
+
+@pytest.fixture
+def desk(home: Path, make_desk: Callable[..., Desk]) -> Desk:
+    return make_desk(home)
+
+
+def theirs(home: Path) -> bytes:
+    """What diffusers paints by handing latents from one pipeline to the other."""
+    first: Any = diffusers.StableDiffusionXLPipeline.from_pretrained(home / "xl")
+    last: Any = diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(home / "last")
+    for pipeline in (first, last):
+        pipeline.scheduler = build(samplers.find("euler"), first.scheduler.config)
+        pipeline.set_progress_bar_config(disable=True)
+    asked = {
+        "prompt": REQUEST["prompt"],
+        "num_inference_steps": STEPS,
+        "guidance_scale": REQUEST["guidance"],
+        "generator": torch.Generator("cpu").manual_seed(REQUEST["seed"]),
+        "output_type": "latent",
+    }
+    latents = first(width=64, height=64, denoising_end=AFTER, **asked).images
+    latents = last(image=latents, denoising_start=AFTER, **asked).images
+    with torch.no_grad():
+        pixels = first.vae.decode(latents / first.vae.config.scaling_factor).sample
+    [image] = first.image_processor.postprocess(pixels, output_type="pil")
+    return image.tobytes()
+
+
+def test_it_paints_what_two_pipelines_of_diffusers_paint(desk: Desk, home: Path) -> None:
+    [ours] = desk.paint(**REFINED)
+    difference = np.frombuffer(ours, np.uint8).astype(int) - np.frombuffer(theirs(home), np.uint8)
+    assert abs(difference).max() <= 1
+    [without] = desk.paint(**{**REFINED, "refiner": ""})
+    assert ours != without
+
+
+def test_the_same_again_is_the_same_and_weights_stay_what_they_are(desk: Desk) -> None:
+    first = desk.paint(**REFINED, count=2)
+    held = desk.held()
+    assert desk.paint(**REFINED, count=2) == first
+    assert desk.paint(**{**REFINED, "seed": 8}) == first[1:]
+    assert desk.held() == held and not desk.leases
+    assert set(desk.runner.manager.kept) == {"xl", "last"}
+    assert desk.frames("loading") == []
+    [frame] = desk.frames("picture")
+    told = frame["facts"]["refiner"]
+    assert (told["id"], told["after"]) == ("last", AFTER) and len(told["sha256"]) == 64
+    steps = [(frame["step"], frame["steps"]) for frame in desk.frames("progress")]
+    assert steps == [(n, STEPS) for n in range(1, STEPS + 1)]
+
+
+def test_it_hears_the_share_of_the_steps_that_are_taken(desk: Desk, tmp_path: Path) -> None:
+    ref = desk.put(Image.new("RGB", (64, 64), "teal"), tmp_path)
+    over = {**REFINED, "task": "img2img", "image": ref, "strength": 0.5}
+    late, early = ({**over, "refiner_after": share} for share in (0.6, 0.5))
+    [plain], [last], [first] = (
+        desk.paint(**{**over, "refiner": ""}),
+        desk.paint(**late),
+        desk.paint(**early),
+    )
+    # of two steps the second: at 0.6 one step is done, which is too few
+    assert last == plain != first
+
+
+def test_with_a_second_pass_it_takes_over_in_that_one(desk: Desk) -> None:
+    hires = {"factor": 1.5, "strength": 0.6, "upscaler": "lanczos", "steps": 4}
+    [picture] = desk.pictures("txt2img", **REFINED, hires=hires)
+    facts = desk.frames("picture")[0]["facts"]
+    assert facts["refiner"]["id"] == "last" and picture.size == (96, 96)
+    [enlarged] = desk.pictures("txt2img", **REFINED, hires={**hires, "strength": 0.0})
+    assert enlarged.tobytes() != picture.tobytes()
+
+
+def test_memory_that_runs_out_under_the_refiner_is_met_by_the_ladder(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [whole] = desk.paint(**REFINED)
+    unet = desk.networks("xl")["unet"].__class__
+    forward, struck = unet.forward, list[int]()
+
+    def short(self: Any, sample: Any, *args: Any, **options: Any) -> Any:
+        if len(sample) > 1 and self.config.cross_attention_dim == 64:  # the refiner's
+            struck.append(len(sample))
+            raise torch.OutOfMemoryError
+        return forward(self, sample, *args, **options)
+
+    monkeypatch.setattr(unet, "forward", short)
+    [halved] = desk.paint(**REFINED)
+    assert struck
+    assert "one half after the other" in " ".join(desk.frames("picture")[0]["facts"]["plan"])
+    difference = np.frombuffer(whole, np.uint8).astype(int) - np.frombuffer(halved, np.uint8)
+    assert abs(difference).max() <= 1
+
+
+@pytest.fixture(scope="module")
+def studio(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Studio]:
+    """Over the same checkpoints and a small one of another family; its engine is never started."""
+    save_tiny_sd(home / "sd")
+    data = tmp_path_factory.mktemp("data")
+    app = compose(Settings(data_dir=data, checkpoint_dirs=(home,), hub_cache=None))
+    yield app.studio
+    app.close()
+
+
+def test_only_refiners_are_offered_and_taken(studio: Studio) -> None:
+    offered = studio.choices()["refiners"]
+    assert [(row["id"], row["fits"]) for row in offered] == [("last", ["xl"])]
+    for checkpoint, refiner in (("sd", "last"), ("xl", "xl"), ("xl", "sd"), ("xl", "nothing")):
+        with pytest.raises(InvalidRequest) as caught:
+            fields = {**REQUEST, "checkpoint": checkpoint, "refiner": refiner}
+            studio.submit("local", "txt2img", fields)
+        assert caught.value.hint
+
+
+def test_the_plan_counts_both(studio: Studio) -> None:
+    fields = {"prompt": "a fox", "checkpoint": "xl"}
+    alone = studio.estimate("local", "txt2img", fields)
+    both = studio.estimate("local", "txt2img", {**fields, "refiner": "last"})
+    weights = studio._catalog.get("last").anatomy
+    assert weights and both["peak_bytes"] == alone["peak_bytes"] + 4 * weights.parameters
+    assert both["swap_seconds"] > alone["swap_seconds"]
+
+
+def test_the_settings_in_a_picture_bring_it_back(desk: Desk, studio: Studio) -> None:
+    desk.paint(**REFINED)
+    facts = desk.frames("picture")[0]["facts"]
+    picture = Picture(index=0, seed=7, width=64, height=64, pixels=b"", facts=facts)
+    text = infotext.write("txt2img", {**REQUEST, **REFINED}, picture)
+    assert f"Refiner: last [{facts['refiner']['short']}], Refiner switch at: 0.5" in text
+    found = studio.read_settings(_png(text))
+    assert (found.fields["refiner"], found.fields["refiner_after"]) == ("last", AFTER)
+    assert not [note for note in found.notes if "efiner" in note]
+    lost = studio.read_settings(_png(text.replace(f"last [{facts['refiner']['short']}]", "other")))
+    assert not lost.fields.keys() & {"refiner", "refiner_after"}
+    assert [note for note in lost.notes if "'other'" in note]
+    never = studio.read_settings(_png(text.replace("switch at: 0.5", "switch at: 1")))
+    assert not never.fields.keys() & {"refiner", "refiner_after"}
+
+
+def _png(text: str) -> bytes:
+    file, said = io.BytesIO(), PngImagePlugin.PngInfo()
+    said.add_text("parameters", text)
+    Image.new("RGB", (8, 8)).save(file, "PNG", pnginfo=said)
+    return file.getvalue()
+
+
+def test_it_goes_through_a_form_and_back() -> None:
+    values = sampling.from_settings({"prompt": "a", "refiner": "last", "refiner_after": 0.5})
+    fields = sampling.to_fields(values)
+    assert (fields["refiner"], fields["refiner_after"]) == ("last", 0.5)
+    untouched = sampling.to_fields({"prompt": "a", "extras": '{"loras":[],"vae":"","refiner":""}'})
+    assert not untouched.keys() & {"refiner", "refiner_after", "vae"}
