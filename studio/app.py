@@ -118,7 +118,11 @@ def compose(settings: Settings) -> App:
         quota_bytes=settings.input_quota_bytes,
         uses=lambda owner: _uses(jobs, gallery, owner),
     )
-    catalog = Catalog(settings.all_dirs(Kind.CHECKPOINTS), builtin=BUILTIN_CHECKPOINT)
+    catalog = Catalog(
+        settings.all_dirs(Kind.CHECKPOINTS),
+        builtin=BUILTIN_CHECKPOINT,
+        beside=settings.all_dirs(Kind.TEXT_ENCODERS) + settings.all_dirs(Kind.VAE),
+    )
     hashes = Hashes(settings.data_dir / "cache")
     controls = Controls(settings.all_dirs(Kind.CONTROLNET))
     extras = extras_in(settings.all_dirs)
@@ -206,7 +210,7 @@ def _configuration(settings: Settings, history: History) -> Mapping[str, Any]:
         "image_prompt_folders": [str(folder) for folder in settings.all_dirs(Kind.IPADAPTER)],
         **{
             f"{kind.value}_folders": [str(folder) for folder in settings.all_dirs(kind)]
-            for kind in (Kind.LORAS, Kind.EMBEDDINGS, Kind.VAE)
+            for kind in (Kind.LORAS, Kind.EMBEDDINGS, Kind.VAE, Kind.TEXT_ENCODERS)
         },
         "annotator_folders": [str(folder) for folder in places.folders],
         "hub": str(places.hub) if places.hub else None,

@@ -7,6 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
+from studio.checkpoints.beside import SCALED, Lent, Offer, Shelf, chosen, offers_of
 from studio.checkpoints.controls import Encoder, encoder_of
 from studio.checkpoints.folder import (
     CustomCode,
@@ -19,6 +20,7 @@ from studio.checkpoints.folder import (
 )
 from studio.checkpoints.header import BadFile, NotSafetensors, read_header
 from studio.checkpoints.latents import latent_channels
+from studio.checkpoints.originals import ORIGINALS, bare
 from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import Sidecar, read_sidecar
 from studio.core.errors import InvalidRequest, Unavailable
@@ -69,6 +71,8 @@ class Checkpoint:
     """What to do about the problem."""
     anatomy: Anatomy | None = None
     """How large its parts are; None if it cannot be used."""
+    lent: tuple[Lent, ...] = ()
+    """Networks that its file lacks and that are read from elsewhere."""
 
     @property
     def family_label(self) -> str:
@@ -99,29 +103,51 @@ class Catalog:
     be used from any thread.
     """
 
-    def __init__(self, folders: tuple[Path, ...], builtin: Path | None = None) -> None:
-        """`folders` need not exist. The first one that has an id keeps it."""
+    def __init__(
+        self,
+        folders: tuple[Path, ...],
+        builtin: Path | None = None,
+        beside: tuple[Path, ...] = (),
+    ) -> None:
+        """`folders` need not exist. The first one that has an id keeps it. Below `beside` lie text
+        encoders and autoencoders for files that hold a denoiser alone."""
         self._folders = tuple(folders)
         self._builtin = builtin
+        self._shelf = Shelf(tuple(beside))
         self._lock = threading.Lock()
-        self._seen: dict[str, tuple[Found, Checkpoint]] = {}
+        self._seen: dict[str, tuple[Found, tuple[Offer, ...], Checkpoint]] = {}
+        self._offered: dict[Found, tuple[Offer, ...]] = {}
 
     def all(self) -> tuple[Checkpoint, ...]:
         """All of them, the built-in one first, then by folder and name; broken ones too."""
         with self._lock:
-            seen: dict[str, tuple[Found, Checkpoint]] = {}
-            for found in self._found():
+            every = self._found()
+            offers = self._offers(every)
+            seen: dict[str, tuple[Found, tuple[Offer, ...], Checkpoint]] = {}
+            for found in every:
                 before = self._seen.get(found.id)
-                if before and before[0] == found:
+                offered = offers if found.layout == "file" else ()
+                if before and before[:2] == (found, offered):
                     seen[found.id] = before
                 else:
-                    seen[found.id] = (found, inspect(found))
+                    seen[found.id] = (found, offered, inspect(found, offered))
             self._seen = seen
             return tuple(
                 checkpoint
-                for found, checkpoint in seen.values()
+                for found, _, checkpoint in seen.values()
                 if not (found.loose and checkpoint.problem)
             )
+
+    def _offers(self, every: tuple[Found, ...]) -> tuple[Offer, ...]:
+        """What files may borrow, where there are any: of folders, then of files of their own."""
+        files = [one for one in every if one.layout == "file"]
+        if not files:
+            return ()
+        folders = [one for one in every if one.layout == "folder" and one.id != BUILTIN_ID]
+        self._offered = {
+            one: self._offered[one] if one in self._offered else _offers(one) for one in folders
+        }
+        return (*(o for offers in self._offered.values() for o in offers), *self._shelf.all())
 
     def get(self, checkpoint_id: str | None) -> Checkpoint:
         """The checkpoint of that id; None is the first usable one.
@@ -177,8 +203,22 @@ def _builtin(folder: Path) -> Found | None:
     return Found(id=BUILTIN_ID, path=folder, layout="folder", stamp=stamp)
 
 
-def inspect(found: Found) -> Checkpoint:
-    """What it is, from names, headers and configs alone; one that cannot be used has a problem."""
+def _offers(found: Found) -> tuple[Offer, ...]:
+    """What others may borrow of a folder; nothing where it is not as it should be."""
+    try:
+        parts = read_parts(found.path)
+        shapes = {**shapes_of(parts), saved_as(saved_from(found.path)): ()}
+        family = identify(shapes, families())
+        if family is None:
+            return ()
+        return offers_of(found.path, parts, family.configs if family.needs else "")
+    except (BadFile, OSError):
+        return ()
+
+
+def inspect(found: Found, offers: tuple[Offer, ...] = ()) -> Checkpoint:
+    """What it is, from names, headers and configs alone; one that cannot be used has a problem.
+    `offers` are networks that its file may borrow."""
     noted = read_sidecar(sidecar_of(found.path))
     blank = Checkpoint(
         id=found.id,
@@ -195,7 +235,7 @@ def inspect(found: Found) -> Checkpoint:
     try:
         if found.layout == "folder":
             return _folder(blank, noted)
-        return _file(blank, noted)
+        return _file(blank, noted, offers)
     except BadFile as problem:
         return replace(blank, problem=str(problem), advice=_advice(problem))
     except OSError:
@@ -206,7 +246,7 @@ def inspect(found: Found) -> Checkpoint:
         )
 
 
-def _file(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
+def _file(blank: Checkpoint, noted: Sidecar, offers: tuple[Offer, ...]) -> Checkpoint:
     if blank.path.suffix.lower() in PICKLED:
         raise UnsafeWeights(
             f"Only .safetensors models can be used ({blank.path.name} was not loaded)."
@@ -215,7 +255,46 @@ def _file(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
     family = identify(shapes, families())
     if family is None:
         return _unknown(blank)
+    if not family.configs:
+        return _folder_only(blank, family)
+    if family.needs is not None:
+        said = families().get(noted.family or "")
+        family = said if said and said.configs == family.configs else family
+        return _denoiser(blank, noted, family, shapes, offers)
     blank = replace(blank, **_parts(shapes))
+    return _known(blank, family, noted, family.native_px, family.multiple_px)
+
+
+def _denoiser(
+    blank: Checkpoint, noted: Sidecar, family: Family, shapes: Shapes, offers: tuple[Offer, ...]
+) -> Checkpoint:
+    """A file of a family whose files often hold the denoiser alone."""
+    if family.needs is None:
+        raise ValueError(f"{family.id} needs nothing")
+    own = bare(shapes)
+    try:
+        needs = family.needs(own)
+        ORIGINALS[family.components["transformer"][0]].changes(own)
+    except (KeyError, ValueError, IndexError, ZeroDivisionError):
+        return _unreadable(blank, family)
+    if any(key.endswith(SCALED) for key in shapes):
+        return _unreadable(blank, family)
+    lent: list[Lent] = []
+    missing: list[str] = []
+    for part, need in needs.items():
+        if any(key.startswith(need.prefixes) for key in shapes):
+            continue
+        if found := chosen(part, need, offers, family.configs):
+            lent.append(found)
+        elif part not in family.optional:
+            missing.append(part)
+    if missing:
+        return _incomplete(blank, family, [needs[part].files for part in missing])
+    whole = {
+        **shapes,
+        **{f"{one.part}.{key}": shape for one in lent for key, shape in one.offer.shapes},
+    }
+    blank = replace(blank, **_parts(whole), lent=tuple(lent))
     return _known(blank, family, noted, family.native_px, family.multiple_px)
 
 
@@ -287,6 +366,28 @@ def _folder_only(blank: Checkpoint, family: Family) -> Checkpoint:
         "from a folder, with its tokenizers and configs.",
         advice=f"Get the folder in diffusers' layout ({beside} and tokenizers) from the page of the "
         "checkpoint's makers, and put it into the checkpoint folder.",
+    )
+
+
+def _incomplete(blank: Checkpoint, family: Family, files: list[str]) -> Checkpoint:
+    """Its denoiser is there, something beside it is nowhere."""
+    wanted = " and ".join([", ".join(files[:-1]), files[-1]] if files[1:] else files)
+    return replace(
+        blank,
+        problem=f"'{blank.label}' is {family.label} without {wanted}.",
+        advice=f"Put {'them' if files[1:] else 'it'} into the folders 'text_encoders' and 'vae' of "
+        "the data folder, or install the same checkpoint as a folder, which has them; there, and in "
+        "the folders of other programs that were added, was looked.",
+    )
+
+
+def _unreadable(blank: Checkpoint, family: Family) -> Checkpoint:
+    """Its numbers are packed in a way that only other programs know."""
+    return replace(
+        blank,
+        problem=f"'{blank.label}' is {family.label} with numbers packed in a way that the studio "
+        "cannot read.",
+        advice="Get it in fp16, bf16 or plain fp8 (float8_e4m3fn), or as GGUF.",
     )
 
 

@@ -24,6 +24,9 @@ _PREFIXES = {
     "conditioner.embedders.0.": "text_encoder",
     "conditioner.embedders.1.": "text_encoder_2",
     "text_encoders.": "text_encoder",
+    "text_encoders.clip_g.": "text_encoder_2",
+    "text_encoders.t5xxl.": "t5",
+    "vae.": "vae",
     "model_ema.": "averaged denoiser, not used",
 }
 """Where the parts of a single file lie, whatever its family."""

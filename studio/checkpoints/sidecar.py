@@ -32,6 +32,8 @@ class Sidecar:
     guidance: Guidance | None = None
     sampler: str | None = None
     """Id or name of a row in `studio.samplers`."""
+    family: Annotated[Text, MinLen(1), MaxLen(40)] | None = None
+    """Of a single file whose keys are those of several: id of the one it is, as `flux_kontext`."""
     kind: Annotated[Text, MinLen(1), MaxLen(40)] | None = None
     """Of a ControlNet: what its maps show, such as edges, depth or pose."""
     kinds: Annotated[tuple[Annotated[Text, MinLen(1), MaxLen(40)], ...], MaxLen(16)] = ()

@@ -51,7 +51,11 @@ class _Desk:
 
     @property
     def catalog(self) -> Catalog:
-        return Catalog(self.settings.all_dirs(Kind.CHECKPOINTS), builtin=BUILTIN_CHECKPOINT)
+        return Catalog(
+            self.settings.all_dirs(Kind.CHECKPOINTS),
+            builtin=BUILTIN_CHECKPOINT,
+            beside=self.settings.all_dirs(Kind.TEXT_ENCODERS) + self.settings.all_dirs(Kind.VAE),
+        )
 
     @property
     def hashes(self) -> Hashes:

@@ -24,6 +24,7 @@ from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.folder import Part, read_parts, scheduler_config
 from studio.checkpoints.header import BadFile, Damaged, read_header
 from studio.checkpoints.header import Tensor as Stored
+from studio.checkpoints.originals import ORIGINALS, PREFIX, Original, bare
 from studio.core.errors import Unavailable
 from studio.engine.device import Device, is_out_of_memory
 from studio.engine.layouts import Layout, Layouts, Tensors, Untraceable, trace
@@ -175,6 +176,8 @@ def manifest(
     not say."""
     if checkpoint.layout == "folder":
         return _folder(checkpoint.path, family, device, objects)
+    if family.needs is not None:
+        return _denoiser(checkpoint, family, device, configs, objects)
     return _file(checkpoint.path, family, device, configs, objects)
 
 
@@ -349,6 +352,99 @@ def _file(path: Path, family: Family, device: Device, configs: Path, objects: Ob
     )
 
 
+def _denoiser(
+    checkpoint: Checkpoint, family: Family, device: Device, configs: Path, objects: Objects
+) -> Manifest:
+    """A file that holds a denoiser, and of what it paints with as much as its makers put in."""
+    place = configs / family.configs
+    sources = _sources((checkpoint.path,))
+    shapes = bare({name: stored.shape for name, (_, stored) in sources.tensors.items()})
+    needs = family.needs(shapes) if family.needs else {}
+    lent = {one.part: one.offer for one in checkpoint.lent}
+    recipes: list[Recipe] = []
+    others: dict[str, Any] = {}
+    for name, kinds in family.components.items():
+        kind = kinds[0]
+        if kind in ORIGINALS:
+            known = ORIGINALS[kind]
+            own = _below(sources, (PREFIX,)) or sources
+            config = json.loads((place / name / "config.json").read_bytes())
+            config |= known.changes(shapes)
+            convert = partial(_renamed, known)
+            recipes.append(_recipe(name, kind, place / name, config, own, device, convert=convert))
+        elif name in needs:
+            if name in lent and lent[name].part:
+                part = next(p for p in read_parts(lent[name].path) if p.name == lent[name].part)
+                found = _part(lent[name].path, part, device)
+                recipes.append(replace(found, part=name))
+            elif name in lent:
+                own = _sources((lent[name].path,))
+                own = _below(own, (lent[name].prefix,)) or own
+                recipes.append(_beside(own, name, kind, place, device))
+            elif own := _below(sources, needs[name].prefixes):
+                recipes.append(_beside(own, name, kind, place, device))
+    there = {recipe.part for recipe in recipes}
+    for name, kinds in family.components.items():
+        if "Tokenizer" in kinds[0] and name.replace("tokenizer", "text_encoder") in there:
+            others[name] = _tokenizer_of(kinds[0], place, name, objects)
+    scheduler = {**scheduler_config(place), **family.overrides.get("scheduler", {})}
+    return Manifest(recipes=tuple(recipes), objects=others, scheduler=scheduler, settings={})
+
+
+def _below(sources: Sources, prefixes: tuple[str, ...]) -> Sources | None:
+    """The tensors whose names begin so, by what comes after; None if there are none."""
+    found = {
+        name.removeprefix(prefix): tensor
+        for prefix in prefixes
+        for name, tensor in sources.tensors.items()
+        if name.startswith(prefix)
+    }
+    return replace(sources, tensors=found) if found else None
+
+
+def _beside(sources: Sources, part: str, kind: str, home: Path, device: Device) -> Recipe:
+    """A network that is no denoiser, in a file of any layout."""
+    config = json.loads((home / part / "config.json").read_bytes())
+    convert = _text if hasattr(transformers, kind) else partial(_network, kind)
+    return _recipe(part, kind, home / part, config, sources, device, convert=convert)
+
+
+def _text(module: Any, state: Tensors) -> Tensors:
+    """A text encoder's, as transformers names it; a projection that a file leaves out changes
+    nothing, as in the files of Stable Diffusion 3."""
+    level = "text_model."  # which transformers left out of late, where nothing lies beside it
+    made = {**{key.removeprefix(level): t for key, t in state.items()}, **state}
+    projection = getattr(module, "text_projection", None)
+    if projection is not None and "text_projection.weight" not in made:
+        made["text_projection.weight"] = torch.eye(projection.weight.shape[0])
+    return made
+
+
+def _renamed(known: Original, module: Any, state: Tensors) -> Tensors:
+    """From the names of its makers; the rows of layers that they joined are shared out."""
+    sizes = {name: tensor.shape for name, tensor in module.state_dict().items()}
+    count = len(getattr(module, "transformer_blocks", ()))
+    made: Tensors = {}
+    for key, tensor in state.items():
+        if key == "pos_embed":
+            made["pos_embed.pos_embed"] = tensor
+            continue
+        layer, _, tail = key.rpartition(".")
+        joined = known.joined(layer, count)
+        if joined is None:
+            continue
+        tail = "weight" if tail == "scale" else tail
+        names = [f"{one}.{tail}" for one in joined.layers]
+        if joined.swapped:
+            shift, scale = tensor.chunk(2)
+            made[names[0]] = torch.cat([scale, shift])
+        elif len(names) == 1:
+            made[names[0]] = tensor
+        else:
+            made |= zip(names, tensor.split([sizes[name][0] for name in names]), strict=True)
+    return made
+
+
 def _single(
     sources: Sources,
     part: str,
@@ -413,6 +509,8 @@ def _tokenizer(kind: str, place: Path, name: str) -> Any:
     settings = json.loads((place / name / "tokenizer_config.json").read_bytes())
     words = place.parent / settings.pop("vocabulary")
     settings.pop("tokenizer_class")
+    if not (words / "vocab.json").is_file():
+        return getattr(transformers, kind)(tokenizer_file=str(words / "tokenizer.json"), **settings)
     return getattr(transformers, kind)(
         vocab=str(words / "vocab.json"), merges=str(words / "merges.txt"), **settings
     )

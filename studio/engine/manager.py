@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
+from studio.checkpoints.beside import Lent, stamp_of
 from studio.checkpoints.catalog import Checkpoint, denoiser_file, families
 from studio.checkpoints.controls import ControlNet
 from studio.checkpoints.hashes import Hashes
@@ -661,11 +662,22 @@ def _into_page_cache(checkpoint: Checkpoint) -> None:
 def _stamp(checkpoint: Checkpoint) -> Stamp:
     label = f"'{checkpoint.label}'"
     if checkpoint.layout == "file":
-        return _file_stamp(checkpoint.path, label)
+        own = _file_stamp(checkpoint.path, label)
+        return own + tuple(one for lent in checkpoint.lent for one in _lent_stamp(lent, label))
     try:
         return folder_stamp(checkpoint.path)
     except OSError:
         raise _gone(label) from None
+
+
+def _lent_stamp(lent: Lent, label: str) -> Stamp:
+    try:
+        return stamp_of(lent.offer)
+    except OSError:
+        raise Unavailable(
+            f"What {label} borrows from '{lent.offer.name}' is no longer there.",
+            "Put it back, or choose another one.",
+        ) from None
 
 
 def _file_stamp(path: Path, label: str) -> Stamp:

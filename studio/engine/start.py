@@ -61,7 +61,14 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
     hashes = Hashes(Path(str(cache)) if cache else None)
     runner = Runner(
         tasks=open_drawer("studio.tasks", Task),
-        catalog=Catalog(folders(configuration), builtin=Path(str(builtin)) if builtin else None),
+        catalog=Catalog(
+            folders(configuration),
+            builtin=Path(str(builtin)) if builtin else None,
+            beside=(
+                *folders(configuration, "text_encoders_folders"),
+                *folders(configuration, "vae_folders"),
+            ),
+        ),
         controls=Controls(folders(configuration, "control_folders")),
         manager=Manager(device, CONFIGS, hashes, Path(str(cache)) if cache else None),
         upscalers=Shelf(folders(configuration, "upscaler_folders")),

@@ -1,11 +1,12 @@
 """The contract of a family."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
-from studio.families._keys import Rule
+from studio.families._keys import Rule, Shapes
 from studio.samplers import DIFFUSION
 
 
@@ -119,6 +120,25 @@ class Network:
     """Which table of `checkpoints.names` knows what comes after it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Need:
+    """A network that a denoiser paints with, and that its file may or may not hold."""
+
+    kind: Literal["vae", "clip", "t5"]
+    width: int
+    """Of its text states, or channels of its latents."""
+    prefixes: tuple[str, ...]
+    """Of the names of its tensors in a file that holds it, any one of them."""
+    files: str
+    """What its file is called where people get it, for somebody who lacks it."""
+    others: str = ""
+    """A pattern in the names of files that look like it and are another family's."""
+
+    def says_another(self, name: str) -> bool:
+        """Whether a file of that name, without its ending, is another family's."""
+        return bool(self.others) and re.search(self.others, name.lower()) is not None
+
+
 CallArgs = Callable[[Sampling], dict[str, Any]]
 
 
@@ -184,6 +204,10 @@ class Family:
     single_file: Mapping[str, Network] = field(default_factory=dict[str, Network])
     """Where each network lies in a single file; empty where the layouts are not converted into each
     other."""
+    needs: Callable[[Shapes], Mapping[str, Need]] | None = None
+    """Networks beside the denoiser, by component, read from the shapes of its tensors by their
+    original names (`checkpoints.originals`). For families whose single files often hold the denoiser
+    alone; None where a file holds all there is."""
     listens: Mapping[str, Mapping[str, float]] = field(
         default_factory=dict[str, Mapping[str, float]]
     )

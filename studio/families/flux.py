@@ -4,9 +4,20 @@ FLUX.1 [schnell] is `flux_schnell`, [Fill] `flux_fill`, [Kontext] `flux_kontext`
 checkpoint but an adapter that turns a picture into a prompt (diffusers' `FluxPriorReduxPipeline`).
 """
 
+from collections.abc import Mapping
+
 from studio import samplers
-from studio.families._family import ONE_SENTENCE, Defaults, Family, Guidance, Latents, Role, Text
-from studio.families._keys import Rule, every, has, saved_from, shape, some, without
+from studio.families._family import (
+    ONE_SENTENCE,
+    Defaults,
+    Family,
+    Guidance,
+    Latents,
+    Need,
+    Role,
+    Text,
+)
+from studio.families._keys import Rule, Shapes, every, has, saved_from, shape, some, without
 
 _DISTILLED = "transformer.time_text_embed.guidance_embedder.linear_1.weight"
 
@@ -42,6 +53,31 @@ guided = some(has(_DISTILLED), *(has(key) for key in _GUIDANCE))
 
 LATENT_CHANNELS = 64
 
+
+def _needs(shapes: Shapes) -> Mapping[str, Need]:
+    return {
+        "vae": Need(
+            "vae",
+            shapes["final_layer.linear.weight"][0] // 4,
+            ("vae.", "first_stage_model."),
+            "ae.safetensors",
+            others=r"sd.?3|stable.?diffusion.?3",
+        ),
+        "text_encoder": Need(
+            "clip",
+            shapes["vector_in.in_layer.weight"][1],
+            ("text_encoders.clip_l.transformer.",),
+            "clip_l.safetensors",
+        ),
+        "text_encoder_2": Need(
+            "t5",
+            shapes["txt_in.weight"][1],
+            ("text_encoders.t5xxl.transformer.",),
+            "t5xxl_fp16.safetensors",
+        ),
+    }
+
+
 FAMILY = Family(
     id="flux",
     label="FLUX.1",
@@ -73,4 +109,6 @@ FAMILY = Family(
     samplers=samplers.FLOW,
     text=Text(results=("prompt_embeds", "pooled_prompt_embeds", "")),
     latents=Latents.PACKED,
+    configs="flux",
+    needs=_needs,
 )

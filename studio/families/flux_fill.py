@@ -21,5 +21,4 @@ FAMILY = replace(
     pipelines={Role.INPAINT: "FluxFillPipeline"},
     over=Over.PICTURE,
     defaults=Defaults(steps=40, guidance=30.0, sampler="flow_euler"),
-    overrides={"transformer": {"in_channels": CHANNELS, "out_channels": 64}},
 )

@@ -16,5 +16,5 @@ FAMILY = replace(
     ),
     guidance=Guidance.NONE,
     defaults=Defaults(steps=4, guidance=1.0, sampler="flow_euler"),
-    overrides={"transformer": {"guidance_embeds": False}},
+    overrides={"scheduler": {"shift": 1.0, "use_dynamic_shifting": False}},
 )

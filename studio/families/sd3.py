@@ -4,9 +4,11 @@ T5 is large and may be missing, in a folder as in a file: the CLIPs alone still 
 sentences and lettering suffer. Prompts go to all three as sentences, without weights.
 """
 
+from collections.abc import Mapping
+
 from studio import samplers
-from studio.families._family import SENTENCES, Defaults, Family, Role, Text
-from studio.families._keys import every, has, some
+from studio.families._family import SENTENCES, Defaults, Family, Need, Role, Text
+from studio.families._keys import Shapes, every, has, some
 
 _FOLDER = every(
     has(
@@ -22,10 +24,49 @@ _FOLDER = every(
     ),
 )
 
-_FILE = has(
-    "model.diffusion_model.joint_blocks.0.context_block.attn.qkv.weight",
-    "model.diffusion_model.y_embedder.mlp.0.weight",
+_FILE = some(
+    *(
+        has(
+            f"{prefix}joint_blocks.0.context_block.attn.qkv.weight",
+            f"{prefix}y_embedder.mlp.0.weight",
+        )
+        for prefix in ("model.diffusion_model.", "")
+    )
 )
+
+
+def _needs(shapes: Shapes) -> Mapping[str, Need]:
+    pooled = shapes["y_embedder.mlp.0.weight"][1]
+    latents = shapes["x_embedder.proj.weight"][1]
+    return {
+        "vae": Need(
+            "vae",
+            latents,
+            ("first_stage_model.", "vae."),
+            "the VAE of Stable Diffusion 3",
+            others=r"flux|^ae$",
+        ),
+        # the pooled text is that of both CLIPs, 768 and 1280 wide
+        "text_encoder": Need(
+            "clip",
+            pooled * 3 // 8,
+            ("text_encoders.clip_l.transformer.",),
+            "clip_l.safetensors",
+        ),
+        "text_encoder_2": Need(
+            "clip",
+            pooled * 5 // 8,
+            ("text_encoders.clip_g.transformer.",),
+            "clip_g.safetensors",
+        ),
+        "text_encoder_3": Need(
+            "t5",
+            shapes["context_embedder.weight"][1],
+            ("text_encoders.t5xxl.transformer.",),
+            "t5xxl_fp16.safetensors",
+        ),
+    }
+
 
 FAMILY = Family(
     id="sd3",
@@ -60,4 +101,6 @@ FAMILY = Family(
             "negative_pooled_prompt_embeds",
         ),
     ),
+    configs="sd3",
+    needs=_needs,
 )

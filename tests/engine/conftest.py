@@ -73,7 +73,7 @@ def make_desk(device: Device) -> Callable[..., Desk]:
         control = Control()
         runner = Runner(
             tasks=open_drawer("studio.tasks", Task),
-            catalog=Catalog((shelf,)),
+            catalog=Catalog((shelf,), beside=(shelf / "text_encoders", shelf / "vae")),
             controls=Controls((shelf / "controlnet",)),
             image_prompts=ImagePrompts((shelf / "ipadapter",)),
             manager=Manager(device, configs, Hashes(None)),

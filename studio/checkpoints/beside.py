@@ -1,0 +1,180 @@
+"""Networks that a single file lacks and that lie elsewhere: in files of their own, or in folders.
+
+What a file is, its keys say; only where those of two families are alike, as of the autoencoders of
+FLUX.1 and Stable Diffusion 3, one is passed over whose name says the other (`Need.others`).
+"""
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from studio.checkpoints.folder import Part
+from studio.checkpoints.header import BadFile, read_header
+from studio.checkpoints.latents import latent_channels
+from studio.checkpoints.scan import PICKLED, Stamp, file_stamp, folder_stamp, scan
+from studio.families._family import Need
+from studio.families._keys import Shapes
+
+Kind = Literal["vae", "clip", "t5"]
+
+_PREFIXES = (
+    "",
+    "text_encoders.clip_l.transformer.",
+    "text_encoders.clip_g.transformer.",
+    "text_encoders.t5xxl.transformer.",
+)
+_CLIP = "text_model.embeddings.token_embedding.weight"
+_T5 = "encoder.block.0.layer.0.SelfAttention.q.weight"
+_GATED = "encoder.block.0.layer.1.DenseReluDense.wi_0.weight"
+SCALED = (".scale_weight", ".weight_scale", ".scale_input", "scaled_fp8")
+"""Endings of tensors that others are to be multiplied with, which the studio does not do."""
+
+_CLASSES: Mapping[str, Kind] = {
+    "AutoencoderKL": "vae",
+    "CLIPTextModel": "clip",
+    "CLIPTextModelWithProjection": "clip",
+    "T5EncoderModel": "t5",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Offer:
+    """A network that checkpoints may borrow."""
+
+    kind: Kind
+    width: int
+    """Of its text states, or channels of its latents."""
+    path: Path
+    """A file, or the folder of a checkpoint in diffusers' layout."""
+    stamp: Stamp
+    prefix: str = ""
+    """In a file: what its tensors' names begin with."""
+    part: str = ""
+    """In a folder: which part it is."""
+    family: str = ""
+    """`configs` of the family that it is known to be of; empty where any may borrow it."""
+    name: str = ""
+    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    """Of its tensors, by name without the prefix."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """A network of a checkpoint that lies elsewhere."""
+
+    part: str
+    """What the checkpoint's pipelines call it."""
+    offer: Offer
+
+
+class Shelf:
+    """Networks in files of their own, below some folders. For any thread."""
+
+    def __init__(self, folders: tuple[Path, ...] = ()) -> None:
+        """`folders` need not exist."""
+        self._folders = folders
+        self._lock = threading.Lock()
+        self._seen: dict[tuple[Path, Stamp], Offer | None] = {}
+
+    def all(self) -> tuple[Offer, ...]:
+        """In the order of the folders and names. Contents are only read of what is new."""
+        with self._lock:
+            seen: dict[tuple[Path, Stamp], Offer | None] = {}
+            for folder in self._folders:
+                for found in scan(folder):
+                    if found.layout == "file" and found.path.suffix.lower() not in PICKLED:
+                        key = (found.path, found.stamp)
+                        seen[key] = self._seen[key] if key in self._seen else _offer(*key)
+            self._seen = seen
+            return tuple(offer for offer in seen.values() if offer)
+
+
+def _offer(path: Path, stamp: Stamp) -> Offer | None:
+    try:
+        shapes = read_header(path).shapes
+    except (BadFile, OSError):
+        return None
+    if any(key.endswith(SCALED) for key in shapes):
+        return None
+    for prefix in _PREFIXES:
+        own = {k.removeprefix(prefix): v for k, v in shapes.items() if k.startswith(prefix)}
+        if kind := _kind(own):
+            return Offer(
+                kind=kind,
+                width=_width(kind, own),
+                path=path,
+                stamp=stamp,
+                prefix=prefix,
+                name=path.stem,
+                shapes=tuple(own.items()),
+            )
+    return None
+
+
+def _kind(shapes: Shapes) -> Kind | None:
+    if _CLIP in shapes:
+        return "clip"
+    if _T5 in shapes and _GATED in shapes:
+        return "t5"
+    if latent_channels(shapes) and any(key.startswith("encoder.") for key in shapes):
+        return "vae"
+    return None
+
+
+def _width(kind: Kind, shapes: Shapes) -> int:
+    if kind == "vae":
+        return latent_channels(shapes)
+    key = _CLIP if kind == "clip" else _T5
+    return shapes[key if key in shapes else key.removeprefix("text_model.")][1]
+
+
+def offers_of(folder: Path, parts: Iterable[Part], family: str) -> tuple[Offer, ...]:
+    """What checkpoints of that family (its `configs`) may borrow from a folder; T5, which nobody
+    trains further, those of every family. Raises `BadFile` or `OSError`."""
+    found: list[Offer] = []
+    stamp = folder_stamp(folder)
+    for part in parts:
+        kind = _CLASSES.get(part.kind)
+        if kind is None or not part.weights or not (family or kind == "t5"):
+            continue
+        shapes = {k: s for file in part.weights for k, s in read_header(file).shapes.items()}
+        try:
+            width = _width(kind, shapes)
+        except KeyError:
+            continue
+        found.append(
+            Offer(
+                kind=kind,
+                width=width,
+                path=folder,
+                stamp=stamp,
+                part=part.name,
+                family="" if kind == "t5" else family,
+                name=folder.name,
+                shapes=tuple(shapes.items()),
+            )
+        )
+    return tuple(found)
+
+
+def chosen(part: str, need: Need, offers: Iterable[Offer], family: str) -> Lent | None:
+    """The offer that fits a need of a family (its `configs`): one known to be of it rather than one
+    that only looks like it, and the first of several."""
+    fit = [
+        offer
+        for offer in offers
+        if (offer.kind, offer.width) == (need.kind, need.width)
+        and offer.family in {"", family}
+        # a folder's two CLIPs are told apart by width, or else by what they are called
+        and (not offer.part or offer.kind == "t5" or offer.part == part)
+        and not (offer.family == "" and need.says_another(offer.name))
+    ]
+    fit.sort(key=lambda offer: offer.family != family)
+    return Lent(part, fit[0]) if fit else None
+
+
+def stamp_of(offer: Offer) -> Stamp:
+    """As it is now. Raises `OSError` where it is gone."""
+    return folder_stamp(offer.path) if offer.part else file_stamp(offer.path)
