@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Literal
 
 from studio.checkpoints.folder import Part
-from studio.checkpoints.header import BadFile, read_header
+from studio.checkpoints.gguf import read_any
+from studio.checkpoints.header import BadFile
 from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.scan import PICKLED, Stamp, file_stamp, folder_stamp, scan
 from studio.families._family import Need
@@ -93,7 +94,7 @@ class Shelf:
 
 def _offer(path: Path, stamp: Stamp) -> Offer | None:
     try:
-        shapes = read_header(path).shapes
+        shapes = read_any(path).shapes
     except (BadFile, OSError):
         return None
     if any(key.endswith(SCALED) for key in shapes):
@@ -139,7 +140,7 @@ def offers_of(folder: Path, parts: Iterable[Part], family: str) -> tuple[Offer, 
         kind = _CLASSES.get(part.kind)
         if kind is None or not part.weights or not (family or kind == "t5"):
             continue
-        shapes = {k: s for file in part.weights for k, s in read_header(file).shapes.items()}
+        shapes = {k: s for file in part.weights for k, s in read_any(file).shapes.items()}
         try:
             width = _width(kind, shapes)
         except KeyError:

@@ -18,7 +18,8 @@ from studio.checkpoints.folder import (
     scheduler_config,
     shapes_of,
 )
-from studio.checkpoints.header import BadFile, NotSafetensors, read_header
+from studio.checkpoints.gguf import ENDING, UnknownFormat, read_any
+from studio.checkpoints.header import BadFile, NotSafetensors
 from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.originals import ORIGINALS, bare
 from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
@@ -226,7 +227,9 @@ def inspect(found: Found, offers: tuple[Offer, ...] = ()) -> Checkpoint:
         family="",
         path=found.path,
         layout=found.layout,
-        size_bytes=sum(size for name, size, _ in found.stamp if name.endswith(".safetensors")),
+        size_bytes=sum(
+            size for name, size, _ in found.stamp if name.endswith((".safetensors", ENDING))
+        ),
         native_px=512,
         multiple_px=8,
         defaults=_NO_DEFAULTS,
@@ -251,7 +254,7 @@ def _file(blank: Checkpoint, noted: Sidecar, offers: tuple[Offer, ...]) -> Check
         raise UnsafeWeights(
             f"Only .safetensors models can be used ({blank.path.name} was not loaded)."
         )
-    shapes = read_header(blank.path).shapes
+    shapes = read_any(blank.path).shapes
     family = identify(shapes, families())
     if family is None:
         return _unknown(blank)
@@ -442,6 +445,8 @@ def _advice(problem: BadFile) -> str:
         )
     if isinstance(problem, CustomCode):
         return "The studio runs no code that comes with weights; use the plain version of it."
+    if isinstance(problem, UnknownFormat):
+        return "Get it as Q8_0, Q6_K, Q5_K, Q4_K or F16, or as .safetensors."
     if isinstance(problem, NotSafetensors):
         return "Get the .safetensors version of this checkpoint, however the file is called."
     return "Copy or download it again, then reload the page."

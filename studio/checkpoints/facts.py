@@ -12,8 +12,9 @@ import numpy as np
 from studio.checkpoints import numbers
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.folder import read_parts
+from studio.checkpoints.gguf import read_any
 from studio.checkpoints.hashes import Hashes, Sums
-from studio.checkpoints.header import BadFile, Header, read_header
+from studio.checkpoints.header import BadFile, Header
 from studio.checkpoints.networks import networks_of
 from studio.checkpoints.streams import Progress, source, unseen
 
@@ -72,7 +73,7 @@ def weights(checkpoint: Checkpoint) -> dict[str, Path]:
 def facts(checkpoint: Checkpoint, hashes: Hashes, progress: Progress = unseen) -> Facts:
     """Everything that can be told without loading it. Raises `BadFile` or `OSError`."""
     files = weights(checkpoint)
-    headers = {name: read_header(file) for name, file in files.items()}
+    headers = {name: read_any(file) for name, file in files.items()}
     metadata = {k: v for header in headers.values() for k, v in header.metadata.items()}
     if checkpoint.layout == "file":
         parts = _of_file(checkpoint, next(iter(headers.values())))
@@ -162,7 +163,7 @@ def _compared(
 
 def _read(file: Path, told: Callable[[int], None]) -> tuple[str, list[str]]:
     """SHA-256, and what is wrong with the numbers. Raises `BadFile` or `OSError`."""
-    header = read_header(file)
+    header = read_any(file)
     with file.open("rb") as opened:
         digest = hashlib.sha256(opened.read(header.data_begin))
     done, broken = header.data_begin, list[str]()

@@ -10,6 +10,7 @@ from studio.checkpoints.folder import INDEX
 from studio.core.layouts import is_hub
 
 PICKLED = frozenset({".ckpt", ".pt", ".pth", ".bin"})
+READ = frozenset({".safetensors", ".gguf"})
 SIDECAR = "pochade.json"
 
 MAX_DEPTH = 8
@@ -105,7 +106,7 @@ class _Walk:
 
     def _file(self, entry: os.DirEntry[str]) -> Found | None:
         path = Path(entry.path)
-        if path.suffix.lower() not in PICKLED | {".safetensors"}:
+        if path.suffix.lower() not in PICKLED | READ:
             return None
         if entry.is_symlink() and not path.resolve().is_relative_to(self._root):
             return None

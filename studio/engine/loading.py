@@ -22,7 +22,8 @@ from torch import Tensor
 
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.folder import Part, read_parts, scheduler_config
-from studio.checkpoints.header import BadFile, Damaged, read_header
+from studio.checkpoints.gguf import read_any
+from studio.checkpoints.header import BadFile, Damaged
 from studio.checkpoints.header import Tensor as Stored
 from studio.checkpoints.originals import ORIGINALS, PREFIX, Original, bare
 from studio.core.errors import Unavailable
@@ -575,7 +576,7 @@ def _sources(files: tuple[Path, ...]) -> Sources:
     tensors: dict[str, tuple[int, Stored]] = {}
     begins: list[int] = []
     for number, file in enumerate(files):
-        header = read_header(file)
+        header = read_any(file)
         begins.append(header.data_begin)
         tensors |= {name: (number, stored) for name, stored in header.tensors.items()}
     return Sources(files, tuple(begins), tensors)

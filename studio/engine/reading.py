@@ -11,9 +11,11 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from studio.checkpoints.gguf import PACKED
 from studio.checkpoints.header import Damaged
 from studio.checkpoints.header import Tensor as Stored
 from studio.engine.layouts import Layout, Piece, Ref
+from studio.engine.unpacking import UNPACK
 
 CHUNK = 4 << 20
 """Bytes read at once: they stay in the processor's cache until they are converted, and nobody waits
@@ -62,8 +64,10 @@ class Sources:
     tensors: Mapping[str, tuple[int, Stored]]
 
     def dtype(self, name: str) -> torch.dtype:
-        """Raises `ValueError` for a format that torch has none for."""
+        """What it is read as. Raises `ValueError` for a format that torch has none for."""
         kind = self.tensors[name][1].dtype
+        if kind in PACKED:
+            return torch.float32
         if kind not in DTYPES:
             raise ValueError(f"numbers of the format {kind}")
         return DTYPES[kind]
@@ -166,6 +170,9 @@ class _Files(ExitStack):
             return
         flat, size = target.reshape(-1), dtype.itemsize
         begin, count = piece.offset * size, flat.numel()
+        if self._is_packed(piece.source):
+            self._unpack(piece.source, piece.offset, flat)
+            return
         if dtype == target.dtype:
             self._fill(piece.source, begin, flat.view(torch.uint8))
             return
@@ -187,9 +194,30 @@ class _Files(ExitStack):
             begin, count = piece.offset, last + 1
             shape, strides = piece.shape, piece.strides
         raw = torch.empty(count, dtype=dtype)
-        self._fill(piece.source, begin * dtype.itemsize, raw.view(torch.uint8))
+        if self._is_packed(piece.source):
+            self._unpack(piece.source, begin, raw)
+        else:
+            self._fill(piece.source, begin * dtype.itemsize, raw.view(torch.uint8))
         made = raw.view(shape) if strides is None else raw.as_strided(shape, strides)
         return made if like is None else made.to(like.dtype)
+
+    def _is_packed(self, source: str) -> bool:
+        return self._sources.tensors[source][1].dtype in PACKED
+
+    def _unpack(self, source: str, begin: int, flat: Tensor) -> None:
+        """Numbers [n] of a packed tensor from its number `begin` on, some blocks at a time."""
+        form = PACKED[self._sources.tensors[source][1].dtype]
+        most = CHUNK // (4 * form.block)
+        done, end = 0, begin + flat.numel()
+        for first in range(begin // form.block, -(-end // form.block), most):
+            blocks = min(most, -(-end // form.block) - first)
+            raw = self._scratch[: blocks * form.size_bytes]
+            self._fill(source, first * form.size_bytes, raw)
+            numbers = UNPACK[form.name](raw.view(blocks, form.size_bytes)).flatten()
+            start = begin + done - first * form.block
+            few = min(len(numbers) - start, flat.numel() - done)
+            flat[done : done + few].copy_(numbers[start : start + few])
+            done += few
 
     def _fill(self, source: str, begin: int, raw: Tensor) -> None:
         """Bytes [n] with those of a tensor from its byte `begin` on. Raises `Damaged`."""

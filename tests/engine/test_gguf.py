@@ -1,0 +1,107 @@
+"""GGUF files: a denoiser in packed numbers paints as the same numbers do when they are written out."""
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.gguf import PACKED, read_gguf
+from studio.checkpoints.header import BadFile
+from studio.engine.unpacking import UNPACK
+from tests.engine.desk import Desk
+from tests.engine.gguf_files import Packed, q4_k, q8_0, save_gguf
+from tests.engine.test_denoiser_files import Parts, configs, folders, paint, parts, save
+
+__all__ = ["configs", "folders", "parts"]  # fixtures
+
+UNPACKED = {
+    "Q4_0": "0d0e23d8c7fb9b93",
+    "Q4_1": "49ba65c48d0d7250",
+    "Q5_0": "cdbc4e33a11405bd",
+    "Q5_1": "3d441944ba5c473f",
+    "Q8_0": "a9d72a25f80e2334",
+    "Q2_K": "bf0562031ae41bff",
+    "Q3_K": "829b20827e0cbd8b",
+    "Q4_K": "e72a9864a82cfc87",
+    "Q5_K": "2459a987246ce4d1",
+    "Q6_K": "f4efeaed25cf3e57",
+}
+"""Begin of the SHA-256 of some numbers, as the package gguf 0.19.0 unpacks them."""
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_packed_numbers_are_what_ggml_says(name: str) -> None:
+    form = PACKED[name]
+    raw = (torch.arange(8 * form.size_bytes) * 37 % 123).to(torch.uint8).view(8, -1)
+    numbers = UNPACK[name](raw)
+    assert numbers.shape == (8, form.block)
+    digest = hashlib.sha256(numbers.numpy().astype("<f4").tobytes()).hexdigest()
+    assert digest.startswith(UNPACKED[name])
+
+
+@pytest.fixture(scope="module")
+def packed(parts: dict[str, Parts]) -> tuple[dict[str, Packed], dict[str, torch.Tensor]]:
+    """A denoiser of all kinds of numbers, and the same written out."""
+    dice = np.random.default_rng(0)
+    tensors: dict[str, Packed] = {}
+    plain: dict[str, torch.Tensor] = {}
+    for number, (name, tensor) in enumerate(parts["flux"].denoiser.items()):
+        values: Any = tensor.detach().float().contiguous().numpy()
+        if values.ndim < 2:
+            tensors[name] = ("F32", values.shape, values.tobytes())
+        elif number % 3 == 0 and values.size % 256 == 0:
+            data, flat = q4_k(values.size, dice)
+            values = flat.reshape(values.shape)
+            tensors[name] = ("Q4_K", values.shape, data)
+        elif number % 3 == 1:
+            values = values.astype(np.float16)
+            tensors[name] = ("F16", values.shape, values.tobytes())
+        else:
+            data, values = q8_0(values)
+            tensors[name] = ("Q8_0", values.shape, data)
+        plain[name] = torch.from_numpy(values.astype(np.float32))
+    assert {kind for kind, _, _ in tensors.values()} == {"F32", "F16", "Q8_0", "Q4_K"}
+    return tensors, plain
+
+
+def test_it_paints_as_its_numbers_written_out(
+    packed: tuple[dict[str, Packed], dict[str, torch.Tensor]],
+    folders: Path,
+    configs: Path,
+    tmp_path: Path,
+    make_desk: Callable[..., Desk],
+) -> None:
+    shutil.copytree(folders / "flux", tmp_path / "installed")
+    save_gguf(packed[0], tmp_path / "small.gguf")
+    save(packed[1], tmp_path / "full.safetensors")
+    desk = make_desk(tmp_path, configs)
+    assert paint(desk, "small") == paint(desk, "full")
+    found = desk.runner.catalog.get("small")
+    assert (found.family, found.size_bytes) == ("flux", (tmp_path / "small.gguf").stat().st_size)
+
+
+def test_what_cannot_be_read_says_so(
+    packed: tuple[dict[str, Packed], dict[str, torch.Tensor]], tmp_path: Path
+) -> None:
+    whole = save_gguf(packed[0], tmp_path / "whole.gguf").read_bytes()
+    (tmp_path / "cut.gguf").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "header.gguf").write_bytes(whole[:200])
+    (tmp_path / "bomb.gguf").write_bytes(whole[:8] + b"\xff" * 200)
+    (tmp_path / "other.gguf").write_bytes(b"not one")
+    name = next(iter(packed[0]))
+    save_gguf({name: ("F32", (4,), bytes(16))}, tmp_path / "part.gguf")
+    for file in tmp_path.glob("*.gguf"):
+        if file.stem not in {"whole", "part"}:
+            with pytest.raises(BadFile):
+                read_gguf(file)
+    said = {one.id: one.problem for one in Catalog((tmp_path,)).all()}
+    assert "damaged" in said["cut"] and "damaged" in said["header"]
+    assert "not a GGUF file" in said["other"] and said["bomb"]
+    assert "no checkpoint" in said["part"]
+    assert "without ae.safetensors" in said["whole"]
