@@ -406,12 +406,14 @@ class Studio:
             fields = {**fields, "prompt": "anything"}
         resolved = entry.resolve(parse(entry.request, fields), self.seen_by(owner))
         work = entry.work(resolved.request)
+        size = [getattr(resolved.request, side, None) for side in ("width", "height")]
         checkpoint = self._catalog.get(work.checkpoint) if work else None
         if work is None or checkpoint is None or checkpoint.anatomy is None:
-            return self._costs.unknown()
+            return {**self._costs.unknown(), "size": size}
         nets = {name: self._controls.get(name).parameters for name in work.controls}
         refiner = self._catalog.get(work.refiner).anatomy if work.refiner else None
-        return self._costs.of(work, checkpoint.anatomy, nets, self._memory(), refiner)
+        told = self._costs.of(work, checkpoint.anatomy, nets, self._memory(), refiner)
+        return {**told, "size": size}
 
     def _memory(self) -> Memory | None:
         return self._worker.engine.memory

@@ -30,17 +30,18 @@ export function estimate(root) {
 
   async function look() {
     const { ask: question = "", times = "1" } = asked();
-    if (!question) return tell("", "", 1);
+    if (!question) return tell("", "", 1), measure(null);
     try {
       const told = await api.estimate(JSON.parse(question));
       if (question !== asked().ask) return;
       shown = question;
+      measure(told.size);
       if (told.refused) tell("", told.refused.message, 1);
       else tell(told.words, told.changes.length ? `To fit: ${told.changes.join(" ")}` : "", Number(times));
       line.toggleAttribute("data-refused", Boolean(told.refused));
     } catch {
       // what is wrong with the form is said when it is sent
-      if (question !== shown) tell("", "", 1);
+      if (question !== shown) tell("", "", 1), measure(null);
     }
   }
 
@@ -48,6 +49,13 @@ export function estimate(root) {
   function tell(text, detail, times) {
     say(words, text && times > 1 ? `${times} × (${text})` : text);
     say(more, detail);
+  }
+
+  /** A size that only the request decides, where the form has none to show. @param {[number|null, number|null]|null} size px */
+  function measure(size) {
+    const place = /** @type {HTMLElement|null} */ (document.querySelector(`#${tab}-pixels [data-unknown]`));
+    const [width, height] = size ?? [];
+    if (place) say(place, width && height ? `painted at ${width} × ${height} px` : place.dataset.unknown ?? "");
   }
 
   function soon() {

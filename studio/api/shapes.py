@@ -144,6 +144,7 @@ class EstimateShape:
     words: str
     changes: list[str]
     refused: dict[str, str] | None
+    size: list[int | None]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,7 +6,7 @@ import pytest
 
 from studio.core.errors import InvalidRequest
 from studio.core.records import Preset
-from studio.ui.tabs import style
+from studio.ui.tabs import img2img, inpaint, outpaint, style, txt2img
 from studio.ui.widgets import presets, references, sampling
 
 REFS = ("a" * 64, "b" * 32)
@@ -32,6 +32,16 @@ def test_names_of_styles_are_read_from_a_draft_of_doubtful_origin() -> None:
     assert presets.names('["A", 3, "B"]') == ["A", "B"]
     for nonsense in ("", "{", "7", None, '{"a": 1}'):
         assert presets.names(nonsense) == []
+
+
+@pytest.mark.parametrize("tab", [txt2img, img2img, inpaint, outpaint])
+def test_every_tab_that_paints_takes_them(tab) -> None:
+    values = {"image": REFS[0], "mask": REFS[0], "references": REFS[1], "reference_weight": 0.5}
+    [asked] = tab.to_requests(values)
+    assert asked["references"] == [{"image": REFS[1], "weight": 0.5}]
+    record = {"request": {**asked, "width": 64, "height": 64}, "seed": 1}
+    assert tab.from_record(record)["references"] == REFS[1]
+    assert tab.from_settings({"references": []})["references"] == ""
 
 
 INK = Preset(name="Ink", prompt="ink drawing of {prompt}", negative_prompt="colour")

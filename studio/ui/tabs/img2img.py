@@ -10,7 +10,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.geometry import Size, near
 from studio.ui.form import Form, Now, Piece, Values
 from studio.ui.tabs._tab import Context, Tab
-from studio.ui.widgets import painting, sampling, size, slots, units
+from studio.ui.widgets import painting, references, sampling, size, slots, units
 from studio.ui.widgets.names import named
 from studio.ui.widgets.strength import strength
 
@@ -30,11 +30,12 @@ def build(context: Context) -> Form:
             how_much = strength(ID, STRENGTH)
             resize = _resize()
             settings = painting.settings(ID, choices, LIKE_PICTURE, with_own=resize.widgets)
+            looks = references.references(ID)
             carried = units.carried(ID)
         with painting.column("stage"):
             painting.stage(ID)
     return painting.finished(
-        context, ID, generate, pictures, words, how_much, *settings, resize, carried
+        context, ID, generate, pictures, words, how_much, *settings, resize, looks, carried
     )
 
 
@@ -78,6 +79,7 @@ def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
         )
     fields = {
         **sampling.to_fields(values),
+        **references.fields(values),
         **units.fields(values),
         **{name: values[name] for name in ("strength", "resize") if values.get(name) is not None},
     }
@@ -87,13 +89,19 @@ def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
 def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **sampling.from_record(record),
+        **references.shown(record["request"]),
         **units.shown(record["request"]),
         **_own(record["request"]),
     }
 
 
 def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {**sampling.from_settings(fields), **units.shown(fields), **_own(fields)}
+    return {
+        **sampling.from_settings(fields),
+        **references.shown(fields),
+        **units.shown(fields),
+        **_own(fields),
+    }
 
 
 def _own(fields: Mapping[str, Any]) -> dict[str, Any]:

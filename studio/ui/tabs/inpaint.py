@@ -10,7 +10,7 @@ from studio.core.errors import InvalidRequest
 from studio.families._family import Role
 from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values
 from studio.ui.tabs._tab import Context, Tab
-from studio.ui.widgets import canvas, painting, sampling, slots, units
+from studio.ui.widgets import canvas, painting, references, sampling, slots, units
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
 from studio.ui.widgets.strength import strength
@@ -46,6 +46,7 @@ def build(context: Context) -> Form:
             how_much = strength(ID, START["strength"], Role.INPAINT)
             masked = _masked()
             settings = painting.settings(ID, choices, BY_ITSELF)
+            looks = references.references(ID)
             carried = units.carried(ID)
         with painting.column("stage"):
             image = slots.slot(ID, "image", "Picture")
@@ -53,7 +54,7 @@ def build(context: Context) -> Form:
             said = canvas.told(ID, OF_MASK)
             mount("canvas", ID)
             painting.stage(ID)
-    pieces = (image, mask, words, how_much, masked, said, *settings, carried)
+    pieces = (image, mask, words, how_much, masked, said, *settings, looks, carried)
     return painting.finished(context, ID, generate, *pieces)
 
 
@@ -145,6 +146,7 @@ def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
     return (
         {
             **sampling.to_fields(values),
+            **references.fields(values),
             **units.fields(values),
             **own,
             "image": image[0],
@@ -156,13 +158,19 @@ def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
 def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **sampling.from_record(record),
+        **references.shown(record["request"]),
         **units.shown(record["request"]),
         **_own(record["request"]),
     }
 
 
 def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {**sampling.from_settings(fields), **units.shown(fields), **_own(fields)}
+    return {
+        **sampling.from_settings(fields),
+        **references.shown(fields),
+        **units.shown(fields),
+        **_own(fields),
+    }
 
 
 def _own(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from studio.core.intake import MAX_PIXELS, MAX_SIDE_PX
 from studio.families._family import Role
 from studio.ui.form import Choices, Form, Piece, Values
 from studio.ui.tabs._tab import Context, Tab
-from studio.ui.widgets import canvas, painting, sampling, slots, units
+from studio.ui.widgets import canvas, painting, references, sampling, slots, units
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
 from studio.ui.widgets.strength import strength
@@ -33,6 +33,7 @@ def build(context: Context) -> Form:
             sides = _sides()
             how_much = strength(ID, STRENGTH, Role.INPAINT)
             settings = painting.settings(ID, choices, BY_ITSELF)
+            looks = references.references(ID)
             carried = units.carried(ID)
         with painting.column("stage"):
             image = slots.slot(ID, "image", "Picture")
@@ -45,7 +46,7 @@ def build(context: Context) -> Form:
             mount("sides", ID)
             painting.stage(ID)
     return painting.finished(
-        context, ID, generate, image, words, sides, how_much, said, *settings, carried
+        context, ID, generate, image, words, sides, how_much, said, *settings, looks, carried
     )
 
 
@@ -98,19 +99,33 @@ def to_requests(values: Values) -> tuple[dict[str, Any], ...]:
             field="image",
         )
     own = {name: values[name] for name in OWN if values.get(name) is not None}
-    return ({**sampling.to_fields(values), **units.fields(values), **own, "image": image[0]},)
+    return (
+        {
+            **sampling.to_fields(values),
+            **references.fields(values),
+            **units.fields(values),
+            **own,
+            "image": image[0],
+        },
+    )
 
 
 def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **sampling.from_record(record),
+        **references.shown(record["request"]),
         **units.shown(record["request"]),
         **_own(record["request"]),
     }
 
 
 def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
-    return {**sampling.from_settings(fields), **units.shown(fields), **_own(fields)}
+    return {
+        **sampling.from_settings(fields),
+        **references.shown(fields),
+        **units.shown(fields),
+        **_own(fields),
+    }
 
 
 def _own(fields: Mapping[str, Any]) -> dict[str, Any]:

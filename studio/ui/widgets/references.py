@@ -106,6 +106,12 @@ def fields(values: Values) -> dict[str, Any]:
     return {"references": [{"image": ref, **common} for ref in chosen]}
 
 
+def shown(asked: Values) -> dict[str, Any]:
+    """The form values of a request that may have them: settings that say nothing of them change
+    nothing."""
+    return form_values(asked) if "references" in asked else {}
+
+
 def form_values(asked: Values) -> dict[str, Any]:
     """The way back, from a request of doubtful origin."""
     rows = asked.get("references")

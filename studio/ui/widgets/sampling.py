@@ -215,10 +215,11 @@ def checkpoint_choices(choices: Choices) -> list[tuple[str, str]]:
 
 
 def pixels_text(chosen: tuple[int | None, int | None] | None, unknown: str | None = None) -> str:
-    """A size as HTML; `unknown` says why there is none."""
+    """A size as HTML; `unknown` says why there is none, until assets/ui/estimate.js knows it."""
     width, height = chosen or (None, None)
     if not width or not height:
-        return f'<span class="pixels">{unknown or "size decided by the checkpoint"}</span>'
+        text = unknown or "size decided by the checkpoint"
+        return f'<span class="pixels" data-unknown="{text}">{text}</span>'
     return f'<span class="pixels">{int(width)} × {int(height)} px</span>'
 
 
