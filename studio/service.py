@@ -732,6 +732,7 @@ class Studio:
                     "label": prompt.label,
                     "size_bytes": prompt.size_bytes,
                     "fits": [c.id for c in usable if prompt.fits(c)],
+                    "problem": prompt.problem,
                 }
                 for prompt in self._image_prompts.all()
             ],

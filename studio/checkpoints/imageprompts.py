@@ -20,6 +20,12 @@ _REPOSITORY = "h94/IP-Adapter"
 _BIGGER = {True: 1280, False: 1664}
 """What the larger of the two usual networks gives, in one row and for patches."""
 _FACES = re.compile("perceiver_resampler|_lora\\.")
+_FACES_WIDE = 512
+"""What a network for faces says of one in a row."""
+_CALLED = re.compile("ip.?adapter", re.IGNORECASE)
+_CALLED_FACES = re.compile("face.?id", re.IGNORECASE)
+NOT_FACES = "It is one of FaceID, which is told who somebody is; the studio recognises nobody."
+NOT_PICKLED = "It is a pickled file, which can run code and is not loaded."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,8 +44,12 @@ class ImagePrompt:
     """Width of what it must be told."""
     size_bytes: int
     stamp: Stamp
+    problem: str = ""
+    """Why it cannot be used, as a sentence; empty if it can."""
 
     def fits(self, checkpoint: Checkpoint) -> bool:
+        if self.problem:
+            return False
         return checkpoint.encoder is not None and checkpoint.encoder.context == self.context
 
 
@@ -75,8 +85,9 @@ class ImagePrompts:
             for prompt in listed:
                 if prompt.fits(checkpoint):
                     return prompt
+            useless = next((f" '{one.label}': {one.problem}" for one in listed if one.problem), "")
             raise InvalidRequest(
-                f"There is no IP-Adapter that fits '{checkpoint.label}'.",
+                f"There is no IP-Adapter that fits '{checkpoint.label}'.{useless}",
                 f"Put one into the folder '{FOLDER}' of the data folder, or use shared attention, "
                 "which needs none.",
                 field="references",
@@ -85,6 +96,12 @@ class ImagePrompts:
             if prompt.id == prompt_id:
                 if prompt.fits(checkpoint):
                     return prompt
+                if prompt.problem:
+                    raise InvalidRequest(
+                        f"The IP-Adapter '{prompt.label}' cannot be used. {prompt.problem}",
+                        "Take another one as .safetensors: plain, plus, or plus-face for faces.",
+                        field="references",
+                    )
                 raise InvalidRequest(
                     f"The IP-Adapter '{prompt.label}' is not made for '{checkpoint.label}'.",
                     "Choose another IP-Adapter or another checkpoint.",
@@ -131,10 +148,14 @@ class ImagePrompts:
 
 
 def inspect(found: Found) -> ImagePrompt | Looker | None:
-    """What a file is by its keys; None if it is neither, or cannot be read, or wants to be told
-    faces, which the studio does not look for."""
-    if found.layout != "file" or found.path.suffix.lower() in PICKLED:
+    """What a file is by its keys, and for a pickled one by its name; None if it is neither, or
+    cannot be read."""
+    if found.layout != "file":
         return None
+    if found.path.suffix.lower() in PICKLED:
+        name = found.path.name
+        faces = NOT_FACES if _CALLED_FACES.search(name) else NOT_PICKLED
+        return _useless(found, faces) if _CALLED.search(name) else None
     try:
         header = read_header(found.path)
     except (BadFile, OSError):
@@ -147,6 +168,8 @@ def inspect(found: Found) -> ImagePrompt | Looker | None:
         return Looker(
             id=found.id, path=found.path, width=width, projection=projection, stamp=found.stamp
         )
+    if _wants_faces(shapes):
+        return _useless(found, NOT_FACES)
     told = _told(shapes)
     first = shapes.get("ip_adapter.1.to_k_ip.weight")
     if told is None or first is None or len(first) != 2:
@@ -165,10 +188,30 @@ def inspect(found: Found) -> ImagePrompt | Looker | None:
     )
 
 
+def _useless(found: Found, problem: str) -> ImagePrompt:
+    return ImagePrompt(
+        id=found.id,
+        label=found.id.rpartition("/")[2],
+        path=found.path,
+        context=0,
+        projected=False,
+        sees=0,
+        size_bytes=0,
+        stamp=found.stamp,
+        problem=problem,
+    )
+
+
+def _wants_faces(shapes: Shapes) -> bool:
+    if not any(key.startswith("image_proj.") for key in shapes):
+        return False
+    first = shapes.get("image_proj.proj.0.weight", (0, 0))[-1]
+    portrait = first == _FACES_WIDE and "image_proj.proj.3.weight" not in shapes
+    return portrait or any(_FACES.search(key) for key in shapes)
+
+
 def _told(shapes: Shapes) -> tuple[bool, int] | None:
     """Whether in one row, and how wide that or a patch is."""
-    if any(_FACES.search(key) for key in shapes):
-        return None
     if "image_proj.proj.weight" in shapes:
         return True, shapes["image_proj.proj.weight"][-1]
     if "image_proj.proj.3.weight" in shapes:

@@ -27,7 +27,7 @@ def test_an_estimate_queues_nothing(client: httpx.Client) -> None:
 
 
 def test_a_form_may_be_estimated_before_its_prompt_is_written(client: httpx.Client) -> None:
-    assert client.post("/api/estimate", json={"prompt": " "}).json()["size"] == [64, 64]
+    assert client.post("/api/estimate", json={"prompt": " "}).json()["size"] == [128, 128]
     more = client.post("/api/estimate", json={**WANT, "width": 512, "height": 512}).json()
     less = client.post("/api/estimate", json=WANT).json()
     assert more["peak_bytes"] > less["peak_bytes"]

@@ -267,16 +267,36 @@ class TestOnDisk:
         assert "image encoder of 'lone'" in told.value.message
         assert "hf download h94/IP-Adapter models/image_encoder" in told.value.hint
 
-    def test_one_that_wants_faces_or_is_something_else_is_passed_over(
-        self, prompts: Path, tmp_path: Path
+    def test_one_that_wants_faces_is_refused_in_words(
+        self, checkpoints: dict[str, Checkpoint], prompts: Path, tmp_path: Path
     ) -> None:
+        """FaceID, by keys or, where it is pickled, by name: listed, never used."""
         state = load_file(prompts / "sd-plain.safetensors")
-        save_file(
-            state | {"ip_adapter.1.to_q_lora.up.weight": torch.zeros(1)},
-            tmp_path / "face.safetensors",
-        )
+        lora = {"ip_adapter.1.to_q_lora.up.weight": torch.zeros(1)}
+        save_file(state | lora, tmp_path / "face.safetensors")
+        row = {
+            "image_proj.proj.0.weight": torch.zeros(8, 512),
+            "image_proj.norm.weight": lora.popitem()[1],
+        }
+        save_file(row, tmp_path / "portrait.safetensors")
+        (tmp_path / "ip-adapter-faceid_sd15.bin").write_bytes(b"pickled")
+        (tmp_path / "ip-adapter_sd15.bin").write_bytes(b"pickled")
+        listed = ImagePrompts((tmp_path,))
+        faces = ("face", "portrait", "ip-adapter-faceid_sd15")
+        assert {one.id for one in listed.all()} == {*faces, "ip-adapter_sd15"}
+        assert not any(one.fits(checkpoints["sd"]) for one in listed.all())
+        for name in faces:
+            with pytest.raises(InvalidRequest, match="FaceID"):
+                listed.get(name, checkpoints["sd"])
+        with pytest.raises(InvalidRequest, match="pickled"):
+            listed.get("ip-adapter_sd15", checkpoints["sd"])
+        with pytest.raises(InvalidRequest, match=r"no IP-Adapter that fits .* FaceID"):
+            listed.get(None, checkpoints["sd"])
+
+    def test_something_else_is_passed_over(self, tmp_path: Path) -> None:
         save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")
         (tmp_path / "broken.safetensors").write_bytes(b"nothing")
+        (tmp_path / "control_v11p_sd15_canny.pth").write_bytes(b"pickled")
         assert ImagePrompts((tmp_path,)).all() == ()
 
     def test_weights_that_do_not_fit_are_told(

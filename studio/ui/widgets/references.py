@@ -1,5 +1,6 @@
 """Style references among the values of a form: pictures whose look is wanted, and how much of it."""
 
+import html
 from collections.abc import Mapping
 from typing import Any, cast
 
@@ -49,7 +50,7 @@ def references(tab: str) -> Piece:
         return {
             **pictures.dress(values, now),
             takes: gr.update(visible=chosen == "adapter"),
-            about: gr.update(value=_about(chosen, fitting)),
+            about: gr.update(value=_about(chosen, fitting, _useless(now.choices))),
         }
 
     def defaults(choices: Choices) -> Values:
@@ -83,13 +84,21 @@ def _fitting(choices: Choices, checkpoint: object) -> int:
     return sum(wanted in row["fits"] for row in rows)
 
 
-def _about(method: object, fitting: int) -> str:
+def _useless(choices: Choices) -> str:
+    """A sentence for the first IP-Adapter that cannot be used."""
+    rows = cast(list[Mapping[str, Any]], choices.get("image_prompts") or [])
+    found = next((row for row in rows if row.get("problem")), None)
+    return f" '{found['label']}' cannot be used: {found['problem']}" if found else ""
+
+
+def _about(method: object, fitting: int, useless: str = "") -> str:
     if method == "shared":
         text = "The checkpoint looks at them while it paints; nothing more is needed."
     elif fitting:
         text = "They are told to the checkpoint as words are, through its IP-Adapter."
     else:
         text = "No IP-Adapter for this checkpoint is in the folder 'ipadapter' of the data folder."
+        text += html.escape(useless)
     return f'<span class="meaning">{text}</span>'
 
 
