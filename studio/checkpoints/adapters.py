@@ -32,7 +32,10 @@ _PREFIXES = {
     "lora_te2_": TEXT_2,
     "text_encoder_2.": TEXT_2,
 }
-_BARE = ("down_blocks", "up_blocks", "mid_block", "transformer_blocks", "single_transformer_blocks")
+_BARE = (
+    *("down_blocks", "up_blocks", "mid_block", "transformer_blocks", "single_transformer_blocks"),
+    *("double_blocks", "single_blocks", "joint_blocks"),
+)
 """How names of layers begin where nothing says that they are the denoiser's."""
 
 _PIECES = {

@@ -24,6 +24,7 @@ from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.originals import ORIGINALS, bare
 from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import Sidecar, read_sidecar
+from studio.checkpoints.trunks import Trunk, trunk_of
 from studio.core.errors import InvalidRequest, Unavailable
 from studio.costs.anatomy import Anatomy, anatomy_of
 from studio.discovery import open_drawer
@@ -66,6 +67,9 @@ class Checkpoint:
     """Why it cannot be used, as a sentence; empty when it can."""
     encoder: Encoder | None = None
     """What a ControlNet must be made for to fit; None if none can."""
+    trunk: Trunk | None = None
+    """What a LoRA must be made for to fit, where the denoiser is a transformer over text and picture.
+    """
     latents: int = 0
     """Channels of its autoencoder's latents; a VAE must have as many to fit."""
     advice: str = ""
@@ -337,6 +341,7 @@ def _parts(shapes: Shapes) -> dict[str, Any]:
     """What is read from the shapes of a checkpoint's tensors, as its fields."""
     return {
         "encoder": encoder_of(shapes),
+        "trunk": trunk_of(shapes),
         "latents": latent_channels(shapes),
         "anatomy": anatomy_of(shapes),
     }

@@ -7,6 +7,7 @@ from studio.checkpoints.adapters import DENOISER, TEXT, TEXT_2, Layers, kind_of,
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.files import File, Files, Foreign, Words
 from studio.checkpoints.header import Header
+from studio.checkpoints.trunks import Trunk, trunk_for
 from studio.families._keys import Shapes
 
 WORDS = Words(kind="LoRA", folder="loras", field="loras")
@@ -27,10 +28,14 @@ class Lora(File):
     """Ways in which it adds: keys of `adapters.KINDS`."""
     context: int = 0
     """Width of the text states of the checkpoints it was made for; 0 if that cannot be told."""
+    trunk: Trunk | None = None
+    """The same for transformers over text and picture: what it needs of one."""
     networks: tuple[str, ...] = ()
     """What it adds to: `denoiser`, `text_encoder`, `text_encoder_2`."""
 
     def fits(self, checkpoint: Checkpoint) -> bool:
+        if self.trunk is not None:
+            return checkpoint.trunk is not None and checkpoint.trunk.carries(self.trunk)
         return checkpoint.encoder is not None and self.context == checkpoint.encoder.context
 
 
@@ -50,6 +55,7 @@ def _known(blank: Lora, header: Header) -> Lora:
         alias="" if named in {"", "None", blank.name} else named[:200],
         kinds=tuple(sorted({kind_of(pieces) for pieces in layers.values()})),
         context=_context(layers, header),
+        trunk=trunk_for(layers, header.shapes),
         networks=tuple(dict.fromkeys(sorted(network for network, _ in layers))),
         written_hash=written if set(written) <= set("0123456789abcdef") else "",
     )

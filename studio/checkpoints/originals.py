@@ -6,7 +6,7 @@ with the original code find their layers.
 """
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isqrt
 from typing import Any
@@ -124,6 +124,15 @@ class Original:
         ends = f"joint_blocks.{blocks - 1}.context_block.adaLN_modulation.1"
         swapped = layer in {"final_layer.adaLN_modulation.1", ends}
         return Joined(tuple(one.replace("#", number) for one in layers), swapped)
+
+    def every(self, joint: int, single: int) -> Iterator[tuple[str, Joined]]:
+        """All layers of a network of so many blocks of both kinds, whether it has them or not."""
+        for name in self.table:
+            count = single if name.startswith("single_") else joint
+            for number in range(count if "#" in name else 1):
+                layer = name.replace("#", str(number))
+                if joined := self.joined(layer, joint):
+                    yield layer, joined
 
 
 def bare(shapes: Shapes) -> dict[str, tuple[int, ...]]:

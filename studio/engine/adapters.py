@@ -8,12 +8,13 @@ added to hold another layer in their place: one that calls the shared one and ad
 import logging
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
+from weakref import WeakKeyDictionary
 
 import torch
 from safetensors.torch import load_file
@@ -22,10 +23,15 @@ from torch.nn import functional
 from torch.utils.weak import WeakIdKeyDictionary
 
 from studio.checkpoints.adapters import DENOISER, kind_of, layers_of
+from studio.checkpoints.originals import ORIGINALS
 from studio.core.errors import InvalidRequest
 from studio.tasks._task import Added
 
 log = logging.getLogger("pochade.engine")
+
+
+Rows = tuple[slice, ...]
+"""Of a matrix, one after the other."""
 
 
 class Addition(torch.nn.Module, ABC):
@@ -38,6 +44,13 @@ class Addition(torch.nn.Module, ABC):
     @abstractmethod
     def forward(self, layer: Any, x: Tensor) -> Tensor:
         """What is added to `layer(x)`."""
+
+    @abstractmethod
+    def rows(self, rows: Rows, of: int) -> "Addition":
+        """The part of it that goes to a layer with these of the `of` rows that it was made for.
+
+        Raises `ValueError` if it was made for another number, or cannot be shared out.
+        """
 
 
 class _Change(Addition):
@@ -76,6 +89,13 @@ class _LowRank(_Change):
             narrow = _convolved(layer, functional.conv2d(x, down), self.mid)
         return functional.conv2d(narrow, up) * self.scale
 
+    def rows(self, rows: Rows, of: int) -> "_LowRank":
+        if self.up.shape[0] != of:
+            raise ValueError("it has another number of rows")
+        part = copy(self)
+        part._buffers = {**self._buffers, "up": _picked(self.up, rows)}
+        return part
+
     def change(self, layer: Any) -> Tensor:
         down, up = self.down.float(), self.up.float().flatten(1)
         if self.mid is None:
@@ -98,13 +118,15 @@ class _Product(_Change):
         small = {"LoHa": ("hada_w1_b",), "LoKr": ("lokr_w2_b", "lokr_w1_b")}.get(kind, ())
         ranks = [tensors[name].shape[0] for name in small if name in tensors]
         self.scale = _scale(tensors, ranks[0]) if ranks else 1.0
+        self.own: Rows = ()
+        """Rows that are added, where it was made for more than the layer has."""
+        self.of = 0
 
     def fits(self, layer: torch.nn.Module) -> bool:
         bias = self._buffers.get("diff_b")
         tall = _shape(layer)[0]
-        return self._weight().numel() == _shape(layer).numel() and (
-            bias is None or bias.numel() == tall
-        )
+        whole = (self.of if self.own else tall) * _shape(layer)[1:].numel()
+        return self._weight().numel() == whole and (bias is None or bias.numel() == tall)
 
     def forward(self, layer: Any, x: Tensor) -> Tensor:
         weight = self.change(layer)
@@ -113,8 +135,20 @@ class _Product(_Change):
             return _convolved(layer, x, weight, bias)
         return functional.linear(x, weight, bias)
 
+    def rows(self, rows: Rows, of: int) -> "_Product":
+        """Its factors cannot be shared out, so that each part multiplies them for itself."""
+        part = copy(self)
+        part.own, part.of = rows, of
+        bias = self._buffers.get("diff_b")
+        if bias is not None:
+            part._buffers = {**self._buffers, "diff_b": _picked(bias, rows)}
+        return part
+
     def change(self, layer: Any) -> Tensor:
-        return (self._weight() * self.scale).reshape(_shape(layer))
+        weight = self._weight() * self.scale
+        if not self.own:
+            return weight.reshape(_shape(layer))
+        return _picked(weight.reshape(self.of, *_shape(layer)[1:]), self.own)
 
     def _weight(self) -> Tensor:
         match self.kind:
@@ -146,6 +180,15 @@ class _Scaled(Addition):
 
     def fits(self, layer: torch.nn.Module) -> bool:
         return self.by.numel() == _shape(layer)[1 if self.on_input else 0]
+
+    def rows(self, rows: Rows, of: int) -> "_Scaled":
+        if self.on_input:
+            return self
+        if self.by.numel() != of:
+            raise ValueError("it has another number of rows")
+        part = copy(self)
+        part._buffers = {"by": _picked(self.by, rows)}
+        return part
 
     def forward(self, layer: Any, x: Tensor) -> Tensor:
         if isinstance(layer, torch.nn.Conv2d):
@@ -187,6 +230,16 @@ class _Decomposed(Addition):
             return _unbiased(layer, x) * (by - 1) + self.inner(layer, x) * by
         return _unbiased(layer, x * (by - 1)) + self.inner(layer, x * by)
 
+    def rows(self, rows: Rows, of: int) -> "_Decomposed":
+        if not self.by_row or self.lengths.numel() != of:
+            # a column's length is that of all rows together, which no single layer has
+            raise ValueError("its columns cannot be shared out")
+        part = copy(self)
+        part._buffers = {"lengths": _picked(self.lengths, rows)}
+        part._modules = {"inner": self.inner.rows(rows, of)}
+        part._known = WeakIdKeyDictionary()
+        return part
+
     def _factors(self, layer: Any) -> Tensor:
         """By what each row or column of the changed weight is multiplied."""
         if layer.weight not in self._known:
@@ -206,8 +259,8 @@ class Adapter(torch.nn.Module):
         self.by_network: dict[str, dict[str, Addition]] = {}
         for (network, layer), addition in additions.items():
             self.by_network.setdefault(network, {})[layer] = addition
-        self.fits: WeakSet[_Table] = WeakSet()
-        """Networks whose layers were compared with it."""
+        self.placed: WeakKeyDictionary[_Table, _Placed] = WeakKeyDictionary()
+        """Where it goes in networks that it was compared with."""
 
 
 def load_adapter(path: Path) -> Adapter:
@@ -251,6 +304,11 @@ def _unbiased(layer: Any, x: Tensor) -> Tensor:
         return made
     bias: Tensor = layer.bias.to(made.dtype)
     return made - (bias.view(-1, 1, 1) if isinstance(layer, torch.nn.Conv2d) else bias)
+
+
+def _picked(tensor: Tensor, rows: Rows) -> Tensor:
+    """Rows of a tensor; a view of it where they lie together."""
+    return tensor[rows[0]] if len(rows) == 1 else torch.cat([tensor[one] for one in rows])
 
 
 def _four(weight: Tensor) -> Tensor:
@@ -313,12 +371,46 @@ class _Site:
             self._stand_in.__dict__["parts"] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class _Spot:
+    """A layer, or the part of one that its makers joined with others."""
+
+    site: _Site
+    rows: tuple[slice, ...] = ()
+    """Which rows of the joined layer are its own, in order; empty for all of them."""
+    of: int = 0
+    """Rows that the joined layer has."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """What an adapter adds to each layer of a network."""
+
+    parts: tuple[tuple[_Site, Addition], ...]
+    missed: int
+    """Layers of the adapter that the network does not have."""
+
+
 class _Table:
     """The layers of a network by all names that adapters have for them."""
 
     def __init__(self, network: torch.nn.Module) -> None:
         self.network = network
-        self.sites = _named_sites(network)
+        self.spots = _named_spots(network)
+
+    def placed(self, additions: Mapping[str, Addition]) -> _Placed:
+        """Where these go. Raises `ValueError` where one was made for a layer of another shape."""
+        parts: list[tuple[_Site, Addition]] = []
+        missed = 0
+        for name, whole in additions.items():
+            spots = self.spots.get(name, ())
+            missed += not spots
+            for spot in spots:
+                part = whole.rows(spot.rows, spot.of) if spot.rows else whole
+                if not part.fits(spot.site.layer):
+                    raise ValueError(f"{name} is of another shape")
+                parts.append((spot.site, part))
+        return _Placed(tuple(parts), missed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -356,18 +448,19 @@ def swaps(
         missed = 0
         for network, additions in adapter.by_network.items():
             table = _table(network, components, scratch)
-            sites = table.sites if table else {}
+            if table is None:
+                missed += len(additions)
+                continue
+            placed = adapter.placed.get(table)
+            if placed is None:
+                try:
+                    placed = adapter.placed[table] = table.placed(additions)
+                except ValueError:
+                    raise _misfit(asked) from None
+            missed += placed.missed
             weight = asked.weight if network == DENOISER else asked.text_weight
-            if table is not None and table not in adapter.fits:
-                if not all(one.fits(sites[n].layer) for n, one in additions.items() if n in sites):
-                    raise _misfit(asked)
-                adapter.fits.add(table)
-            for name, addition in additions.items():
-                site = sites.get(name)
-                if site is None:
-                    missed += 1
-                elif weight:
-                    found.setdefault(site, []).append((addition, weight))
+            for site, addition in placed.parts if weight else ():
+                found.setdefault(site, []).append((addition, weight))
         if missed == len(adapter.held):
             raise _misfit(asked)
         if missed:
@@ -395,19 +488,53 @@ def _table(network: str, components: Mapping[str, Any], scratch: dict[str, Any])
     return known[network]
 
 
-def _named_sites(module: torch.nn.Module) -> dict[str, _Site]:
+def _named_spots(module: torch.nn.Module) -> dict[str, tuple[_Spot, ...]]:
     original = _original_names(getattr(module, "config", None))
-    found: dict[str, _Site] = {}
+    found: dict[str, tuple[_Spot, ...]] = {}
+    by_path: dict[str, _Site] = {}
     for path, parent in module.named_modules():
         for name, layer in parent.named_children():
             if not isinstance(layer, torch.nn.Linear | torch.nn.Conv2d):
                 continue
             site = _Site(parent, name, layer)
             whole = f"{path}.{name}" if path else name
-            found[whole.removeprefix("text_model.").replace(".", "_")] = site
+            by_path[whole] = site
+            found[whole.removeprefix("text_model.").replace(".", "_")] = (_Spot(site),)
             if renamed := original(whole):
-                found[renamed.replace(".", "_")] = site
+                found[renamed.replace(".", "_")] = (_Spot(site),)
+    return {**_joined_spots(module, by_path), **found}
+
+
+def _joined_spots(
+    module: torch.nn.Module, sites: Mapping[str, _Site]
+) -> dict[str, tuple[_Spot, ...]]:
+    """The layers of a transformer by the names that its makers gave them."""
+    known = ORIGINALS.get(type(module).__name__)
+    if known is None:
+        return {}
+    config: Any = module.config
+    found: dict[str, tuple[_Spot, ...]] = {}
+    for name, joined in known.every(config.num_layers, getattr(config, "num_single_layers", 0)):
+        own = [sites.get(layer) for layer in joined.layers]
+        there = [site for site in own if site is not None]
+        if len(there) < len(own):
+            continue
+        found[name.replace(".", "_")] = tuple(_shared_out(there, swapped=joined.swapped))
     return found
+
+
+def _shared_out(sites: Sequence[_Site], *, swapped: bool) -> Iterator[_Spot]:
+    sizes = [_shape(site.layer)[0] for site in sites]
+    if swapped:
+        half = sizes[0] // 2
+        yield _Spot(sites[0], (slice(half, None), slice(0, half)), sizes[0])
+    elif len(sites) == 1:
+        yield _Spot(sites[0])
+    else:
+        begin = 0
+        for site, size in zip(sites, sizes, strict=True):
+            yield _Spot(site, (slice(begin, begin + size),), sum(sizes))
+            begin += size
 
 
 def _original_names(config: Any) -> Callable[[str], str]:

@@ -89,20 +89,16 @@ def transformer(network: Any) -> dict[str, Any]:
     state, known = network.state_dict(), ORIGINALS[type(network).__name__]
     count = network.config.num_layers
     found: dict[str, Any] = {}
-    for name in known.table:
-        most = network.config.num_single_layers if name.startswith("single") else count
-        for number in range(most) if "#" in name else range(1):
-            layer = name.replace("#", str(number))
-            joined = known.joined(layer, count)
-            assert joined is not None
-            for tail in ("weight", "bias"):
-                parts = [state.get(f"{one}.{tail}") for one in joined.layers]
-                if parts[0] is None:
-                    continue
-                whole = torch.cat(parts)
-                if joined.swapped:
-                    whole = torch.cat(whole.chunk(2)[::-1])
-                found[f"{layer}.{'scale' if layer.endswith('_norm') else tail}"] = whole
+    single = getattr(network.config, "num_single_layers", 0)
+    for layer, joined in known.every(count, single):
+        for tail in ("weight", "bias"):
+            parts = [state.get(f"{one}.{tail}") for one in joined.layers]
+            if parts[0] is None:
+                continue
+            whole = torch.cat(parts)
+            if joined.swapped:
+                whole = torch.cat(whole.chunk(2)[::-1])
+            found[f"{layer}.{'scale' if layer.endswith('_norm') else tail}"] = whole
     if "pos_embed.pos_embed" in state:
         found["pos_embed"] = state["pos_embed.pos_embed"]
     return found

@@ -270,8 +270,9 @@ def test_other_kinds_are_the_change_of_weights_that_they_stand_for(
             else:
                 self.to_q = torch.nn.Conv2d(8, 12, 3, stride=2, padding=1)
 
+    torch.manual_seed(0)
     net, merged = Net(), Net()
-    x = torch.randn((2, 8) if layer == "linear" else (2, 8, 6, 6))
+    x = 4 * torch.randn((2, 8) if layer == "linear" else (2, 8, 6, 6))
     file = save_kohya(tmp_path / "it.safetensors", {"lora_unet": (net, ("to_q",))}, pieces=kind)
     pieces = {key.partition(".")[2]: tensor for key, tensor in load_file(file).items()}
     merged.load_state_dict(net.state_dict())
@@ -285,7 +286,7 @@ def test_other_kinds_are_the_change_of_weights_that_they_stand_for(
     with torch.no_grad(), found.applied():
         ours = net.to_q(x)
     assert net.to_q is before
-    assert torch.allclose(ours, merged.to_q(x), atol=1e-5)
+    assert torch.allclose(ours, merged.to_q(x), atol=1e-4)
     assert not torch.allclose(ours, before(x), atol=1e-2)
 
 
@@ -294,6 +295,7 @@ def test_a_dora_is_what_peft_makes_of_it(tmp_path: Path, layer: str) -> None:
     """diffusers leaves the lengths out of such files; PEFT has the layers they were trained with."""
     from peft import LoraConfig, get_peft_model
 
+    torch.manual_seed(0)
     net = torch.nn.Sequential(
         torch.nn.Linear(8, 12) if layer == "linear" else torch.nn.Conv2d(8, 12, 3, padding=1)
     )
