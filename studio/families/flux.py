@@ -1,7 +1,9 @@
 """FLUX.1 [dev] and what was trained from it: guidance is a number that the network was taught.
 
 FLUX.1 [schnell] is `flux_schnell`, [Fill] `flux_fill`, [Kontext] `flux_kontext`. Redux is no
-checkpoint but an adapter that turns a picture into a prompt (diffusers' `FluxPriorReduxPipeline`).
+checkpoint but an adapter that turns a picture into 729 more tokens of T5's (diffusers'
+`FluxPriorReduxPipeline`, a SigLIP and two layers), without a picture of its own to paint: it would be
+an image prompt, as the IP-Adapters are, and those here speak to UNets only.
 """
 
 from collections.abc import Mapping

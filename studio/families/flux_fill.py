@@ -20,5 +20,5 @@ FAMILY = replace(
     keys=some(flux.folder(CHANNELS), flux.file(CHANNELS)),
     pipelines={Role.INPAINT: "FluxFillPipeline"},
     over=Over.PICTURE,
-    defaults=Defaults(steps=40, guidance=30.0, sampler="flow_euler"),
+    defaults=Defaults(steps=50, guidance=30.0, sampler="flow_euler"),
 )

@@ -435,6 +435,55 @@ def _pixart_sigma(folder: Path) -> Any:
     return diffusers.PixArtSigmaPipeline(**_pixart())
 
 
+def _bert_tokenizer() -> Any:
+    import transformers
+
+    marks = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    letters = [chr(n) for n in range(33, 127)]
+    tokens = [*marks, *letters, *(f"##{letter}" for letter in letters)]
+    return transformers.BertTokenizer(vocab={t: n for n, t in enumerate(tokens)})
+
+
+@saves("hunyuandit")
+def _hunyuandit(folder: Path) -> Any:
+    import diffusers
+    import transformers
+
+    bert = transformers.BertConfig(
+        vocab_size=256,
+        hidden_size=32,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=37,
+    )
+    return diffusers.HunyuanDiTPipeline(
+        transformer=diffusers.HunyuanDiT2DModel(
+            sample_size=16,
+            num_layers=2,
+            patch_size=2,
+            attention_head_dim=8,
+            num_attention_heads=3,
+            in_channels=4,
+            cross_attention_dim=32,
+            cross_attention_dim_t5=32,
+            pooled_projection_dim=16,
+            hidden_size=24,
+            activation_fn="gelu-approximate",
+        ),
+        vae=tiny.vae(tiny=False),
+        text_encoder=transformers.BertModel(bert),
+        tokenizer=_bert_tokenizer(),
+        text_encoder_2=_t5(),
+        tokenizer_2=_t5_tokenizer(),
+        scheduler=diffusers.DDPMScheduler(
+            beta_start=0.00085, beta_end=0.02, prediction_type="v_prediction", steps_offset=1
+        ),
+        safety_checker=None,
+        feature_extractor=None,
+        requires_safety_checker=False,
+    )
+
+
 def _sana_parts(**options: Any) -> dict[str, Any]:
     import diffusers
 

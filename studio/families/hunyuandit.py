@@ -1,0 +1,43 @@
+"""HunyuanDiT: a transformer with the skips of a UNet, read to in English and Chinese by BERT and mT5.
+
+diffusers has no way for it to paint over pictures, so it paints from words only. The two encoders are
+asked one after the other, which is left to the pipeline's call.
+"""
+
+from typing import Any
+
+from studio.families._family import SENTENCES, Defaults, Family, Role, Sampling, Text
+from studio.families._keys import has
+
+
+def _call_args(sampling: Sampling) -> dict[str, Any]:
+    """In the size that was asked for, instead of the next of a list."""
+    return {"guidance_scale": sampling.guidance, "use_resolution_binning": False}
+
+
+FAMILY = Family(
+    id="hunyuandit",
+    label="HunyuanDiT",
+    keys=has(
+        "transformer.text_embedding_padding",
+        "transformer.time_extra_emb.pooler.positional_embedding",
+        "transformer.blocks.0.attn2.to_k.weight",
+        "text_encoder_2.shared.weight",
+        "vae.decoder.conv_in.weight",
+    ),
+    pipelines={Role.TEXT: "HunyuanDiTPipeline"},
+    components={
+        "transformer": ("HunyuanDiT2DModel",),
+        "vae": ("AutoencoderKL",),
+        "text_encoder": ("BertModel",),
+        "text_encoder_2": ("T5EncoderModel",),
+        "tokenizer": ("BertTokenizer", "BertTokenizerFast"),
+        "tokenizer_2": ("T5Tokenizer", "T5TokenizerFast", "MT5Tokenizer"),
+    },
+    native_px=1024,
+    multiple_px=16,
+    defaults=Defaults(steps=50, guidance=5.0, sampler="ddim"),
+    supports=SENTENCES,
+    text=Text(),
+    call_args=_call_args,
+)
