@@ -1,0 +1,176 @@
+"""What the studio costs over the bare diffusers call, side by side.
+
+    python -m tests.bench.bench_speed [FOLDER] [--rounds 7] [--steps 1 4 20] [--json]
+
+Both paint the same picture in turns, so that whatever else the machine does hits both, and the median
+of the ratios of such pairs is told; the pixels must be equal. Then a job of four pictures beside the
+same call for each of them and beside one call for all, and a watched job, which sends previews,
+beside one that nobody watches. Without a folder it takes the built-in checkpoint.
+"""
+
+import argparse
+import os
+import statistics
+from collections.abc import Callable
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+os.environ.update(HF_HUB_OFFLINE="1", OMP_WAIT_POLICY="PASSIVE")
+
+import diffusers
+import torch
+
+from studio import samplers
+from studio.checkpoints.catalog import Catalog
+from studio.engine.start import quieten
+from studio.paths import BUILTIN_CHECKPOINT
+from tests.bench.engine import Engine
+from tests.bench.fixtures import tell
+
+PROMPT = "a red fox in the snow, sticker"
+BATCH = 4
+
+
+def main() -> None:
+    asked = argparse.ArgumentParser()
+    asked.add_argument("folder", nargs="?", type=Path, default=BUILTIN_CHECKPOINT)
+    asked.add_argument("--rounds", type=int, default=7)
+    asked.add_argument("--steps", type=int, nargs="+", default=[1, 4, 20])
+    asked.add_argument("--json", action="store_true")
+    options = asked.parse_args()
+    quieten()
+    tell(measured(options.folder, options.rounds, options.steps), options.json)
+
+
+def measured(folder: Path, rounds: int, steps: list[int]) -> dict[str, Any]:
+    catalog = Catalog((), builtin=folder)
+    engine, bare = Engine(catalog), Bare(folder)
+    checkpoint = catalog.get(None)
+    request = {
+        "prompt": PROMPT,
+        "checkpoint": checkpoint.id,
+        "width": checkpoint.native_px,
+        "height": checkpoint.native_px,
+        "guidance": checkpoint.defaults.guidance,
+        "sampler": "dpmpp_2m_karras",
+        "seed": 7,
+    }
+    figures: dict[str, Any] = {"threads": torch.get_num_threads()}
+    overheads: dict[int, float] = {}
+    for count in steps:
+        wish = {**request, "steps": count}
+        bare_s, ours_s = paired(
+            rounds,
+            lambda wish=wish: timed(lambda: bare.paint(wish)),
+            lambda wish=wish: engine.seconds(wish),
+        )
+        same = bare.paint(wish) == engine.pictures[0]
+        overheads[count] = statistics.median(b - a for a, b in zip(bare_s, ours_s, strict=True))
+        figures[f"steps_{count}"] = {
+            "bare_s": statistics.median(bare_s),
+            "ratio_to_bare": ratio(bare_s, ours_s),
+            "overhead_ms": overheads[count] * 1e3,
+            "bytes_equal": same,
+        }
+    few, many = min(steps), max(steps)
+    if few < many:
+        figures["overhead_ms_per_step"] = (overheads[many] - overheads[few]) * 1e3 / (many - few)
+    most = {**request, "steps": many}
+    return {
+        "speed": {
+            **figures,
+            "batch": batch(engine, bare, most, rounds),
+            "preview": preview(engine, most, rounds),
+        }
+    }
+
+
+def batch(engine: Engine, bare: "Bare", request: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """A job of several pictures."""
+    job = {**request, "count": BATCH}
+    each_s, job_s = paired(
+        rounds,
+        lambda: timed(lambda: [bare.paint(request, seed=7 + n) for n in range(BATCH)]),
+        lambda: engine.seconds(job),
+    )
+    at_once_s = [timed(lambda: bare.paint(request, count=BATCH)) for _ in range(rounds)]
+    same = [bare.paint(request, seed=7 + n) for n in range(BATCH)] == engine.pictures
+    return {
+        "count": BATCH,
+        "s_per_picture": statistics.median(job_s) / BATCH,
+        "ratio_to_bare_one_by_one": ratio(each_s, job_s),
+        "ratio_to_bare_at_once": ratio(at_once_s, job_s),
+        "bytes_equal": same,
+    }
+
+
+def preview(engine: Engine, request: dict[str, Any], rounds: int) -> dict[str, Any]:
+    """A job that somebody watches."""
+
+    def watched() -> float:
+        engine.control.watched = True
+        try:
+            return engine.seconds(request)
+        finally:
+            engine.control.watched = False
+
+    before = engine.previews
+    alone_s, watched_s = paired(rounds, lambda: engine.seconds(request), watched)
+    return {
+        "ratio_to_unwatched": ratio(alone_s, watched_s),
+        "per_job": (engine.previews - before) / (rounds + 1),
+    }
+
+
+def paired(
+    rounds: int, one: Callable[[], float], other: Callable[[], float]
+) -> tuple[list[float], list[float]]:
+    """Seconds of both in turns, after one round that warms up."""
+    pairs = [(one(), other()) for _ in range(rounds + 1)][1:]
+    return [a for a, _ in pairs], [b for _, b in pairs]
+
+
+def ratio(base: list[float], other: list[float]) -> float:
+    """The median of what `other` took of `base` in the same round."""
+    return statistics.median(b / a for a, b in zip(base, other, strict=True))
+
+
+def timed(call: Callable[[], Any]) -> float:
+    began = perf_counter()
+    call()
+    return perf_counter() - began
+
+
+class Bare:
+    """The plain call that a script would make, on a pipeline loaded once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._pipeline: Any = diffusers.DiffusionPipeline.from_pretrained(
+            folder, dtype=torch.float32
+        )
+        self._pipeline.set_progress_bar_config(disable=True)
+
+    def paint(self, request: dict[str, Any], *, seed: int = 7, count: int = 1) -> bytes:
+        """The pixels of all pictures, one behind another."""
+        row = samplers.find(request["sampler"])
+        config = dict(self._pipeline.scheduler.config)
+        trailing = config.get("timestep_spacing") == "trailing"
+        spacing = {"timestep_spacing": "trailing"} if trailing else {}
+        made = getattr(diffusers, row.scheduler).from_config(config, **{**row.options, **spacing})
+        self._pipeline.scheduler = made
+        generators = [torch.Generator("cpu").manual_seed(seed + n) for n in range(count)]
+        images = self._pipeline(
+            request["prompt"],
+            width=request["width"],
+            height=request["height"],
+            num_inference_steps=request["steps"],
+            guidance_scale=request["guidance"],
+            num_images_per_prompt=count,
+            generator=generators if count > 1 else generators[0],
+        ).images
+        return b"".join(image.tobytes() for image in images)
+
+
+if __name__ == "__main__":
+    main()
