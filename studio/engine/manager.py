@@ -103,6 +103,8 @@ class _Known:
     stamp: Stamp
     manifest: Manifest
     wants: tuple[Want, ...]
+    denoiser: Path | None = None
+    """The file that tells a checkpoint from others."""
 
 
 class _Stopped(Exception):
@@ -196,7 +198,9 @@ class Manager:
                 pipeline=pipeline(kind, weights, scheduler, extra),
                 weights=weights,
                 checkpoint=checkpoint,
-                sha256=self.digest(denoiser_file(checkpoint), known.stamp, self._hashes.sha256),
+                sha256=self.digest(
+                    known.denoiser or checkpoint.path, known.stamp, self._hashes.sha256
+                ),
                 scratch=self._scratch.setdefault(tuple(entry.key for entry in entries), {}),
                 let_go=let_go,
             )
@@ -505,7 +509,7 @@ class Manager:
         family = families()[checkpoint.family]
         found = manifest(checkpoint, family, self.device, self._configs, self._objects)
         wants = tuple(self._want(recipe) for recipe in found.recipes)
-        return _Known(stamp=stamp, manifest=found, wants=wants)
+        return _Known(stamp=stamp, manifest=found, wants=wants, denoiser=denoiser_file(checkpoint))
 
     def _want(self, recipe: Recipe) -> Want:
         def skeleton() -> Skeleton:

@@ -1,11 +1,14 @@
 """diffusers schedulers from a row of `studio.samplers` and a checkpoint's own config."""
 
+import copy
 import functools
 import inspect
+import json
 from collections.abc import Mapping
 from typing import Any
 
 import diffusers
+import torch
 
 from studio.core.errors import InvalidRequest
 from studio.samplers import Sampler
@@ -17,6 +20,23 @@ def build(row: Sampler, config: Mapping[str, Any]) -> Any:
     A checkpoint that asks for `trailing` timesteps was trained down to no signal at all and has to
     start there, so that outweighs the sampler's own spacing.
     """
+    key = repr(row), json.dumps(dict(config), sort_keys=True, default=repr)
+    if key not in _KEPT:
+        if len(_KEPT) >= _MOST_KEPT:
+            _KEPT.clear()
+        _KEPT[key] = _made(row, config)
+    made = _copied(_KEPT[key])
+    if row.process == "flow" and not hasattr(made, "scale_noise"):
+        _flow_words(made)
+    return made
+
+
+_KEPT: dict[tuple[str, str], Any] = {}
+"""Some that are only ever copied: making one out of a config takes milliseconds."""
+_MOST_KEPT = 64
+
+
+def _made(row: Sampler, config: Mapping[str, Any]) -> Any:
     options = dict(row.options)
     if config.get("timestep_spacing") == "trailing":
         options.pop("timestep_spacing", None)
@@ -40,10 +60,20 @@ def _flow(row: Sampler, config: Mapping[str, Any], options: Mapping[str, Any]) -
     shift = config.get("shift", config.get("flow_shift", 1.0))
     kind = getattr(diffusers, row.scheduler)
     name = "shift" if "shift" in inspect.signature(kind.__init__).parameters else "flow_shift"
-    made = kind.from_config({**_without_shift(config), name: shift}, **options)
-    if not hasattr(made, "scale_noise"):
-        _flow_words(made)
-    return made
+    return kind.from_config({**_without_shift(config), name: shift}, **options)
+
+
+def _copied(scheduler: Any) -> Any:
+    """One of its own; only the config, which nobody changes, is shared."""
+    own = copy.copy(scheduler)
+    for name, value in vars(scheduler).items():
+        if isinstance(value, torch.Tensor):
+            setattr(own, name, value.clone())
+        elif isinstance(value, diffusers.SchedulerMixin):
+            setattr(own, name, _copied(value))
+        elif name != "_internal_dict":
+            setattr(own, name, copy.copy(value))
+    return own
 
 
 def _without_shift(config: Mapping[str, Any]) -> dict[str, Any]:
