@@ -140,7 +140,13 @@ def compose(settings: Settings) -> App:
         silence_s=settings.engine_silence_s,
         costs=history,
     )
-    installs = Installs(settings.data_dir, lambda: watchers.changed(LOCAL))
+    installers = frozenset(f"user:{name}" for name in settings.allow_install)
+
+    def arriving() -> None:
+        for owner in (LOCAL, *installers):
+            watchers.changed(owner)
+
+    installs = Installs(settings.data_dir, arriving)
     studio = Studio(
         tasks=tasks,
         catalog=catalog,
@@ -170,6 +176,7 @@ def compose(settings: Settings) -> App:
         guests=Quota(jobs_per_day=settings.guest_jobs, pixels=settings.guest_pixels),
         costs=Costs(history),
         installs=installs,
+        installers=installers,
         starters=[asdict(starter) for starter in offered()],
     )
     return App(

@@ -177,6 +177,13 @@ def _serve(command: argparse.ArgumentParser) -> None:
         help="let anybody in who can reach the studio, without a login",
     )
     command.add_argument(
+        "--allow-install",
+        dest="allow_install",
+        action="append",
+        metavar="NAME",
+        help="somebody of --auth who may install checkpoints too; can be given again",
+    )
+    command.add_argument(
         "--allow-host",
         dest="allowed_hosts",
         action="append",

@@ -8,7 +8,6 @@ and the secret that proves it may ask as the local owner; only its owner can rea
 import json
 import os
 import secrets
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from studio.core.errors import StorageFailed, StudioError
+from studio.core.locks import take
 
 LOCK = ".lock"
 SERVER = ".server.json"
@@ -100,7 +100,7 @@ def holder(data_dir: Path) -> Holder | None:
     except OSError:
         return None
     try:
-        return None if _lock(lock) else _holder(data_dir)
+        return None if take(lock) else _holder(data_dir)
     finally:
         os.close(lock)
 
@@ -129,7 +129,7 @@ def new_token() -> str:
 def _lock_soon(descriptor: int) -> bool:
     """`_lock`, tried again for a moment: `holder` of another process has it for an instant."""
     end = time.monotonic() + PATIENCE_S
-    while not (locked := _lock(descriptor)) and time.monotonic() < end:
+    while not (locked := take(descriptor)) and time.monotonic() < end:
         time.sleep(0.02)
     return locked
 
@@ -155,24 +155,3 @@ def _write_private(file: Path, data: dict[str, Any]) -> None:
     with open(descriptor, "w", encoding="utf-8") as out:
         json.dump(data, out)
     os.replace(fresh, file)
-
-
-if sys.platform == "win32":
-    import msvcrt
-
-    def _lock(descriptor: int) -> bool:
-        try:
-            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-        except OSError:
-            return False
-        return True
-
-else:
-    import fcntl
-
-    def _lock(descriptor: int) -> bool:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            return False
-        return True

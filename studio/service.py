@@ -218,6 +218,7 @@ class Studio:
         guests: Quota,
         costs: Costs,
         installs: "Installs",
+        installers: frozenset[str],
         starters: Sequence[Mapping[str, Any]],
     ) -> None:
         self._tasks = tasks
@@ -243,6 +244,7 @@ class Studio:
         self._guests = guests
         self._costs = costs
         self._installs = installs
+        self._installers = installers
         self._starters = starters
         self._shelf = 0
 
@@ -385,7 +387,7 @@ class Studio:
             "ahead": min(waiting) - 1 if waiting and not running else 0,
             "recent": [self.job_json(job) for job in self._jobs.ended(owner, RECENT)],
             "shelf": self._shelf,
-            "installs": self._installs_json() if owner == LOCAL else [],
+            "installs": self._installs_json() if self.may_install(owner) else [],
         }
 
     def _moving(self, job_id: str) -> dict[str, Any]:
@@ -474,8 +476,8 @@ class Studio:
         self._watchers.changed("")
 
     def installs(self, owner: str) -> dict[str, Any]:
-        """What is being installed and what could be; nothing but for the person at this machine."""
-        own = owner == LOCAL
+        """What is being installed and what could be; nothing for those who may not install."""
+        own = self.may_install(owner)
         return {
             "may_install": own,
             "installs": self._installs_json() if own else [],
@@ -483,20 +485,32 @@ class Studio:
             "free_bytes": self._installs.free_bytes() if own else 0,
         }
 
+    def may_install(self, owner: str) -> bool:
+        """The person at this machine, and whom `--allow-install` names."""
+        return owner == LOCAL or owner in self._installers
+
+    def _require_installer(self, owner: str) -> None:
+        if not self.may_install(owner):
+            named = owner.startswith("user:")
+            raise Refused(
+                "Only the person at this machine can install checkpoints.",
+                "Ask them; the flag --allow-install lets you do it too." if named else "Ask them.",
+            )
+
     def look_at_source(self, owner: str, source: str, name: str, sha256: str) -> dict[str, Any]:
         """What installing it would fetch. Asks the network; raises `StudioError`."""
-        _require_local(owner)
-        return self._installs.look(source, name, sha256)
+        self._require_installer(owner)
+        return self._installs.look(source, name, sha256, inside=owner == LOCAL)
 
     def install(self, owner: str, source: str, name: str, sha256: str) -> dict[str, Any]:
         """Begins to install it. Asks the network; raises `StudioError`, then nothing was begun."""
-        _require_local(owner)
-        entry = self._installs.add(source, name, sha256)
+        self._require_installer(owner)
+        entry = self._installs.add(source, name, sha256, inside=owner == LOCAL)
         return self._installs.start(entry.id).shown()
 
     def install_weights(self, owner: str, preprocessor_id: str) -> dict[str, Any]:
         """Begins to install what a preprocessor wants; as `install`."""
-        _require_local(owner)
+        self._require_installer(owner)
         found = named_preprocessor(preprocessor_id, "preprocessor")
         needs = found.needs
         if needs is None:
@@ -505,16 +519,16 @@ class Studio:
         return self._installs.start(entry.id).shown()
 
     def stop_install(self, owner: str, install_id: str) -> dict[str, Any]:
-        _require_local(owner)
+        self._require_installer(owner)
         return self._installs.stop(install_id).shown()
 
     def resume_install(self, owner: str, install_id: str) -> dict[str, Any]:
-        _require_local(owner)
+        self._require_installer(owner)
         return self._installs.start(install_id).shown()
 
     def remove_install(self, owner: str, install_id: str) -> None:
         """Forgets it. What was installed stays. Raises `NotFound`."""
-        _require_local(owner)
+        self._require_installer(owner)
         self._installs.remove(install_id)
 
     def _installs_json(self) -> list[dict[str, Any]]:
@@ -822,11 +836,6 @@ def _require_small(pixels: int, most: int) -> None:
             "Choose a smaller size.",
             field="width",
         )
-
-
-def _require_local(owner: str) -> None:
-    if owner != LOCAL:
-        raise Refused("Only the person at this machine can install checkpoints.", "Ask them.")
 
 
 def _require_trusted(owner: str) -> None:

@@ -49,6 +49,8 @@ class Settings:
     """Let anybody who can reach the studio use it without a login, each in a space of their own."""
     auth: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     """Names and passwords that may log in. Empty: beyond loopback a one-time link is printed."""
+    allow_install: tuple[str, ...] = ()
+    """Names among `auth` whose owners may install checkpoints, as the person at this machine may."""
     allowed_hosts: tuple[str, ...] = ()
     """More names the studio is reached under, such as that of a reverse proxy in front of it."""
     secure_cookies: bool = False
@@ -143,6 +145,13 @@ def load(
             "--public and --auth contradict each other.",
             "Leave one of them out: --public lets everybody in, --auth asks for a password.",
             field="public",
+        )
+    known = {name for name, _ in settings.auth}
+    if strangers := [name for name in settings.allow_install if name not in known]:
+        raise InvalidRequest(
+            f"--allow-install names '{strangers[0][:40]}', who cannot log in.",
+            "Name somebody whom --auth lets in.",
+            field="allow_install",
         )
     return settings
 
@@ -292,6 +301,10 @@ def _logins(value: object) -> tuple[tuple[str, str], ...]:
     return tuple(_login(part) for part in _several(value, None))
 
 
+def _names(value: object) -> tuple[str, ...]:
+    return tuple(str(part).strip() for part in _several(value, None))
+
+
 def _login(value: object) -> tuple[str, str]:
     name, _, password = value.partition(":") if isinstance(value, str) else ("", "", "")
     if not name.strip() or not password or not name.isprintable():
@@ -310,6 +323,7 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "guest_pixels": _whole(4096, 2**26),
     "public": _truth,
     "auth": _logins,
+    "allow_install": _names,
     "allowed_hosts": _hosts,
     "secure_cookies": _truth,
     "open_browser": _truth,

@@ -120,3 +120,10 @@ def test_beyond_loopback_needs_a_login_unless_public(tmp_path, flags, beyond, lo
 def test_listen_widens_only_a_loopback_host(tmp_path: Path) -> None:
     assert settings(tmp_path, {"listen": True}).bind_host == "0.0.0.0"
     assert settings(tmp_path, {"listen": True, "host": "192.168.1.5"}).bind_host == "192.168.1.5"
+
+
+def test_only_who_can_log_in_may_be_allowed_to_install(tmp_path: Path) -> None:
+    flags = {"auth": ["ann:a"], "allow_install": ["ann"]}
+    assert settings(tmp_path, flags).allow_install == ("ann",)
+    with pytest.raises(StudioError, match="'bob', who cannot log in"):
+        settings(tmp_path, {**flags, "allow_install": ["bob"]})

@@ -1,7 +1,8 @@
 """Fetches one file: resumable, checked, bounded, and never from where it should not.
 
 Only https, and plain http from this machine itself. A redirect is followed `REDIRECTS` times at most,
-never from the internet into a private network.
+never from the internet into a private network; the address that was looked at is the one that is
+connected to.
 """
 
 import hashlib
@@ -11,12 +12,13 @@ import os
 import re
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urljoin, urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
@@ -288,9 +290,10 @@ def _answer(
         given |= {"Range": f"bytes={begin}-", "If-Range": tag}
     private = manners.private
     for _ in range(REDIRECTS + 1):
-        private = _require_allowed(url, private=private)
+        private, places = _require_allowed(url, private=private)
         try:
-            with client.stream("GET", url, headers=given) as answer:
+            with ExitStack() as opened:
+                answer = _opened(opened, client, url, places, given)
                 if answer.status_code not in _REDIRECTED:
                     _require_good(answer)
                     yield answer
@@ -304,6 +307,40 @@ def _answer(
             given.pop("Authorization", None)  # a token is for the host that it was given for
         url = target
     raise Unavailable("The server sends from one address to the next without end.", "Try another.")
+
+
+def _opened(
+    opened: ExitStack,
+    client: httpx.Client,
+    url: str,
+    places: Sequence[str],
+    headers: Mapping[str, str],
+) -> httpx.Response:
+    """Asks at the first of these addresses that can be reached, and never at another: a name may lead
+    elsewhere by now. The server is still the one of the name, and proves so."""
+    parts = urlsplit(url)
+    if not places or _goes_by_proxy(parts.scheme, parts.hostname or ""):
+        return opened.enter_context(client.stream("GET", url, headers=headers))
+    named = {**headers, "Host": parts.netloc}
+    for left, place in zip(range(len(places) - 1, -1, -1), places, strict=True):
+        host = f"[{place}]" if ":" in place else place
+        there = parts._replace(netloc=f"{host}:{parts.port}" if parts.port else host).geturl()
+        try:
+            return opened.enter_context(
+                client.stream(
+                    "GET", there, headers=named, extensions={"sni_hostname": parts.hostname}
+                )
+            )
+        except (httpx.ConnectError, httpx.ConnectTimeout):
+            if not left:
+                raise
+    raise _silent(url)
+
+
+def _goes_by_proxy(scheme: str, host: str) -> bool:
+    """Then it is the proxy that finds the address."""
+    proxies = getproxies()
+    return bool(proxies.get(scheme) or proxies.get("all")) and not proxy_bypass(host)
 
 
 def _silent(url: str) -> Unavailable:
@@ -334,8 +371,9 @@ def _require_good(answer: httpx.Response) -> None:
     )
 
 
-def _require_allowed(url: str, *, private: bool) -> bool:
-    """Whether what comes after may lie in a private network too. Raises `InvalidRequest` or
+def _require_allowed(url: str, *, private: bool) -> tuple[bool, tuple[str, ...]]:
+    """Whether what comes after may lie in a private network too, and the addresses that this leads
+    to, none of which is forbidden. Raises `InvalidRequest` or
     `Refused`."""
     try:
         parts = urlsplit(url)
@@ -344,14 +382,15 @@ def _require_allowed(url: str, *, private: bool) -> bool:
         raise _bad_address() from None
     if parts.scheme not in {"http", "https"} or not host or parts.username is not None:
         raise _bad_address()
-    inside = is_private(host)
+    places = addresses(host)
+    inside = any(map(is_private, places))
     if inside and not private:
         raise Refused("This address cannot be used.", "Take one on the internet.", field="source")
     if parts.scheme == "http" and not is_loopback(host):
         raise InvalidRequest(
             "Files are only fetched over https.", "Use the address with https.", field="source"
         )
-    return inside
+    return inside, places
 
 
 def _bad_address() -> InvalidRequest:
@@ -362,13 +401,18 @@ def _bad_address() -> InvalidRequest:
     )
 
 
-def is_private(host: str) -> bool:
-    """Whether a name leads to this machine or a private network, as far as is known now."""
+def addresses(host: str) -> tuple[str, ...]:
+    """Where a name leads to now; nothing if nowhere."""
     try:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        return False  # it leads nowhere
-    return any(not ipaddress.ip_address(str(a[4][0]).partition("%")[0]).is_global for a in found)
+        return ()
+    return tuple(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+def is_private(address: str) -> bool:
+    """Whether an address is this machine's or one of a private network."""
+    return not ipaddress.ip_address(address.partition("%")[0]).is_global
 
 
 def _whole_size(answer: httpx.Response) -> int | None:

@@ -15,8 +15,9 @@ from studio.checkpoints.fetch import USUAL, Manners, Stopped, fetch, forget
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.install import File, Plan
 from studio.checkpoints.streams import put, require_free
-from studio.core.errors import InvalidRequest, NotFound, StorageFailed, StudioError
+from studio.core.errors import Busy, InvalidRequest, NotFound, StorageFailed, StudioError
 from studio.core.layouts import Kind
+from studio.core.locks import alone
 from studio.core.records import new_id
 
 log = logging.getLogger("studio.checkpoints")
@@ -48,6 +49,8 @@ class Install:
     sums: Mapping[str, str] = field(default_factory=dict[str, str])
     """SHA-256 by file, as they arrived."""
     dismissed: bool = False
+    inside: bool = True
+    """Whether it may come from this machine or its network."""
 
     @property
     def over(self) -> bool:
@@ -106,9 +109,12 @@ class Installs:
         if thread:
             thread.join(2.0)
 
-    def look(self, source: str, name: str = "", sha256: str = "") -> dict[str, Any]:
-        """What an install would fetch, before it is asked for. Raises `StudioError`."""
-        found = plans.plan(source, name, sha256, self._manners)
+    def look(
+        self, source: str, name: str = "", sha256: str = "", *, inside: bool = True
+    ) -> dict[str, Any]:
+        """What an install would fetch, before it is asked for; `inside` lets it come from this
+        machine or its network. Raises `StudioError`."""
+        found = plans.plan(source, name, sha256, self._manners_of(inside=inside))
         return {
             "source": found.source,
             "name": found.name,
@@ -125,16 +131,20 @@ class Installs:
             place = place.parent
         return shutil.disk_usage(place).free
 
-    def add(self, source: str, name: str = "", sha256: str = "") -> Install:
-        """Plans an install; an unfinished one of the same is taken up instead. Raises
-        `StudioError`; then nothing was begun."""
-        return self._added(plans.plan(source, name, sha256, self._manners))
+    def add(self, source: str, name: str = "", sha256: str = "", *, inside: bool = True) -> Install:
+        """Plans an install; an unfinished one of the same is taken up instead. `inside` as for `look`.
+        Raises `StudioError`; then nothing was begun."""
+        found = plans.plan(source, name, sha256, self._manners_of(inside=inside))
+        return self._added(found, inside=inside)
+
+    def _manners_of(self, *, inside: bool) -> Manners:
+        return replace(self._manners, private=self._manners.private and inside)
 
     def add_files(self, repo: str, names: tuple[str, ...], place: str, label: str) -> Install:
         """As `add`, for these very files of a repository; see `install.of_files`."""
         return self._added(plans.of_files(repo, names, place, label))
 
-    def _added(self, plan: Plan) -> Install:
+    def _added(self, plan: Plan, *, inside: bool = True) -> Install:
         with self._lock:
             for entry in self._all.values():
                 if entry.state != "done" and entry.plan.files == plan.files:
@@ -144,7 +154,9 @@ class Installs:
                     f"{MOST} installs are unfinished.", "Finish or remove some of them first."
                 )
             require_free(self._home, plan.size_bytes)
-            entry = Install(id=new_id(), plan=plan, state="stopped", created=time.time())
+            entry = Install(
+                id=new_id(), plan=plan, state="stopped", created=time.time(), inside=inside
+            )
             self._keep(entry)
             return entry
 
@@ -211,7 +223,27 @@ class Installs:
         self, install_id: str, progress: Callable[[int], None], stopped: Callable[[], bool]
     ) -> Install:
         """Does it, here and now. Raises `Stopped` or `StudioError`; what has arrived is kept as
-        far as it may be gone on with."""
+        far as it may be gone on with. One that another program of the studio is at, or has finished,
+        is not begun a second time."""
+        self.get(install_id)
+        with alone(self._home / install_id / "lock") as mine:
+            if not mine:
+                raise Busy(
+                    f"'{self.get(install_id).plan.name}' is being installed already, from the page or "
+                    "the command line.",
+                    "Wait for it, or stop it there.",
+                )
+            kept = _read(self._home / install_id / "install.json")
+            if kept is not None and kept.state == "done":
+                with self._lock:
+                    self._all[install_id] = kept
+                self._changed()
+                return kept
+            return self._run(install_id, progress, stopped)
+
+    def _run(
+        self, install_id: str, progress: Callable[[int], None], stopped: Callable[[], bool]
+    ) -> Install:
         entry = self.get(install_id)
         folder = self._home / install_id / "files"
         left = entry.plan.size_bytes - _arrived(folder)
@@ -221,14 +253,20 @@ class Installs:
             target = folder / file.path
             if not (target.is_file() and file.path in sums):
                 sums[file.path] = self._fetch(
-                    target, file, lambda done, before=before: progress(before + done), stopped
+                    target,
+                    file,
+                    lambda done, before=before: progress(before + done),
+                    stopped,
+                    self._manners_of(inside=entry.inside),
                 )
                 entry = replace(self.get(install_id), sums=sums)
                 self._keep(entry)
             before += file.size_bytes
             progress(before)
         try:
-            path = plans.settle(folder, entry.plan, self._data_dir)
+            # two that want one name must not both find it free
+            with alone(self._home / "settling", wait=True):
+                path = plans.settle(folder, entry.plan, self._data_dir)
         except InvalidRequest:
             shutil.rmtree(folder, ignore_errors=True)
             self._keep(replace(entry, sums={}))
@@ -250,6 +288,7 @@ class Installs:
         file: File,
         progress: Callable[[int], None],
         stopped: Callable[[], bool],
+        manners: Manners,
     ) -> str:
         part = target.with_name(f"{target.name}.part")
         digest = fetch(
@@ -259,7 +298,7 @@ class Installs:
             headers=plans.headers_for(file.url),
             progress=progress,
             stopped=stopped,
-            manners=self._manners,
+            manners=manners,
         )
         part.replace(target)
         forget(part)
@@ -372,15 +411,20 @@ def _arrived(folder: Path) -> int:
     return sum(file.stat().st_size for file in files if file.is_file())
 
 
+def _read(file: Path) -> Install | None:
+    """None where there is none, or nothing to be understood."""
+    try:
+        told = json.loads(file.read_bytes())
+        return Install(**{**told, "plan": plans.of_json(told["plan"])})
+    except (OSError, ValueError, TypeError, KeyError, StudioError):
+        return None
+
+
 def _stored(home: Path) -> list[Install]:
     found: list[Install] = []
     for file in sorted(home.glob("*/install.json")):
-        try:
-            told = json.loads(file.read_bytes())
-            entry = Install(**{**told, "plan": plans.of_json(told["plan"])})
-        except (OSError, ValueError, TypeError, KeyError, StudioError):
-            continue  # half a word from a crash: its parts are not worth guessing at
-        if entry.id == file.parent.name:
+        entry = _read(file)
+        if entry is not None and entry.id == file.parent.name:
             arrived = _arrived(file.parent / "files") if entry.state != "done" else entry.done_bytes
             found.append(replace(entry, done_bytes=arrived, bytes_per_s=0.0))
     return found

@@ -170,12 +170,18 @@ def write(
 
 
 def put(file: Path, data: bytes) -> None:
-    """Writes a small file that is on the disk when this returns, and its folder first."""
+    """Writes a small file that is on the disk when this returns, and its folder first. Raises
+    `OSError`; what was there before is there then."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    with file.open("wb") as out:
-        out.write(data)
-        out.flush()
-        os.fsync(out.fileno())
+    fresh = file.with_name(f".tmp-{os.getpid()}-{file.name}")
+    try:
+        with fresh.open("wb") as out:
+            out.write(data)
+            out.flush()
+            os.fsync(out.fileno())
+        fresh.replace(file)
+    finally:
+        _remove(fresh)
 
 
 def _head(tensors: Mapping[str, Wanted], metadata: Mapping[str, str]) -> tuple[bytes, list[str]]:

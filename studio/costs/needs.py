@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from studio.costs.anatomy import Anatomy
-from studio.costs.plan import OFFLOADED_SHARE, Plan
+from studio.costs.plan import Plan
 from studio.costs.work import Pass, Work
 
 LATENT_PX = 8
@@ -61,8 +61,6 @@ def needs(
     value = SIZES.get(dtype, 4)
     heard = sum(controls.get(name, 0) for name in work.controls) * value
     denoiser = anatomy.denoiser * (1 if plan.fp8 else value)
-    if plan.offload:
-        denoiser, heard = int(denoiser * OFFLOADED_SHARE), int(heard * OFFLOADED_SHARE)
     text = anatomy.text * value
     painting = denoiser + (anatomy.vae + refiner) * value
     picture = int(factor * activations(work, anatomy, dtype=dtype, plan=plan))

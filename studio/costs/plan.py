@@ -6,8 +6,6 @@ from studio.costs.work import Work
 
 TILES_PX = (512, 384)
 """Sides of the tiles that an autoencoder works in where a whole picture is too much."""
-OFFLOADED_SHARE = 0.15
-"""What of a network is on the device while its blocks are brought there one after another."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,8 +25,6 @@ class Plan:
     """Text encoders leave the device once the prompts are read."""
     fp8: bool = False
     """The denoiser's weights are kept in 8 bits and widened layer by layer."""
-    offload: bool = False
-    """The denoiser's blocks come to the device one after another."""
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -41,7 +37,6 @@ class Plan:
             (self.split, "Guidance painted one half after the other."),
             (self.drop_text, "Text encoders dropped once the prompt is read."),
             (self.fp8, "Weights of the denoiser kept in 8 bits."),
-            (self.offload, "Blocks of the denoiser brought in one after another."),
         )
         return tuple(sentence for holds, sentence in told if holds)
 
@@ -54,7 +49,6 @@ class Plan:
             (self.split, "split"),
             (self.drop_text, "drop-text"),
             (self.fp8, "fp8"),
-            (self.offload, "offload"),
         )
         return " ".join(word for holds, word in words if holds)
 
@@ -68,7 +62,6 @@ class Means:
 
     drop_text: bool = False
     fp8: bool = False
-    offload: bool = False
 
 
 def ladder(work: Work, means: Means) -> tuple[Plan, ...]:
@@ -85,9 +78,6 @@ def ladder(work: Work, means: Means) -> tuple[Plan, ...]:
             plans.append(replace(plans[-1], drop_text=True))
         if means.fp8:
             plans.append(replace(plans[-1], fp8=True))
-        if means.offload:
-            # blocks come in the precision they are kept in, and what was 8 bits stays so
-            plans.append(replace(plans[-1], offload=True))
     return tuple(plans)
 
 

@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from studio.checkpoints.header import BITS
+
 HEADERS = Path(__file__).parents[1] / "families" / "headers"
 
 
@@ -21,25 +23,26 @@ def tensor(begin: int, end: int, dtype: str = "U8", shape: Any = None) -> dict[s
     return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
 
 
-def sparse(path: Path, name: str) -> Path:
+def sparse(path: Path, name: str, dtype: str = "U8") -> Path:
     """A healthy file with the keys and shapes of headers/<name>.json, whose weights are a hole."""
     shapes = json.loads((HEADERS / f"{name}.json").read_text())
-    return sparse_of(path, {key: tuple(shape) for key, shape in shapes.items()})
+    return sparse_of(path, {key: tuple(shape) for key, shape in shapes.items()}, dtype=dtype)
 
 
 def sparse_of(
     path: Path,
     shapes: Mapping[str, tuple[int, ...]],
     metadata: Mapping[str, str] | None = None,
+    dtype: str = "U8",
 ) -> Path:
     header: dict[str, Any] = {"__metadata__": dict(metadata)} if metadata else {}
     reached = 0
     for key, shape in shapes.items():
-        size = 1
+        size = BITS[dtype] // 8
         for side in shape:
             size *= side
         header[key] = {
-            "dtype": "U8",
+            "dtype": dtype,
             "shape": list(shape),
             "data_offsets": [reached, reached + size],
         }

@@ -1,11 +1,15 @@
 """Installing, from a real server on this machine with the faults of the internet."""
 
+import errno
 import hashlib
 import json
+import os
 import shutil
+import socket
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,7 +18,14 @@ from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.fetch import Manners, Remote, Stopped, fetch, look
 from studio.checkpoints.install import plan, safe_name
 from studio.checkpoints.installs import Install, Installs
-from studio.core.errors import InvalidRequest, Refused, StorageFailed, StudioError, Unavailable
+from studio.core.errors import (
+    Busy,
+    InvalidRequest,
+    Refused,
+    StorageFailed,
+    StudioError,
+    Unavailable,
+)
 from studio.core.layouts import Kind
 from tests.checkpoints.files import safetensors as written
 from tests.checkpoints.files import sparse, tensor
@@ -176,6 +187,28 @@ class TestWhere:
             look(f"{web.url}/one")
         assert [path for path, _ in web.answers] == ["one"]
 
+    def test_the_address_that_was_looked_at_is_the_one_that_is_asked(
+        self, web, weights, tmp_path, monkeypatch
+    ) -> None:
+        """A name that leads here when it is looked at, and elsewhere right after."""
+        web.files["a.safetensors"] = weights
+        real, looked = socket.getaddrinfo, list[str]()
+
+        def once(host: str, *rest: object, **more: object) -> object:
+            if host == "localhost":
+                looked.append(host)
+                assert len(looked) % 2, "the name was asked for again"
+                return real("127.0.0.1", *rest, **more)
+            assert host == "127.0.0.1", host
+            return real(host, *rest, **more)
+
+        monkeypatch.setattr(socket, "getaddrinfo", once)
+        url = f"{web.url.replace('127.0.0.1', 'localhost')}/a.safetensors"
+        remote = look(url)
+        assert len(looked) == 1 and remote.size_bytes == len(weights)
+        looked.clear()
+        assert fetch(remote, tmp_path / "p", manners=HASTY) == sha(weights)
+
     @pytest.mark.parametrize(
         "host",
         ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "169.254.169.254", "10.0.0.8",
@@ -313,6 +346,30 @@ class TestPlan:
             safe_name(given)
 
 
+class Crowded:
+    """A file on a disk that has so much room left, and then none."""
+
+    def __init__(self, file: Any, room: list[int]) -> None:
+        self._file, self._room = file, room
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> "Crowded":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def write(self, data: bytes) -> int:
+        fits = data[: self._room[0]]
+        self._room[0] -= len(fits)
+        self._file.write(fits)
+        if len(fits) < len(data):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return len(fits)
+
+
 class TestInstalls:
     def until(self, installs: Installs, install_id: str, state: str) -> Install:
         end = time.monotonic() + 60
@@ -443,6 +500,63 @@ class TestInstalls:
         again.begin()
         self.until(again, entry.id, "done")
         again.close()
+
+    def test_a_disk_that_fills_up_keeps_what_has_arrived(
+        self, web, tiny, tmp_path, monkeypatch
+    ) -> None:
+        """The system itself refuses the write; with room again it goes on from there."""
+        monkeypatch.setattr(fetching, "BLOCK", 20_000)
+        web.files["fox.safetensors"] = tiny
+        room, opening = [100_000], Path.open
+
+        def crowded(self: Path, mode: str = "r", *rest: object, **more: object) -> object:
+            opened = opening(self, mode, *rest, **more)
+            return Crowded(opened, room) if self.suffix == ".part" and "a" in mode else opened
+
+        monkeypatch.setattr(Path, "open", crowded)
+        installs = Installs(tmp_path, manners=HASTY)
+        entry = installs.start(installs.add(f"{web.url}/fox.safetensors").id)
+        failed = self.ended(installs, entry.id)
+        assert failed.state == "failed" and failed.error
+        assert "cannot be written" in failed.error["message"] and failed.error["hint"]
+        assert 0 < failed.done_bytes <= 100_000
+        assert Installs(tmp_path).get(entry.id).state == "failed"  # its book is whole
+        room[0] = 1 << 40
+        installs.start(entry.id)
+        done = self.ended(installs, entry.id)
+        assert done.state == "done" and done.sums[""] == sha(tiny)
+        assert any(asked.startswith("bytes=") for _, asked in web.answers)
+        installs.close()
+
+    def ended(self, installs: Installs, install_id: str) -> Install:
+        end = time.monotonic() + 60
+        while not (found := installs.get(install_id)).over:
+            assert time.monotonic() < end
+            time.sleep(0.01)
+        return found
+
+    def test_page_and_command_line_are_not_at_one_install_at_once(
+        self, web, tiny, tmp_path, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(fetching, "BLOCK", 20_000)
+        web.files["fox.safetensors"] = tiny
+        page = Installs(tmp_path, manners=HASTY)
+        entry = page.add(f"{web.url}/fox.safetensors")
+        command = Installs(tmp_path, manners=HASTY)
+        assert command.add(f"{web.url}/fox.safetensors").id == entry.id
+        refused: list[StudioError] = []
+
+        def meanwhile(done: int) -> None:
+            if not refused:
+                with pytest.raises(Busy, match="already") as caught:
+                    command.run(entry.id, lambda _: None, lambda: False)
+                refused.append(caught.value)
+
+        done = page.run(entry.id, meanwhile, lambda: False)
+        assert refused and refused[0].hint
+        asked = len(web.answers)
+        again = command.run(entry.id, lambda _: None, lambda: False)
+        assert (again.state, again.path) == ("done", done.path) and len(web.answers) == asked
 
     def test_stop_and_remove_leave_nothing(self, web, tiny, tmp_path, monkeypatch) -> None:
         monkeypatch.setattr(fetching, "BLOCK", 20_000)

@@ -31,9 +31,9 @@ def test_the_constants_are_those_of_the_study() -> None:
 
 def test_every_rung_needs_less_or_the_same() -> None:
     wanted = work(2048, nets=4)
-    plans = ladder(wanted, Means(drop_text=True, fp8=True, offload=True))
+    plans = ladder(wanted, Means(drop_text=True, fp8=True))
     peaks = [needed(wanted, plan).peak for plan in plans]
-    assert peaks == sorted(peaks, reverse=True) and peaks[-1] < peaks[0] / 4
+    assert peaks == sorted(peaks, reverse=True) and peaks[-1] < peaks[0] / 3
     assert [plan.name.split()[-1] if plan.name else "" for plan in plans] == [
         "",
         "evict",
@@ -42,7 +42,6 @@ def test_every_rung_needs_less_or_the_same() -> None:
         "split",
         "drop-text",
         "fp8",
-        "offload",
     ]
 
 

@@ -13,7 +13,14 @@ from PIL import Image
 from studio.app import compose
 from studio.core.errors import StorageFailed
 from studio.core.events import Event, Finished, JobState, Progress, Saved
+from studio.core.records import Job
+from tests.checkpoints.files import sparse
 from tests.jobs.conftest import OWNER, Desk
+
+
+def kinds(desk: Desk, job: Job) -> set[str]:
+    """Of what was told of a job so far."""
+    return {event["kind"] for _, event in desk.app.studio.events(OWNER, job.id)}
 
 
 def engine_pid(desk: Desk) -> int:
@@ -148,6 +155,24 @@ def test_a_killed_engine_fails_its_job_and_the_queue_goes_on(desk: Desk) -> None
     assert failed.error is not None
     assert "killed" in failed.error["message"]
     assert desk.ended(after).state is JobState.FINISHED
+
+
+@pytest.mark.slow
+def test_an_engine_killed_in_a_load_fails_that_job_and_the_next_one_is_fine(desk: Desk) -> None:
+    """A checkpoint of full size takes its time to be read."""
+    first = desk.submit()
+    assert desk.ended(first).state is JobState.FINISHED
+    sparse(desk.settings.data_dir / "checkpoints" / "large.safetensors", "sd15-file", "F16")
+    struck, after = desk.submit(checkpoint="large"), desk.submit()
+    desk.until(lambda: "loading" in kinds(desk, struck))
+    os.kill(engine_pid(desk), signal.SIGKILL)
+    failed = desk.ended(struck)
+    assert "progress" not in kinds(desk, struck)
+    assert failed.state is JobState.FAILED and failed.error
+    assert "killed" in failed.error["message"] and failed.error["hint"]
+    assert desk.ended(after).state is JobState.FINISHED
+    assert failed.request["checkpoint"] == "large"  # it can be asked for again as it was
+    assert desk.app.studio.rerun(OWNER, struck.id).request == failed.request
 
 
 @pytest.mark.slow

@@ -46,3 +46,21 @@ def test_a_name_is_no_way_out(alone: House, name: str) -> None:
         made = client.post("/api/installs/look", json=wish).json()["name"]
     assert made.endswith("evil")
     assert not set(made) & set('/\\\0:<>"|?*') and not made.startswith(".")
+
+
+def test_whoever_is_named_may_install_from_the_internet_alone(locked: House, monkeypatch) -> None:
+    """`--allow-install ada` lets ada install, and nobody else, and lets nobody look into the house."""
+    monkeypatch.setattr(locked.studio, "_installers", frozenset({"user:ada"}))
+    with serving(Web(files={"a.safetensors": b"x" * 100})) as web:
+        wish = {"source": f"{web.url}/a.safetensors"}
+        with locked.client(auth=("ada", USERS["ada"])) as ada:
+            told = ada.get("/api/installs").json()
+            assert told["may_install"] and told["starters"]
+            said = complaint(ada.post("/api/installs/look", json=wish), 403)
+            assert said["message"] == "This address cannot be used."
+        other = next(name for name in USERS if name != "ada")
+        with locked.client(auth=(other, USERS[other])) as stranger:
+            assert not stranger.get("/api/installs").json()["may_install"]
+            said = complaint(stranger.post("/api/installs", json=wish), 403)
+            assert "--allow-install" in said["hint"]
+        assert web.answers == []
