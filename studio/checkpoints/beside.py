@@ -14,6 +14,7 @@ from studio.checkpoints.folder import Part
 from studio.checkpoints.gguf import read_any
 from studio.checkpoints.header import BadFile
 from studio.checkpoints.latents import latent_channels
+from studio.checkpoints.originals import is_plain
 from studio.checkpoints.scan import PICKLED, Stamp, file_stamp, folder_stamp, scan
 from studio.families._family import Need
 from studio.families._keys import Shapes
@@ -29,9 +30,6 @@ _PREFIXES = (
 _CLIP = "text_model.embeddings.token_embedding.weight"
 _T5 = "encoder.block.0.layer.0.SelfAttention.q.weight"
 _GATED = "encoder.block.0.layer.1.DenseReluDense.wi_0.weight"
-SCALED = (".scale_weight", ".weight_scale", ".scale_input", "scaled_fp8")
-"""Endings of tensors that others are to be multiplied with, which the studio does not do."""
-
 _CLASSES: Mapping[str, Kind] = {
     "AutoencoderKL": "vae",
     "CLIPTextModel": "clip",
@@ -97,7 +95,7 @@ def _offer(path: Path, stamp: Stamp) -> Offer | None:
         shapes = read_any(path).shapes
     except (BadFile, OSError):
         return None
-    if any(key.endswith(SCALED) for key in shapes):
+    if not is_plain(shapes):
         return None
     for prefix in _PREFIXES:
         own = {k.removeprefix(prefix): v for k, v in shapes.items() if k.startswith(prefix)}

@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from studio.checkpoints.beside import SCALED, Lent, Offer, Shelf, chosen, offers_of
+from studio.checkpoints.beside import Lent, Offer, Shelf, chosen, offers_of
 from studio.checkpoints.controls import Encoder, encoder_of
 from studio.checkpoints.folder import (
     CustomCode,
@@ -21,7 +21,7 @@ from studio.checkpoints.folder import (
 from studio.checkpoints.gguf import ENDING, UnknownFormat, read_any
 from studio.checkpoints.header import BadFile, NotSafetensors
 from studio.checkpoints.latents import latent_channels
-from studio.checkpoints.originals import ORIGINALS, bare
+from studio.checkpoints.originals import ORIGINALS, bare, is_plain
 from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import Sidecar, read_sidecar
 from studio.checkpoints.trunks import Trunk, trunk_of
@@ -284,7 +284,7 @@ def _denoiser(
         ORIGINALS[family.components["transformer"][0]].changes(own)
     except (KeyError, ValueError, IndexError, ZeroDivisionError):
         return _unreadable(blank, family)
-    if any(key.endswith(SCALED) for key in shapes):
+    if not is_plain(shapes):
         return _unreadable(blank, family)
     lent: list[Lent] = []
     missing: list[str] = []
@@ -395,7 +395,7 @@ def _unreadable(blank: Checkpoint, family: Family) -> Checkpoint:
         blank,
         problem=f"'{blank.label}' is {family.label} with numbers packed in a way that the studio "
         "cannot read.",
-        advice="Get it in fp16, bf16 or plain fp8 (float8_e4m3fn), or as GGUF.",
+        advice="Get it in fp16, bf16 or fp8 (float8_e4m3fn), or as GGUF.",
     )
 
 

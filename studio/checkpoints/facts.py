@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter as Count
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
@@ -14,7 +14,7 @@ from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.folder import read_parts
 from studio.checkpoints.gguf import read_any
 from studio.checkpoints.hashes import Hashes, Sums
-from studio.checkpoints.header import BadFile, Header
+from studio.checkpoints.header import BadFile, Header, Tensor
 from studio.checkpoints.networks import networks_of
 from studio.checkpoints.streams import Progress, source, unseen
 
@@ -170,6 +170,9 @@ def _read(file: Path, told: Callable[[int], None]) -> tuple[str, list[str]]:
     # in the order of their bytes, so that they make up the rest of the file
     for key, tensor in sorted(header.tensors.items(), key=lambda entry: entry[1].begin):
         finite = True
+        for block in _between(file, done, header.data_begin + tensor.begin):
+            digest.update(block)
+            done += len(block)
         for block in source(file, header.data_begin, tensor).blocks():
             digest.update(block)
             done += len(block)
@@ -178,7 +181,15 @@ def _read(file: Path, told: Callable[[int], None]) -> tuple[str, list[str]]:
                 with np.errstate(invalid="ignore", over="ignore"):
                     finite = finite and bool(np.isfinite(numbers.read(block, tensor.dtype)).all())
         broken += [] if finite else [key]
+    for block in _between(file, done, file.stat().st_size):
+        digest.update(block)
     if not broken:
         return digest.hexdigest(), []
     some = f"{broken[0][:80]} for one"
     return digest.hexdigest(), [f"{len(broken)} of its tensors hold no finite numbers, {some}."]
+
+
+def _between(file: Path, begin: int, end: int) -> Iterator[bytes]:
+    """Bytes that are no tensor's, as GGUF has them to align the next one."""
+    gap = Tensor("U8", (max(0, end - begin),), 0, max(0, end - begin))
+    return source(file, begin, gap).blocks()

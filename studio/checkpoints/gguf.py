@@ -6,6 +6,7 @@ begins; the tensors follow, aligned. Most formats pack numbers in blocks with a 
 """
 
 import os
+import re
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -67,6 +68,26 @@ PACKED: Mapping[str, Format] = {one.name: one for one in FORMATS.values() if one
 """Those whose numbers are packed, by name."""
 
 
+_T5 = {
+    "attn_q": "layer.0.SelfAttention.q",
+    "attn_k": "layer.0.SelfAttention.k",
+    "attn_v": "layer.0.SelfAttention.v",
+    "attn_o": "layer.0.SelfAttention.o",
+    "attn_rel_b": "layer.0.SelfAttention.relative_attention_bias",
+    "attn_norm": "layer.0.layer_norm",
+    "ffn_gate": "layer.1.DenseReluDense.wi_0",
+    "ffn_up": "layer.1.DenseReluDense.wi_1",
+    "ffn_down": "layer.1.DenseReluDense.wo",
+    "ffn_norm": "layer.1.layer_norm",
+}
+"""What llama.cpp calls the layers of a block of T5's, and transformers."""
+_T5_BLOCK = re.compile(r"enc\.blk\.(\d+)\.(\w+)\.weight")
+_T5_ENDS = {
+    "token_embd.weight": "shared.weight",
+    "enc.output_norm.weight": "encoder.final_layer_norm.weight",
+}
+
+
 class UnknownFormat(NotSafetensors):
     """Its numbers are packed in a way that the studio does not know."""
 
@@ -99,6 +120,8 @@ def _header(reader: "_Reader", size: int) -> Header:
         key = reader.text()
         metadata[key] = reader.value(reader.number("I"))
     told = [_told(reader) for _ in range(tensors)]
+    if any(name.startswith("enc.blk.") for name, *_ in told):
+        told = [(_named(name), *rest) for name, *rest in told]
     alignment = metadata.get("general.alignment", _ALIGNMENT)
     if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:
         raise Damaged("The model file is damaged (its header is malformed).")
@@ -122,6 +145,14 @@ def _header(reader: "_Reader", size: int) -> Header:
         data_begin=begin,
         size_bytes=size,
     )
+
+
+def _named(name: str) -> str:
+    """As transformers calls a tensor of T5's."""
+    found = _T5_BLOCK.fullmatch(name)
+    if found and found[2] in _T5:
+        return f"encoder.block.{found[1]}.{_T5[found[2]]}.weight"
+    return _T5_ENDS.get(name, name)
 
 
 def _told(reader: "_Reader") -> tuple[str, tuple[int, ...], Format, int]:

@@ -8,13 +8,27 @@ with the original code find their layers.
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from math import isqrt
+from math import isqrt, prod
 from typing import Any
 
 from studio.families._keys import Shapes
 
 PREFIX = "model.diffusion_model."
 """Before the names of the denoiser, in files that hold more than it."""
+
+
+SCALES = (".scale_weight", ".weight_scale")
+"""Endings of tensors of one number, by which the weight beside it is multiplied (fp8, scaled)."""
+_PACKED = (".weight_scale_2", ".absmax", ".quant_map", ".nested_absmax", ".qweight", ".qzeros")
+"""Endings of tensors of files that pack numbers as bitsandbytes, NVFP4, GPTQ and others do."""
+
+
+def is_plain(shapes: Shapes) -> bool:
+    """Whether the numbers of a file with these tensors are numbers, or such by one scale a tensor."""
+    return not any(
+        key.endswith(_PACKED) or (key.endswith(SCALES) and prod(shape) != 1)
+        for key, shape in shapes.items()
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -432,7 +432,7 @@ def _renamed(known: Original, module: Any, state: Tensors) -> Tensors:
             continue
         layer, _, tail = key.rpartition(".")
         joined = known.joined(layer, count)
-        if joined is None:
+        if joined is None or tail not in {"weight", "bias", "scale"}:
             continue
         tail = "weight" if tail == "scale" else tail
         names = [f"{one}.{tail}" for one in joined.layers]

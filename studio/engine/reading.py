@@ -14,6 +14,7 @@ from torch import Tensor
 from studio.checkpoints.gguf import PACKED
 from studio.checkpoints.header import Damaged
 from studio.checkpoints.header import Tensor as Stored
+from studio.checkpoints.originals import SCALES
 from studio.engine.layouts import Layout, Piece, Ref
 from studio.engine.unpacking import UNPACK
 
@@ -66,11 +67,18 @@ class Sources:
     def dtype(self, name: str) -> torch.dtype:
         """What it is read as. Raises `ValueError` for a format that torch has none for."""
         kind = self.tensors[name][1].dtype
-        if kind in PACKED:
+        if kind in PACKED or self.scale(name):
             return torch.float32
         if kind not in DTYPES:
             raise ValueError(f"numbers of the format {kind}")
         return DTYPES[kind]
+
+    def scale(self, name: str) -> str:
+        """The tensor of one number that a tensor of eight bits is multiplied with; "" for none."""
+        if not (name.endswith(".weight") and self.tensors[name][1].dtype.startswith("F8")):
+            return ""
+        stem = name.removesuffix(".weight")
+        return next((stem + one for one in SCALES if stem + one in self.tensors), "")
 
     def shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         return {
@@ -202,22 +210,30 @@ class _Files(ExitStack):
         return made if like is None else made.to(like.dtype)
 
     def _is_packed(self, source: str) -> bool:
-        return self._sources.tensors[source][1].dtype in PACKED
+        return self._sources.tensors[source][1].dtype in PACKED or bool(self._sources.scale(source))
 
     def _unpack(self, source: str, begin: int, flat: Tensor) -> None:
         """Numbers [n] of a packed tensor from its number `begin` on, some blocks at a time."""
-        form = PACKED[self._sources.tensors[source][1].dtype]
-        most = CHUNK // (4 * form.block)
+        kind = self._sources.tensors[source][1].dtype
+        block, size, unpack = self._form(source, kind)
+        most = CHUNK // (4 * block)
         done, end = 0, begin + flat.numel()
-        for first in range(begin // form.block, -(-end // form.block), most):
-            blocks = min(most, -(-end // form.block) - first)
-            raw = self._scratch[: blocks * form.size_bytes]
-            self._fill(source, first * form.size_bytes, raw)
-            numbers = UNPACK[form.name](raw.view(blocks, form.size_bytes)).flatten()
-            start = begin + done - first * form.block
+        for first in range(begin // block, -(-end // block), most):
+            blocks = min(most, -(-end // block) - first)
+            raw = self._scratch[: blocks * size]
+            self._fill(source, first * size, raw)
+            numbers = unpack(raw.view(blocks, size)).flatten()
+            start = begin + done - first * block
             few = min(len(numbers) - start, flat.numel() - done)
             flat[done : done + few].copy_(numbers[start : start + few])
             done += few
+
+    def _form(self, source: str, kind: str) -> tuple[int, int, Callable[[Tensor], Tensor]]:
+        """Numbers in a block, its bytes, and what they mean."""
+        if kind in PACKED:
+            return PACKED[kind].block, PACKED[kind].size_bytes, UNPACK[kind]
+        scale = self.fresh(Piece(self._sources.scale(source), 0, (1,), (1,)), None).float()
+        return 1, 1, lambda raw: raw.view(DTYPES[kind]).float() * scale
 
     def _fill(self, source: str, begin: int, raw: Tensor) -> None:
         """Bytes [n] with those of a tensor from its byte `begin` on. Raises `Damaged`."""

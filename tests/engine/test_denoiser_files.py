@@ -219,10 +219,45 @@ def test_numbers_of_eight_bits_are_read(
     }
     save(small, tmp_path / "fp8.safetensors")
     save({k: t.float() for k, t in small.items()}, tmp_path / "full.safetensors")
-    save({**small, "scaled_fp8": torch.zeros(2)}, tmp_path / "scaled.safetensors")
     desk = make_desk(tmp_path, configs)
     assert paint(desk, "fp8") == paint(desk, "full")
-    assert "packed in a way" in desk.run(checkpoint="scaled")["message"]
+
+
+def test_a_scale_beside_eight_bits_is_read_too(
+    parts: dict[str, Parts], configs: Path, tmp_path: Path, make_desk: Callable[..., Desk]
+) -> None:
+    """As ComfyUI calls them, in both ways; what is packed in blocks is named."""
+    scaled: dict[str, torch.Tensor] = {"scaled_fp8": torch.zeros(2)}
+    full: dict[str, torch.Tensor] = {}
+    for number, (key, tensor) in enumerate(parts["flux"].whole("vae").items()):
+        full[key] = tensor
+        if tensor.ndim == 2 and key.endswith(".weight") and "clip_l" not in key:
+            scale = tensor.abs().max().float().reshape(()) / 448
+            small = (tensor.float() / scale).to(torch.float8_e4m3fn)
+            full[key] = small.float() * scale
+            name = ("scale_weight", "weight_scale")[number % 2]
+            scaled[f"{key.removesuffix('.weight')}.{name}"] = scale
+            tensor = small
+        scaled[key] = tensor
+    save(scaled, tmp_path / "scaled.safetensors")
+    save(full, tmp_path / "full.safetensors")
+    blocks = {"model.diffusion_model.img_in.weight_scale": torch.ones(4, 4)}
+    save({**parts["flux"].whole("vae"), **blocks}, tmp_path / "blocks.safetensors")
+    desk = make_desk(tmp_path, configs)
+    assert paint(desk, "scaled") == paint(desk, "full")
+    assert "packed in a way" in desk.run(checkpoint="blocks")["message"]
+
+
+def test_a_projection_that_is_left_out_changes_nothing(
+    parts: dict[str, Parts], configs: Path, tmp_path: Path, make_desk: Callable[..., Desk]
+) -> None:
+    whole = parts["sd3"].whole("first_stage_model")
+    name = "text_encoders.clip_l.transformer.text_projection.weight"
+    save({**whole, name: torch.eye(24)}, tmp_path / "same.safetensors")
+    del whole[name]
+    save(whole, tmp_path / "short.safetensors")
+    desk = make_desk(tmp_path, configs)
+    assert paint(desk, "short") == paint(desk, "same")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,9 @@ import pytest
 import torch
 
 from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.facts import verify
 from studio.checkpoints.gguf import PACKED, read_gguf
+from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import BadFile
 from studio.engine.unpacking import UNPACK
 from tests.engine.desk import Desk
@@ -83,7 +85,58 @@ def test_it_paints_as_its_numbers_written_out(
     desk = make_desk(tmp_path, configs)
     assert paint(desk, "small") == paint(desk, "full")
     found = desk.runner.catalog.get("small")
+    verdict = verify(found, Hashes(None), {})
+    assert verdict.problems == ()
+    digest = hashlib.sha256((tmp_path / "small.gguf").read_bytes()).hexdigest()
+    assert verdict.sha256 == {"small.gguf": digest}
     assert (found.family, found.size_bytes) == ("flux", (tmp_path / "small.gguf").stat().st_size)
+
+
+def as_llama(name: str) -> str:
+    """What llama.cpp calls a tensor of T5's."""
+    for theirs, ours in {
+        "shared.": "token_embd.",
+        "encoder.final_layer_norm.": "enc.output_norm.",
+        "encoder.block.": "enc.blk.",
+        "layer.0.SelfAttention.relative_attention_bias": "attn_rel_b",
+        "layer.0.SelfAttention.": "attn_",
+        "layer.0.layer_norm": "attn_norm",
+        "layer.1.layer_norm": "ffn_norm",
+        "layer.1.DenseReluDense.wi_0": "ffn_gate",
+        "layer.1.DenseReluDense.wi_1": "ffn_up",
+        "layer.1.DenseReluDense.wo": "ffn_down",
+    }.items():
+        name = name.replace(theirs, ours)
+    return name
+
+
+def test_t5_is_read_as_llama_cpp_writes_it(
+    parts: dict[str, Parts],
+    folders: Path,
+    configs: Path,
+    tmp_path: Path,
+    make_desk: Callable[..., Desk],
+) -> None:
+    packed: dict[str, Packed] = {}
+    plain: dict[str, torch.Tensor] = {}
+    for key, tensor in parts["flux"].texts["t5xxl"].items():
+        if key == "encoder.embed_tokens.weight":  # the same table again
+            continue
+        values: Any = tensor.float().numpy()
+        if values.ndim == 2 and values.shape[1] % 32 == 0:
+            data, values = q8_0(values)
+            packed[as_llama(key)] = ("Q8_0", values.shape, data)
+        else:
+            packed[as_llama(key)] = ("F32", values.shape, values.tobytes())
+        plain[key] = torch.from_numpy(values)
+    whole = parts["flux"].whole("vae", "t5xxl")
+    for name in ("small", "full"):
+        save(whole, tmp_path / name / "it.safetensors")
+        (tmp_path / name / "text_encoders").mkdir()
+    save_gguf(packed, tmp_path / "small" / "text_encoders" / "t5.gguf", "t5encoder")
+    save(plain, tmp_path / "full" / "text_encoders" / "t5.safetensors")
+    small, full = (make_desk(tmp_path / name, configs) for name in ("small", "full"))
+    assert paint(small, "it") == paint(full, "it")
 
 
 def test_what_cannot_be_read_says_so(
