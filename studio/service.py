@@ -152,12 +152,7 @@ class Seen:
     ) -> "ControlNet":
         if control_id is not None:
             found = self.controls.get(control_id)
-            if found.encoder != checkpoint.encoder:
-                raise InvalidRequest(
-                    f"The ControlNet '{found.label}' is not made for '{checkpoint.label}'.",
-                    "Choose another ControlNet or another checkpoint.",
-                    field="units",
-                )
+            found.require_fits(checkpoint.label, checkpoint.encoder)
             return found
         for control in self.controls.fitting(checkpoint.encoder):
             if kind in control.kinds:
@@ -736,7 +731,8 @@ class Studio:
                     "label": control.label,
                     "kinds": list(control.kinds),
                     "size_bytes": control.size_bytes,
-                    "fits": [c.id for c in usable if c.encoder == control.encoder],
+                    "fits": [c.id for c in usable if control.fits(c.encoder)],
+                    "problem": control.problem,
                 }
                 for control in self._controls.all()
             ],

@@ -39,6 +39,8 @@ function search(query) {
   return given.length ? `?${new URLSearchParams(given.map(([key, value]) => [key, String(value)]))}` : "";
 }
 
+/** The status of a map that nobody could make: that of an answer which says why. */
+export const NOT_MADE = 422;
 /** @type {Promise<any>|null} */
 let choices = null;
 const MAP_EVERY_MS = 250;
@@ -104,7 +106,7 @@ export const api = {
     for (;;) {
       const job = await ask("GET", `/api/jobs/${id}`);
       if (job.images.length) return job.images[0].id;
-      if (!["queued", "running"].includes(job.state)) throw new ApiError(0, job.error?.message ?? "The map was not made.", job.error?.hint ?? "Try again.");
+      if (!["queued", "running"].includes(job.state)) throw new ApiError(job.state === "failed" ? NOT_MADE : 0, job.error?.message ?? "The map was not made.", job.error?.hint ?? "Try again.");
       await new Promise((done) => setTimeout(done, MAP_EVERY_MS));
     }
   },

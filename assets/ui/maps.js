@@ -1,6 +1,6 @@
 /** The maps of control units: made once for the same picture and settings, by whoever asks first. */
 
-import { api, ApiError } from "./api.js";
+import { api, ApiError, NOT_MADE } from "./api.js";
 
 /** @typedef {{kind: string, image?: string|null, map?: string|null, pose?: any, preprocessor?: string|null, params?: Record<string, any>,
  *   controlnet?: string|null, weight?: number, start?: number, end?: number, balance?: string, resize?: string}} Unit
@@ -13,6 +13,8 @@ const KEY = "pochade-maps";
 const MOST_KEPT = 60;
 /** @type {Map<string, Promise<Made>>} */
 const asked = new Map();
+/** Keys of those that could not be made. @type {Set<string>} */
+const failed = new Set();
 
 /** What a unit's map is made of; two units that agree in it have the same map. @param {Unit} unit @param {string|undefined} way id of the preprocessor */
 export function madeOf(unit, way) {
@@ -27,16 +29,24 @@ export function wayOf(unit, choices) {
   return known.find((/** @type {any} */ row) => row.id === unit.preprocessor) ?? known.find((/** @type {any} */ row) => row.ready && !row.needs);
 }
 
-/** @param {Unit} unit @param {any} choices @returns {Promise<Made>} */
-export function mapOf(unit, choices) {
+/** @param {Unit} unit @param {any} choices @param {boolean} [again] also one that could not be made before @returns {Promise<Made>} */
+export function mapOf(unit, choices, again = false) {
   if (!unit.pose && !unit.image) return Promise.resolve({ ref: unit.map ?? "", pose: null });
-  const way = wayOf(unit, choices)?.id;
+  const row = unit.pose ? null : wayOf(unit, choices);
+  const way = row?.id;
+  // asking all the same would be a job that fails, each time that somebody looks
+  if (row && !row.ready) return Promise.reject(new ApiError(NOT_MADE, `The weights of ${row.needs.label} are not here.`, "Install them in Control."));
   const key = madeOf(unit, way);
   const known = asked.get(key);
-  if (known) return known;
+  if (known && !(again && failed.has(key))) return known;
+  failed.delete(key);
   const made = unit.pose ? api.pose(unit.pose) : taken(unit, way, key);
   asked.set(key, made);
-  made.catch(() => asked.delete(key));
+  made.catch((error) => {
+    // what could not be made of a picture is not asked for anew each time that somebody looks
+    if (error instanceof ApiError && error.status === NOT_MADE) failed.add(key);
+    else asked.delete(key);
+  });
   return made;
 }
 

@@ -10,6 +10,8 @@ import { complain } from "./toasts.js";
 /** @typedef {import("./live.js").Job} Job */
 
 const KEY = "pochade-dismissed";
+/** The task that makes control maps. */
+const MAP = "preprocess";
 
 /** @param {HTMLElement} root */
 export function queue(root) {
@@ -28,7 +30,8 @@ export function queue(root) {
   function show(snapshot) {
     jobs = snapshot.jobs.filter((job) => job.state === "queued");
     const hidden = dismissed();
-    const ended = snapshot.recent.filter((job) => (job.state === "failed" || job.state === "interrupted") && !hidden.includes(job.id));
+    // whose map was not made is told where it was asked for, see unit.js
+    const ended = snapshot.recent.filter((job) => job.task !== MAP && (job.state === "failed" || job.state === "interrupted") && !hidden.includes(job.id));
     const running = snapshot.jobs.filter((job) => job.state === "running" && job.task !== task);
     section.hidden = !jobs.length && !ended.length && !running.length;
     heading.hidden = !jobs.length;
@@ -133,7 +136,7 @@ function words(job) {
   return h(
     "div",
     { class: "po-row-words" },
-    h("span", { class: "po-clip" }, job.request.prompt ?? job.task),
+    h("span", { class: "po-clip" }, job.request.prompt || (job.task === MAP ? "A control map" : labelOf(job.task))),
     h("span", { class: "po-soft" }, [labelOf(job.task), size(job.request), plural(count, "picture")].filter(Boolean).join(" · ")),
   );
 }

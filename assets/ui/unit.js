@@ -171,7 +171,7 @@ export function card(first, around, change, drop) {
     zone.setAttribute("aria-busy", "true");
     say(words, unit.pose ? "" : "Making the map …");
     try {
-      const found = await mapOf(unit, around().choices);
+      const found = await mapOf(unit, around().choices, true);
       if (running !== asked) return;
       people = found.pose;
       drawn.dataset.ref = found.ref;

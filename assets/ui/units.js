@@ -76,9 +76,11 @@ export function units(root) {
     );
     add.hidden = rows.length >= MOST;
     const { checkpoint } = around;
+    const useless = around.choices.controlnets.filter((/** @type {any} */ net) => net.problem).map((/** @type {any} */ net) => ` '${net.label}' cannot be used: ${net.problem}`);
     const fitting = around.choices.controlnets.filter((/** @type {any} */ net) => (checkpoint ? net.fits.includes(checkpoint) : net.fits.length));
     none.hidden = fitting.length > 0;
-    say(none, checkpoint && around.choices.controlnets.length ? "No ControlNet fits this checkpoint. Put one into the folder 'controlnet' of the data folder, or choose another checkpoint; maps can be made without." : "No ControlNet is here yet. Put one into the folder 'controlnet' of the data folder; maps can be made without.");
+    const why = checkpoint && around.choices.controlnets.length ? "No ControlNet fits this checkpoint. Put one into the folder 'controlnet' of the data folder, or choose another checkpoint; maps can be made without." : "No ControlNet is here yet. Put one into the folder 'controlnet' of the data folder; maps can be made without.";
+    say(none, why + useless.join(""));
   }
 
   api.choices().then((found) => ((around.choices = found), draw()), complain);

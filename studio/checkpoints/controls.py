@@ -32,6 +32,13 @@ TOLD_APART = ("pose", "depth", SOFT_EDGES, "edges", "normals", "segments", "tile
 inpainting after them."""
 
 
+_ELSEWHERE = {
+    "controlnet_x_embedder.weight": "FLUX.1 or Qwen-Image",
+    "pos_embed_input.proj.weight": "Stable Diffusion 3",
+}
+"""Kinds of ControlNets that are known by their keys, and for what no denoiser listens here."""
+
+
 @dataclass(frozen=True, slots=True)
 class Encoder:
     """The shape of a denoiser's first half, which a ControlNet is a copy of."""
@@ -53,13 +60,36 @@ class ControlNet:
     """What its maps may show, as its `pochade.json` says or else its name tells; empty if neither
     does."""
     path: Path
-    encoder: Encoder
+    encoder: Encoder | None
+    """Of the denoisers it was made for; None where the studio steers none of that kind."""
     size_bytes: int
     stamp: Stamp
     parameters: int = 0
     types: int = 0
     """How many kinds of maps it has to be told apart by number, see `TOLD_APART`; 0 if it is told
     nothing."""
+    problem: str = ""
+    """Why it cannot be used, as a sentence; empty if it can."""
+
+    def fits(self, encoder: Encoder | None) -> bool:
+        """Whether it was made for denoisers of that shape."""
+        return self.encoder is not None and self.encoder == encoder
+
+    def require_fits(self, checkpoint: str, encoder: Encoder | None) -> None:
+        """Raises `InvalidRequest` if not; `checkpoint` is what the one with that denoiser is
+        called."""
+        if self.problem:
+            raise InvalidRequest(
+                f"The ControlNet '{self.label}' cannot be used. {self.problem}",
+                "Choose another ControlNet, or another checkpoint with one that fits it.",
+                field="units",
+            )
+        if not self.fits(encoder):
+            raise InvalidRequest(
+                f"The ControlNet '{self.label}' is not made for '{checkpoint}'.",
+                "Choose another ControlNet or another checkpoint.",
+                field="units",
+            )
 
 
 class Controls:
@@ -88,7 +118,7 @@ class Controls:
 
     def fitting(self, encoder: Encoder | None) -> tuple[ControlNet, ...]:
         """Those made for denoisers of that shape."""
-        return tuple(control for control in self.all() if control.encoder == encoder)
+        return tuple(control for control in self.all() if control.fits(encoder))
 
     def get(self, control_id: str) -> ControlNet:
         """Raises `InvalidRequest`."""
@@ -111,7 +141,13 @@ def inspect(found: Found) -> ControlNet | None:
     except (BadFile, OSError):
         return None
     encoder = _encoder_of_control(header.shapes)
-    return None if encoder is None else _named(found, header, encoder)
+    other = next((label for key, label in _ELSEWHERE.items() if key in header.shapes), "")
+    if encoder is None and not other:
+        return None
+    control = _named(found, header, encoder)
+    if not other:
+        return control
+    return replace(control, problem=f"It was made for {other}, which the studio cannot steer yet.")
 
 
 def types_of(shapes: Shapes) -> int:
@@ -166,7 +202,7 @@ def _of_folder(found: Found) -> str:
     return own + found.path.name.removeprefix(WEIGHTS).partition(".")[0]
 
 
-def _named(found: Found, header: Header, encoder: Encoder) -> ControlNet:
+def _named(found: Found, header: Header, encoder: Encoder | None) -> ControlNet:
     own = found.id
     if _is_folder(found):
         own = _of_folder(found)

@@ -218,12 +218,7 @@ class Manager:
 
         Raises `InvalidRequest` if it was made for another kind, `Unavailable` if it cannot be read.
         """
-        if control.encoder != checkpoint.encoder:
-            raise InvalidRequest(
-                f"The ControlNet '{control.label}' is not made for '{checkpoint.label}'.",
-                "Choose another ControlNet or another checkpoint.",
-                field="units",
-            )
+        control.require_fits(checkpoint.label, checkpoint.encoder)
         config = dict(unet.config)
 
         def recipe() -> Recipe:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from studio.checkpoints.controls import ControlNet, Controls
+from studio.core.errors import InvalidRequest
 from tests.checkpoints.files import sparse_of
 
 KEYS = {
@@ -74,6 +75,21 @@ def test_a_union_is_told_by_its_keys_and_a_folder_may_hold_two(tmp_path: Path) -
         "controlnet-sdxl-1.0": (6, ("normals", "segments")),
         "controlnet-sdxl-1.0_promax": (8, ("normals", "segments", "tile")),
     }
+
+
+@pytest.mark.parametrize(
+    ("key", "made_for"),
+    [("controlnet_x_embedder.weight", "FLUX"), ("pos_embed_input.proj.weight", "Diffusion 3")],
+)
+def test_one_for_what_listens_to_none_is_listed_and_refused(
+    tmp_path: Path, key: str, made_for: str
+) -> None:
+    sparse_of(tmp_path / "other-canny.safetensors", {key: (64, 64)})
+    found = only(tmp_path)
+    assert not found.fits(None), "also where a checkpoint has no such encoder"
+    assert Controls((tmp_path,)).fitting(None) == ()
+    with pytest.raises(InvalidRequest, match=made_for):
+        found.require_fits("Any", None)
 
 
 def test_the_folder_itself_may_be_one(tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
+from PIL import Image
 from playwright.sync_api import Page, expect
 
+from tests.e2e.canvases import leave, upload
 from tests.e2e.steps import PAINT, SLOW, at, newest, painted, png
 from tests.serving import Server
 
@@ -17,6 +19,24 @@ UNIT = "#control-units-units .po-unit"
 def give(page: Page, selector: str, data: bytes) -> None:
     file = {"name": "a.png", "mimeType": "image/png", "buffer": data}
     page.set_input_files(selector, [file])  # type: ignore[list-item]
+
+
+@pytest.mark.slow
+def test_a_map_that_cannot_be_made_is_asked_for_once(page: Page, server: Server) -> None:
+    """Where units are carried along, each look at them would else be another failing job."""
+    nobody = upload(server, Image.new("RGB", (96, 96), "teal"))
+    leave(server, "img2img", units=json.dumps([{"kind": "pose", "image": nobody}]))
+    page.reload()
+    at(page, "img2img", "From a picture")
+    fold = page.locator("#tab-img2img .po-fold", has_text="Control: 1 unit")
+    fold.locator("summary").click()
+    expect(fold).to_contain_text("No person was found", timeout=SLOW)
+    page.get_by_role("tab", name="Control", exact=True).click()
+    page.get_by_role("tab", name="From a picture", exact=True).click()
+    expect(fold).to_contain_text("No person was found")
+    jobs = httpx.get(f"{server.url}/api/jobs").json()["jobs"]
+    assert len([job for job in jobs if job["request"].get("image") == nobody]) == 1
+    leave(server, "img2img", units="")
 
 
 class TestControl:
