@@ -2,9 +2,12 @@
 
 import { tell } from "./bus.js";
 import { h } from "./dom.js";
+import { restored } from "./forms.js";
+import { tabs } from "./tabs.js";
 
-/** @param {Record<string, any>} message see `understood` in studio/ui/shell.py */
-export function send(message) {
+/** @param {{tab: string} & Record<string, any>} message see `understood` in studio/ui/shell.py */
+export async function send(message) {
+  await restored(message.tab);
   const box = /** @type {HTMLTextAreaElement} */ (document.querySelector("#bridge-message textarea"));
   const button = /** @type {HTMLElement} */ (document.querySelector("#bridge-send"));
   const set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value")?.set;
@@ -13,30 +16,6 @@ export function send(message) {
   // Gradio takes the text over in its next tick
   setTimeout(() => button.click(), 30);
   tell("form");
-}
-
-/** @typedef {{id: string, label: string, task: string|null, takesPicture: boolean}} TabInfo */
-
-/** @returns {TabInfo[]} */
-export function tabs() {
-  const about = document.querySelector("#po-about");
-  return JSON.parse(about instanceof HTMLElement ? about.dataset.tabs ?? "[]" : "[]");
-}
-
-/** The task that a tab's form asks for. @param {string} id */
-export function taskOf(id) {
-  return tabs().find((tab) => tab.id === id)?.task ?? null;
-}
-
-/** What the tab for a task is called; "" if there is only one such tab. @param {string} task */
-export function labelOf(task) {
-  const painted = tabs().filter((tab) => tab.task);
-  return painted.length > 1 ? painted.find((tab) => tab.task === task)?.label ?? "" : "";
-}
-
-/** @param {string} id */
-export function open(id) {
-  document.getElementById(`tab-${id}-button`)?.click();
 }
 
 /** A menu of the tabs that can start from a picture; null while there is none. */

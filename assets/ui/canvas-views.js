@@ -1,7 +1,7 @@
 /** The stage of a tab has two views in one place: the work on the picture, and what came of it. */
 
-import { taskOf } from "./bridge.js";
 import { button, h } from "./dom.js";
+import { taskOf } from "./tabs.js";
 
 /** @typedef {import("./live.js").Snapshot} Snapshot */
 

@@ -4,12 +4,13 @@
  */
 
 import { api, url } from "./api.js";
-import { open, send } from "./bridge.js";
+import { send } from "./bridge.js";
 import { percent } from "./controls.js";
 import { button, h, keyed, say, swap } from "./dom.js";
 import { field } from "./field.js";
 import { plural } from "./format.js";
 import { KINDS, mapOf, sentence } from "./maps.js";
+import { open } from "./tabs.js";
 import { complain } from "./toasts.js";
 import { rowsOf } from "./units.js";
 

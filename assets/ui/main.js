@@ -15,6 +15,7 @@ import { drop } from "./drop.js";
 import { estimate } from "./estimate.js";
 import { examples } from "./examples.js";
 import { keepPage } from "./files.js";
+import { keepForms, lookAnew, restored } from "./forms.js";
 import { gallery } from "./gallery.js";
 import { keys } from "./keys.js";
 import { extras } from "./extras.js";
@@ -25,6 +26,7 @@ import { presets } from "./presets.js";
 import { queue } from "./queue.js";
 import { slot } from "./slot.js";
 import { strip } from "./strip.js";
+import { tabs } from "./tabs.js";
 import { keepTheme } from "./theme.js";
 import { keepToasts } from "./toasts.js";
 import { tokens } from "./tokens.js";
@@ -77,7 +79,9 @@ function settle() {
     if (!make || parts.has(root)) continue;
     const tab = root.closest(".tabitem");
     if (tab) opened.observe(tab);
-    if (inView(root)) parts.set(root, { part: make(root) });
+    if (!inView(root)) continue;
+    if (tab) restored(tab.id.replace("tab-", ""));
+    parts.set(root, { part: make(root) });
   }
   show();
 }
@@ -102,24 +106,23 @@ document.documentElement.lang = "en";
 keepTheme();
 keepToasts();
 keepPage();
+keepForms();
 keys();
 settle();
 new MutationObserver(settle).observe(document.body, { childList: true, subtree: true });
-// set by Gradio when a form is as it was left, see `_wire` in studio/ui/shell.py
-new MutationObserver((changes) => changes.some((one) => one.attributeName?.startsWith("data-restored")) && tell("form")).observe(document.body, { attributes: true });
 
-/** Weights came or went: the forms, which are Gradio's, learn of it by a hidden button. @param {Snapshot} now */
-function lookAnew(now) {
+/** Weights came or went. @param {Snapshot} now */
+function shelved(now) {
   if (latest && latest.shelf !== now.shelf) {
     api.forget();
-    /** @type {HTMLElement|null} */ (document.querySelector("#shelf-changed"))?.click();
+    lookAnew(tabs().map((tab) => tab.id));
     tell("shelf");
   }
 }
 
 const live = follow(
   (snapshot) => {
-    lookAnew(snapshot);
+    shelved(snapshot);
     latest = snapshot;
     show();
     document.body.dataset.pochade = "ready";

@@ -1,11 +1,12 @@
 /** The picture that is being made, and the ones that just were. */
 
 import { api, url } from "./api.js";
-import { send, tabs } from "./bridge.js";
+import { send } from "./bridge.js";
 import { tell } from "./bus.js";
 import { comparison, under } from "./compare.js";
 import { button, h, icon, keyed, say, swap } from "./dom.js";
 import { duration, plural, size } from "./format.js";
+import { tabs } from "./tabs.js";
 import { complain } from "./toasts.js";
 import { view } from "./viewer.js";
 

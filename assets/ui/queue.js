@@ -1,10 +1,10 @@
 /** The jobs that wait, and those that ended badly and can be run again. */
 
 import { api } from "./api.js";
-import { labelOf, taskOf } from "./bridge.js";
 import { tell } from "./bus.js";
 import { button, h, icon, keyed, say } from "./dom.js";
 import { plural, size } from "./format.js";
+import { labelOf, taskOf } from "./tabs.js";
 import { complain } from "./toasts.js";
 
 /** @typedef {import("./live.js").Job} Job */

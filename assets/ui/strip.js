@@ -1,9 +1,9 @@
 /** The latest pictures, small, in a row below the one that is being looked at. */
 
 import { url } from "./api.js";
-import { open } from "./bridge.js";
 import { button, h, keyed } from "./dom.js";
 import { hear } from "./bus.js";
+import { open } from "./tabs.js";
 import { view } from "./viewer.js";
 
 /** @param {HTMLElement} root */

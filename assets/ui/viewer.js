@@ -5,6 +5,7 @@ import { send, sendMenu } from "./bridge.js";
 import { hear, tell } from "./bus.js";
 import { button, h, icon, say, swap } from "./dom.js";
 import { duration, moment, size } from "./format.js";
+import { tabOf } from "./tabs.js";
 import { complain, copy, toast } from "./toasts.js";
 
 /** @typedef {Record<string, any>} ImageJson a record as /api/images gives it */
@@ -209,7 +210,7 @@ function make() {
 
   function reuse() {
     if (!record) return;
-    send({ do: "reuse", image: record.id });
+    send({ do: "reuse", image: record.id, tab: tabOf(record.task) });
     root.close();
     toast("The settings are in the form.");
   }

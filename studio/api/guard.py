@@ -302,7 +302,8 @@ class Reply:
         if message["type"] == "http.response.start":
             self.started = True
             sent = [(bytes(name), bytes(value)) for name, value in message.get("headers", ())]
-            message = {**message, "headers": dressed(self._visit, sent, self.cookie)}
+            found = message["status"] == 200
+            message = {**message, "headers": dressed(self._visit, sent, self.cookie, found)}
         elif self.bodiless:
             return
         await self._send(message)
@@ -378,9 +379,9 @@ def too_large(got: int, most: int) -> TooLarge:
 
 
 def dressed(
-    visit: Visit, sent: list[tuple[bytes, bytes]], cookie: str
+    visit: Visit, sent: list[tuple[bytes, bytes]], cookie: str, found: bool
 ) -> list[tuple[bytes, bytes]]:
-    """The app's headers without CORS and with what keeps browsers safe."""
+    """The app's headers without CORS and with what keeps browsers safe; `found` is 200."""
     kept = [
         (name, value)
         for name, value in sent
@@ -399,6 +400,9 @@ def dressed(
     if b"cache-control" not in names or not (_is_ours(visit.path) or surface.is_static(visit.path)):
         kept = [(name, value) for name, value in kept if name.lower() != b"cache-control"]
         kept.append((b"cache-control", b"private, no-store"))
+    if found and surface.never_changes(visit.path):
+        kept = [(name, value) for name, value in kept if name.lower() != b"cache-control"]
+        kept.append((b"cache-control", b"private, max-age=31536000, immutable"))
     if cookie:
         kept.append((b"set-cookie", cookie.encode("latin-1")))
     return [*kept, *_SAFE]

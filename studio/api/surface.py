@@ -30,11 +30,18 @@ LOOKS = frozenset({f"{GRADIO}/startup-events", f"{GRADIO}/app_id", f"{GRADIO}/th
 FORBIDDEN = (f"{GRADIO}/component_server", f"{GRADIO}/file", f"{GRADIO}/proxy", f"{GRADIO}/upload")
 """Known ways to read files, fetch addresses or fill the disk: refused by name, the rest is absent."""
 
+_BUILT = re.compile(r"/assets/[^/]+-[A-Za-z0-9_-]{8,}\.(?:js|css|woff2?|ttf|wasm)")
 _HASH = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 def is_static(path: str) -> bool:
     return path.startswith(STATIC) or path == "/theme.css"
+
+
+def never_changes(path: str) -> bool:
+    """True for a file of Gradio's frontend whose name carries the hash of what is in it. A page
+    loads a hundred of them, and a browser that may keep them keeps what it compiled, too."""
+    return _BUILT.fullmatch(path) is not None
 
 
 def is_feed(path: str) -> bool:

@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
-from gradio.blocks import Block
+from gradio.blocks import Block, BlockContext
 from gradio.components import Component
 
 from studio.core.geometry import Size
-from studio.ui.errors import told
 
 Values = Mapping[str, Any]
 """What the widgets of a form hold, by name. Plain JSON data."""
@@ -138,32 +137,32 @@ class Form:
             updates[widgets[name]] = {**updates.get(widgets[name], gr.update()), "value": value}
         return updates
 
-    def follow(self, tab: str, at_this_moment: Callable[[gr.Request], Now]) -> None:
-        """Wires what its pieces want to happen. Runs inside the page being built."""
+    def news(self, updates: Updates) -> Updates:
+        """Of `updates` what a page that was just built does not show yet."""
+        fresh = {block: _changes(block, update) for block, update in updates.items()}
+        if any("visible" in fresh[block] for block in fresh if isinstance(block, BlockContext)):
+            # when Gradio shows a part again, it shows what is hidden in it, too
+            for block, update in updates.items():
+                fresh[block] |= {key: update[key] for key in ("visible",) if key in update}
+        return {block: {**gr.update(), **changes} for block, changes in fresh.items() if changes}
+
+    def follows(self) -> dict[Callable[[Values, Now], Values], list[Follow]]:
+        """What its pieces want to happen, by the change that it makes: those with the same change
+        are one thing that several controls do."""
+        found: dict[Callable[[Values, Now], Values], list[Follow]] = {}
         for piece in self.pieces:
             for one in piece.follows:
-                self._wire(one, tab, at_this_moment)
+                found.setdefault(one.change, []).append(one)
+        return found
 
-    def _wire(self, one: Follow, tab: str, at_this_moment: Callable[[gr.Request], Now]) -> None:
-        steering = self.steering
 
-        @told
-        def answer(data: dict[Any, Any], request: gr.Request) -> Updates:
-            now = at_this_moment(request)
-            values = self.read(data)
-            steered = {name: data.get(control) for name, control in steering.items()}
-            return self.write(one.change({**steered, **values}, now), now, over=values)
-
-        one.event(
-            answer,
-            self.inputs | set(steering.values()),
-            self.outputs,
-            api_name=f"{one.name}_{tab}",
-            trigger_mode="always_last",
-            queue=False,
-            show_progress="hidden",
-            api_visibility="private",
-        )
+def _changes(block: Block, update: Mapping[str, Any]) -> dict[str, Any]:
+    nothing = object()
+    return {
+        key: value
+        for key, value in update.items()
+        if key != "__type__" and getattr(block, key, nothing) != value
+    }
 
 
 def shown_by(widget: Component, value: Any) -> Any:

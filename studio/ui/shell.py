@@ -2,7 +2,8 @@
 
 import html
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
@@ -13,7 +14,7 @@ from studio.discovery import open_drawer
 from studio.paths import ASSETS
 from studio.service import Studio, record_json
 from studio.ui.errors import note, told
-from studio.ui.form import Form, Updates
+from studio.ui.form import Follow, Form, Now, Updates, Values
 from studio.ui.now import now_for
 from studio.ui.owner import owner_of
 from studio.ui.tabs._tab import Context, Tab
@@ -27,15 +28,12 @@ MOST_BRIDGE_CHARS = 64 * 1024
 MOST_SESSIONS = 500
 """Gradio keeps some 60 KB for each; nothing of ours is in there, so old ones may go."""
 
-_QUIET: dict[str, Any] = {
-    "queue": False,
-    "show_progress": "hidden",
-    "api_visibility": "private",
-}
-
 # two frames later Gradio has drawn what it was sent
 _RESTORED = """() => requestAnimationFrame(() => requestAnimationFrame(
     () => document.body.setAttribute("data-restored-TAB", "")))"""
+_WRITTEN = """() => document.dispatchEvent(new CustomEvent("pochade-written", {detail: "TAB"}))"""
+_SENT = """(message) => document.dispatchEvent(
+    new CustomEvent("pochade-written", {detail: JSON.parse(message).tab}))"""
 
 HEAD = """
 <meta name="viewport" content="width=device-width, initial-scale=1">
@@ -95,11 +93,12 @@ def build(studio: Studio) -> gr.Blocks:
                     form = tab.build(context)
                 if form is not None:
                     forms[tab.id] = form
+        first = next(iter(forms), None)
+        wires = _Wires(page=page, studio=studio, nowhere=gr.HTML(visible=False))
         for tab in entries:
             if tab.id in forms:
-                _wire(page, studio, tab, forms[tab.id])
-        _look_anew(studio, forms)
-        _bridge(studio, {tab.id: tab for tab in entries}, forms, tabs)
+                wires.lay(tab, forms[tab.id], at_once=tab.id == first)
+        _bridge(studio, {tab.id: tab for tab in entries}, forms, tabs, wires.quiet)
     return page
 
 
@@ -117,51 +116,141 @@ def about(entries: tuple[Tab, ...]) -> str:
     return f'<div id="po-about" data-tabs="{html.escape(json.dumps(rows))}"></div>'
 
 
-def _wire(page: gr.Blocks, studio: Studio, tab: Tab, form: Form) -> None:
-    """Submitting, and the draft: the form as it stands outlives page and server."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Wires:
+    """Between the forms and the server."""
 
-    @told
-    def submit(data: dict[Any, Any], request: gr.Request) -> None:
-        wishes = tab.to_requests(form.read(data))
-        for sentence in submitted(studio, owner_of(request), tab.task or "", wishes):
-            note(sentence)
+    page: gr.Blocks
+    studio: Studio
+    nowhere: gr.HTML
 
-    @told
-    def restore(request: gr.Request) -> Updates:
-        now = now_for(studio, owner_of(request))
-        draft = possible(studio.draft(owner_of(request), tab.id), now.choices)
-        return form.write({**form.defaults(now.choices), **draft}, now)
+    @property
+    def quiet(self) -> dict[str, Any]:
+        """How everything but a submit is called. Gradio tells each output of each call three times
+        how far it is, which for the hundreds that forms have takes longer than the call itself:
+        nobody looks at `nowhere`."""
+        return {
+            "queue": False,
+            "show_progress": "hidden",
+            "show_progress_on": self.nowhere,
+            "api_visibility": "private",
+        }
 
-    @told
-    def keep(data: dict[Any, Any], request: gr.Request) -> str:
-        values = form.read(data)
-        studio.save_draft(owner_of(request), tab.id, values)
-        return wanted(tab, values)
+    def lay(self, tab: Tab, form: Form, *, at_once: bool) -> None:
+        """Submitting, following, and the draft: the form as it stands outlives page and server.
 
-    asked = gr.HTML("", visible="hidden", elem_id=f"{tab.id}-asked", container=False)
+        A form is restored once on each page: when it is loaded if `at_once`, else when the page's
+        modules ask for it, see assets/ui/forms.js.
+        """
+        asked = gr.HTML("", visible="hidden", elem_id=f"{tab.id}-asked", container=False)
+        self._submit(tab, form)
+        self._restore(tab, form, asked, at_once)
+        self._keep(tab, form, asked)
+        self._look_anew(tab, form)
+        for change, follows in form.follows().items():
+            self._follow(tab, form, change, follows)
 
-    form.generate.click(
-        submit,
-        form.inputs,
-        None,
-        api_name=f"submit_{tab.id}",
-        concurrency_limit=None,
-        trigger_mode="multiple",
-        show_progress="hidden",
-        api_visibility="private",
-    )
-    page.load(restore, None, list(form.outputs), api_name=f"restore_{tab.id}", **_QUIET).then(
-        None, None, None, js=_RESTORED.replace("TAB", tab.id)
-    )
-    gr.on(
-        [widget.change for widget in form.widgets.values()],  # type: ignore[attr-defined]
-        keep,
-        form.inputs,
-        asked,
-        api_name=f"keep_{tab.id}",
-        trigger_mode="always_last",
-        **_QUIET,
-    )
+    def _submit(self, tab: Tab, form: Form) -> None:
+        @told
+        def submit(data: dict[Any, Any], request: gr.Request) -> None:
+            wishes = tab.to_requests(form.read(data))
+            for sentence in submitted(self.studio, owner_of(request), tab.task or "", wishes):
+                note(sentence)
+
+        form.generate.click(
+            submit,
+            form.inputs,
+            None,
+            api_name=f"submit_{tab.id}",
+            concurrency_limit=None,
+            trigger_mode="multiple",
+            show_progress="hidden",
+            api_visibility="private",
+        )
+
+    def _restore(self, tab: Tab, form: Form, asked: gr.HTML, at_once: bool) -> None:
+        @told
+        def restore(request: gr.Request) -> Updates:
+            owner = owner_of(request)
+            now = now_for(self.studio, owner)
+            draft = possible(self.studio.draft(owner, tab.id), now.choices)
+            values = {**form.defaults(now.choices), **draft}
+            return {**form.news(form.write(values, now)), asked: wanted(tab, values)}
+
+        event = self.page.load if at_once else _button(f"{tab.id}-restore").click
+        outputs = [*form.outputs, asked]
+        done = event(restore, None, outputs, api_name=f"restore_{tab.id}", **self.quiet)
+        for after in (done.success, done.failure):
+            after(None, None, None, js=_RESTORED.replace("TAB", tab.id))
+
+    def _keep(self, tab: Tab, form: Form, asked: gr.HTML) -> None:
+        """After what a person did, for which the page's modules press a button where Gradio has no
+        event for exactly that. `change` would also tell of what the server writes, and in the
+        middle of it."""
+
+        @told
+        def keep(data: dict[Any, Any], request: gr.Request) -> str:
+            values = form.read(data)
+            self.studio.save_draft(owner_of(request), tab.id, values)
+            return wanted(tab, values)
+
+        used = [
+            widget.input  # type: ignore[attr-defined]
+            for widget in form.widgets.values()
+            if not isinstance(widget, gr.Textbox)
+        ]
+        gr.on(
+            [*used, _button(f"{tab.id}-keep").click],
+            keep,
+            form.inputs,
+            asked,
+            api_name=f"keep_{tab.id}",
+            trigger_mode="always_last",
+            **self.quiet,
+        )
+
+    def _follow(
+        self,
+        tab: Tab,
+        form: Form,
+        change: Callable[[Values, Now], Values],
+        follows: Sequence[Follow],
+    ) -> None:
+        steering = form.steering
+
+        @told
+        def answer(data: dict[Any, Any], request: gr.Request) -> Updates:
+            now = now_for(self.studio, owner_of(request))
+            values = form.read(data)
+            steered = {name: data.get(control) for name, control in steering.items()}
+            return form.write(change({**steered, **values}, now), now, over=values)
+
+        gr.on(
+            [one.event for one in follows],
+            answer,
+            form.inputs | set(steering.values()),
+            form.outputs,
+            api_name=f"{follows[0].name}_{tab.id}",
+            trigger_mode="always_last",
+            **self.quiet,
+        ).then(None, None, None, js=_WRITTEN.replace("TAB", tab.id))
+
+    def _look_anew(self, tab: Tab, form: Form) -> None:
+        """For when weights came or went: what there is to choose from changes, and nothing that
+        somebody has chosen or is writing."""
+
+        @told
+        def dress(data: dict[Any, Any], request: gr.Request) -> Updates:
+            return form.write({}, now_for(self.studio, owner_of(request)), over=form.read(data))
+
+        _button(f"{tab.id}-anew").click(
+            dress, form.inputs, form.outputs, api_name=f"anew_{tab.id}", **self.quiet
+        )
+
+
+def _button(elem_id: str) -> gr.Button:
+    """One that only the page's modules press."""
+    return gr.Button(visible="hidden", elem_id=elem_id)
 
 
 def wanted(tab: Tab, values: Mapping[str, Any]) -> str:
@@ -193,26 +282,17 @@ def submitted(
         said.update(job.notes)
 
 
-def _look_anew(studio: Studio, forms: Mapping[str, Form]) -> None:
-    """A button that the page's modules press when weights came or went: what there is to choose
-    from changes, and nothing that somebody has chosen or is writing."""
-    button = gr.Button(visible="hidden", elem_id="shelf-changed")
-    for tab, form in forms.items():
-
-        @told
-        def dress(data: dict[Any, Any], request: gr.Request, form: Form = form) -> Updates:
-            now = now_for(studio, owner_of(request))
-            return form.write({}, now, over=form.read(data))
-
-        button.click(dress, form.inputs, list(form.outputs), api_name=f"anew_{tab}", **_QUIET)
-
-
 def _bridge(
-    studio: Studio, tabs: Mapping[str, Tab], forms: Mapping[str, Form], bar: gr.Tabs
+    studio: Studio,
+    tabs: Mapping[str, Tab],
+    forms: Mapping[str, Form],
+    bar: gr.Tabs,
+    quiet: Mapping[str, Any],
 ) -> None:
-    """A message from the page's modules: put these settings, or this picture, into a form."""
+    """A message from the page's modules: put these settings, or this picture, into a form, which
+    they have had restored before."""
     message = gr.Textbox(visible="hidden", elem_id="bridge-message", label="Message")
-    button = gr.Button(visible="hidden", elem_id="bridge-send")
+    button = _button("bridge-send")
 
     @told
     def receive(text: str, request: gr.Request) -> Updates:
@@ -228,8 +308,8 @@ def _bridge(
         message,
         [bar, *(block for form in forms.values() for block in form.outputs)],
         api_name="bridge",
-        **_QUIET,
-    )
+        **quiet,
+    ).then(None, message, None, js=_SENT)
 
 
 def understood(
@@ -242,7 +322,7 @@ def understood(
     """The tab and the form values that a bridge message stands for.
 
     A message is {"do": "reuse", "image": id}, {"do": "send", "image": id, "tab": id} or
-    {"do": "fill", "settings": fields, "tab": id}. Raises `InvalidRequest`, or `NotFound` for a
+    {"do": "fill", "settings": fields, "tab": id}; the page adds the tab to the first, too. Raises `InvalidRequest`, or `NotFound` for a
     picture that is not this owner's.
     """
     try:

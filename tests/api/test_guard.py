@@ -1,5 +1,7 @@
 """The guard's gates, one by one."""
 
+import re
+
 import pytest
 
 from studio.api import surface
@@ -264,6 +266,19 @@ def test_answers_carry_what_keeps_browsers_safe(alone: House) -> None:
     assert page.headers["content-security-policy"] == STUDIO_CSP
     assert data.headers["content-security-policy"].startswith("default-src 'none'")
     assert page.headers["cache-control"] == data.headers["cache-control"] == "private, no-store"
+
+
+def test_what_never_changes_is_kept_by_the_browser(alone: House) -> None:
+    with alone.client() as client:
+        built = re.findall(r'"\./(assets/[^"]+)"', client.get("/").text)
+        assert built
+        for path in built:
+            kept = client.get(f"/{path}").headers["cache-control"]
+            assert kept == "private, max-age=31536000, immutable", path
+        gone = client.get("/assets/index-AAAAAAAA.js")
+        assert gone.status_code == 404
+        assert gone.headers["cache-control"] == "private, no-store"
+        assert "immutable" not in client.get("/assets/ui/main.js").headers["cache-control"]
 
 
 def test_a_proxy_s_headers_are_believed_from_nobody(alone: House) -> None:

@@ -1,6 +1,7 @@
 """A hand that works on a canvas of the page, and what its mask should then be."""
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import DRAFT
+from tests.e2e.conftest import DRAFT, SLOW
 from tests.serving import Server
 
 Mask = NDArray[np.uint8]
@@ -39,11 +40,16 @@ def leave(server: Server, tab: str, **values: Any) -> None:
 
 
 def open_tab(page: Page, label: str) -> None:
+    """Opens a tab, whose form then is as it was left."""
     tab = page.get_by_role("tab", name=label, exact=True)
     if not tab.is_visible():
         page.locator("#tabs .overflow-menu > button").click()
         tab = page.locator("#tabs .overflow-dropdown button", has_text=label)
     tab.click()
+    rows = json.loads(page.locator("#po-about").get_attribute("data-tabs") or "[]")
+    for row in rows:
+        if row["label"] == label and row["task"]:
+            page.wait_for_selector(f"body[data-restored-{row['id']}]", timeout=SLOW)
 
 
 @dataclass

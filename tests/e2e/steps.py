@@ -15,9 +15,9 @@ SLOW = 60_000
 
 
 def at(page: Page, tab: str, label: str) -> None:
-    """Opens a tab once its form is as it was left."""
-    page.wait_for_selector(f"body[data-restored-{tab}]", timeout=SLOW)
+    """Opens a tab, whose form then is as it was left."""
     page.get_by_role("tab", name=label, exact=True).click()
+    page.wait_for_selector(f"body[data-restored-{tab}]", timeout=SLOW)
 
 
 def describe(page: Page, prompt: str, *, steps: int = 2, count: int = 1, tab: str = PAINT) -> None:

@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.checkpoints.web import Web, serving
-from tests.e2e.conftest import NewPage, leave_drafts
+from tests.e2e.conftest import NewPage, leave_drafts, ready
 from tests.e2e.steps import SLOW
 from tests.serving import Server
 
@@ -49,6 +49,7 @@ def test_a_checkpoint_arrives_and_can_be_chosen_at_once(
     expect(arrival.locator(".po-state")).to_contain_text("It is on the shelf", timeout=SLOW)
     expect(page.locator(".po-entry", has_text="b_fox")).to_be_visible()
     page.reload()
+    ready(page)
     open_tab(page)
     expect(page.locator(".po-arrival .po-state")).to_contain_text("It is on the shelf")
     page.get_by_role("button", name="Dismiss").click()

@@ -3,12 +3,14 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import httpx
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, expect
 
-from tests.e2e.conftest import NewPage, leave_drafts, ready
-from tests.e2e.steps import PAINT, SLOW, gallery, paint, painted
+from tests.e2e.conftest import DRAFT, NewPage, leave_drafts, ready
+from tests.e2e.steps import PAINT, PROMPT, SLOW, at, done, gallery, paint, painted
 from tests.serving import Server
 
 PANEL = f"#{PAINT}-panel"
@@ -23,6 +25,46 @@ def own_server(tmp_path: Path, checkpoints: Path) -> Iterator[Server]:
     with Server(tmp_path / "data", flags=flags) as running:
         leave_drafts(running)
         yield running
+
+
+def test_a_page_restores_what_is_opened_and_writes_nothing_by_itself(
+    new_page: NewPage, server: Server
+) -> None:
+    """And what is sent into a tab that was never opened joins what its form held."""
+    names = {
+        row["id"]: row["api_name"]
+        for row in httpx.get(f"{server.url}/config").json()["dependencies"]
+    }
+    calls: list[str] = []
+
+    def heard(asked: Request) -> None:
+        if asked.method == "POST" and "/gradio_api/run" in asked.url:
+            calls.append(names[asked.post_data_json["fn_index"]])
+
+    def arrive(page: Page) -> None:
+        page.on("request", heard)
+        page.reload()
+        ready(page)
+
+    def draft() -> dict[str, Any]:
+        return httpx.get(f"{server.url}/api/drafts/img2img").json()
+
+    httpx.put(f"{server.url}/api/drafts/txt2img", json={**DRAFT, "prompt": "still here"})
+    httpx.put(f"{server.url}/api/drafts/img2img", json={**DRAFT, "prompt": "words of its own"})
+    page = new_page(arrive=arrive)
+    expect(page.locator(f"#{PAINT}-estimate-words")).not_to_be_empty()
+    at(page, "control", "Control")
+    assert calls == ["restore_txt2img", "restore_control"]
+    at(page, PAINT, "Paint")
+    assert page.input_value(PROMPT) == "still here"
+    painted(page, "something to start from")
+    done(page).first.get_by_role("button").click()
+    page.get_by_role("dialog", name="Picture").get_by_label("Send to").select_option("img2img")
+    expect(page.locator("#img2img-image-slot li")).to_have_count(1)
+    expect(page.locator("#img2img-prompt textarea")).to_have_value("words of its own")
+    while not draft().get("image"):
+        page.wait_for_timeout(50)
+    assert draft()["prompt"] == "words of its own" and draft()["steps"] == DRAFT["steps"]
 
 
 @pytest.mark.slow

@@ -11,7 +11,7 @@ from studio.core.events import JobState
 from studio.core.records import ImageRecord, Job
 from studio.service import Studio
 from studio.ui.errors import told
-from studio.ui.form import Form, Now, Piece, shown_by
+from studio.ui.form import Follow, Form, Now, Piece, shown_by, unchanged
 from studio.ui.shell import about, submitted, tabs_in_order, understood, wanted
 from studio.ui.tabs._tab import Tab
 
@@ -106,7 +106,7 @@ def test_an_unknown_error_is_shown_by_its_id_alone(caplog: pytest.LogCaptureFixt
 def prompt_form() -> tuple[Form, gr.Textbox, gr.Slider, gr.Radio]:
     """A prompt, a slider that a long prompt hides, and a way to resize."""
     with gr.Blocks():
-        box, steps, way = gr.Textbox(), gr.Slider(1, 150), gr.Radio(["crop", "pad"])
+        box, steps, way = gr.Textbox(""), gr.Slider(1, 150), gr.Radio(["crop", "pad"])
         button = gr.Button()
     words = Piece(widgets={"prompt": box}, defaults=lambda choices: {"prompt": ""})
     sampled = Piece(
@@ -194,3 +194,36 @@ def test_what_the_form_asks_for_is_there_to_be_estimated() -> None:
     assert asked["task"] == "txt2img" and asked["prompt"] == 'a "fox" <b>' and asked["steps"] == 3
     assert "<b>" not in found and 'data-times="1"' in found
     assert wanted(tab, {"prompt": "x", "seed_mode": "Fixed", "seed": "no number"}) == ""
+
+
+def test_a_page_that_was_just_built_is_told_only_what_it_does_not_show() -> None:
+    form, box, steps, way = prompt_form()
+    shown = {"prompt": "", "steps": steps.value, "way": way.value}
+    assert form.news(form.write({**shown, "steps": 4}, Now(choices={}))) == {
+        steps: {**gr.update(), "value": 4}
+    }
+    assert box not in form.news(form.write({"prompt": ""}, Now(choices={})))
+
+
+def test_what_a_part_that_appears_hides_is_told_again() -> None:
+    with gr.Blocks():
+        with gr.Column(visible=False) as more:
+            box = gr.Textbox("", visible=False)
+        form = Form(generate=gr.Button(), pieces=())
+    again = {more: gr.update(visible=True), box: gr.update(value="", visible=False)}
+    assert form.news(again)[box] == {**gr.update(), "visible": False}
+    assert form.news({**again, more: gr.update(visible=False)}) == {}
+
+
+def test_controls_that_change_the_same_are_followed_as_one() -> None:
+    with gr.Blocks():
+        one, other, third = gr.Radio(["a"]), gr.Radio(["a"]), gr.Button()
+        follows = (
+            Follow(event=one.input, change=unchanged, name="one"),
+            Follow(event=third.click, change=lambda values, now: {}, name="third"),
+            Follow(event=other.input, change=unchanged, name="other"),
+        )
+        piece = Piece(widgets={}, defaults=lambda choices: {}, follows=follows)
+        form = Form(generate=gr.Button(), pieces=(piece,))
+    names = [[one.name for one in together] for together in form.follows().values()]
+    assert names == [["one", "other"], ["third"]]

@@ -23,7 +23,7 @@ def build(context: Context) -> Form:
             settings = painting.settings(ID, choices)
         with painting.column("stage"):
             painting.stage(ID)
-    return painting.finished(context, ID, generate, maps, said, words, *settings)
+    return Form(generate=generate, pieces=(maps, said, words, *settings))
 
 
 def to_requests(values: Values) -> tuple[dict[str, Any], ...]:

@@ -34,8 +34,8 @@ def build(context: Context) -> Form:
             carried = units.carried(ID)
         with painting.column("stage"):
             painting.stage(ID)
-    return painting.finished(
-        context, ID, generate, pictures, words, how_much, *settings, resize, looks, carried
+    return Form(
+        generate=generate, pieces=(pictures, words, how_much, *settings, resize, looks, carried)
     )
 
 

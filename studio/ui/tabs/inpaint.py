@@ -55,7 +55,7 @@ def build(context: Context) -> Form:
             mount("canvas", ID)
             painting.stage(ID)
     pieces = (image, mask, words, how_much, masked, said, *settings, looks, carried)
-    return painting.finished(context, ID, generate, *pieces)
+    return Form(generate=generate, pieces=pieces)
 
 
 def _masked() -> Piece:

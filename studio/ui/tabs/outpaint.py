@@ -45,8 +45,8 @@ def build(context: Context) -> Form:
             said = canvas.told(ID, SIDES, limits)
             mount("sides", ID)
             painting.stage(ID)
-    return painting.finished(
-        context, ID, generate, image, words, sides, how_much, said, *settings, looks, carried
+    return Form(
+        generate=generate, pieces=(image, words, sides, how_much, said, *settings, looks, carried)
     )
 
 

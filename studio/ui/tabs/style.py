@@ -33,7 +33,7 @@ def build(context: Context) -> Form:
             painted = _painted(choices)
         with painting.column("stage"):
             painting.stage(ID)
-    return painting.finished(context, ID, generate, content, styles, told, how, *painted)
+    return Form(generate=generate, pieces=(content, styles, told, how, *painted))
 
 
 def examples() -> tuple[str, ...]:
@@ -81,6 +81,7 @@ def _words() -> Piece:
     """What is said to a checkpoint; shown for the methods that paint with one."""
     with gr.Column(visible=False, **named(ID, "words")) as words:
         prompt = gr.Textbox(
+            value="",
             label="What the picture shows",
             placeholder="A cup of coffee on a wooden table",
             lines=2,
@@ -88,7 +89,7 @@ def _words() -> Piece:
             **named(ID, "prompt"),
         )
         negative = gr.Textbox(
-            label="Negative prompt", lines=1, max_lines=4, **named(ID, "negative-prompt")
+            value="", label="Negative prompt", lines=1, max_lines=4, **named(ID, "negative-prompt")
         )
         presets.shown(ID)
     styles = presets.held(ID)

@@ -22,7 +22,7 @@ def build(context: Context) -> Form:
             carried = units.carried(ID)
         with painting.column("stage"):
             painting.stage(ID)
-    return painting.finished(context, ID, generate, words, *settings, looks, second, carried)
+    return Form(generate=generate, pieces=(words, *settings, looks, second, carried))
 
 
 def to_requests(values: Values) -> tuple[dict[str, Any], ...]:

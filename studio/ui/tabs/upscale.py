@@ -48,14 +48,15 @@ def build(context: Context) -> Form:
         dressed=(more,),
         follows=(Follow(event=details.input, change=unchanged, name="details"),),
     )
-    return painting.finished(
-        context, ID, generate, picture, scale, enlarging, wanted, words, how_much, *pieces
+    return Form(
+        generate=generate, pieces=(picture, scale, enlarging, wanted, words, how_much, *pieces)
     )
 
 
 def _words(choices: Choices) -> Piece:
     """What the picture shows, and of which picture from the gallery this was said."""
     prompt = gr.Textbox(
+        value="",
         label="Prompt",
         info="What the picture shows",
         lines=3,
@@ -64,13 +65,14 @@ def _words(choices: Choices) -> Piece:
         **named(ID, "prompt"),
     )
     negative = gr.Textbox(
+        value="",
         label="Negative prompt",
         lines=1,
         max_lines=6,
         visible=sampling.supports(choices, None, "negative_prompt"),
         **named(ID, "negative-prompt"),
     )
-    said_of = gr.Textbox(visible="hidden", label="Said of", **named(ID, "said-of"))
+    said_of = gr.Textbox("", visible="hidden", label="Said of", **named(ID, "said-of"))
 
     def dress(values: Values, now: Now) -> Updates:
         shown = sampling.supports(now.choices, values.get("checkpoint"), "negative_prompt")

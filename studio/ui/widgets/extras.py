@@ -9,7 +9,7 @@ from typing import Any, cast
 import gradio as gr
 
 from studio.core.errors import InvalidRequest
-from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values
+from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values, unchanged
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
 
@@ -21,7 +21,7 @@ def extras(tab: str) -> Piece:
     """What is added to the checkpoint, folded away."""
     with gr.Accordion("Extras", open=False, **named(tab, "extras-fold")) as fold:
         mount("extras", tab, name="extras")
-    box = gr.Textbox(visible="hidden", label="Extras", **named(tab, "extras"))
+    box = gr.Textbox("", visible="hidden", label="Extras", **named(tab, "extras"))
     # pressed by the script once the box holds what was chosen, as in `slots`
     given = gr.Button(visible="hidden", **named(tab, "extras-given"))
     readout = gr.HTML(_readout("", ""), visible="hidden", **named(tab, "extras-seen"))
@@ -39,7 +39,7 @@ def extras(tab: str) -> Piece:
         defaults=defaults,
         dress=dress,
         dressed=(readout, fold),
-        follows=(Follow(event=given.click, change=lambda values, now: {}, name="extras"),),
+        follows=(Follow(event=given.click, change=unchanged, name="extras"),),
     )
 
 

@@ -8,10 +8,7 @@ import gradio as gr
 from gradio.components import Component
 
 from studio.core.geometry import Size
-from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values, unchanged
-from studio.ui.now import now_for
-from studio.ui.owner import owner_of
-from studio.ui.tabs._tab import Context
+from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values, unchanged
 from studio.ui.widgets import presets, sampling, size
 from studio.ui.widgets.extras import extras
 from studio.ui.widgets.mounts import mount
@@ -40,13 +37,6 @@ def column(name: Literal["words", "settings", "stage"]) -> gr.Column:
     return gr.Column(elem_classes=name, min_width=280)
 
 
-def finished(context: Context, tab: str, generate: gr.Button, *pieces: Piece) -> Form:
-    """The form of these pieces, with what they do to each other."""
-    form = Form(generate=generate, pieces=pieces)
-    form.follow(tab, lambda request: now_for(context.studio, owner_of(request)))
-    return form
-
-
 def stage(tab: str) -> None:
     """Where the picture forms; below it what waits, and what was made last."""
     for part in ("panel", "queue", "strip"):
@@ -56,6 +46,7 @@ def stage(tab: str) -> None:
 def words(tab: str, choices: Choices) -> tuple[Piece, gr.Button]:
     """Prompt, negative prompt, number of pictures; and the button that generates them."""
     prompt = gr.Textbox(
+        value="",
         label="Prompt",
         info=sampling.prompt_info(choices, None),
         placeholder="A red fox in the snow, sticker",
@@ -66,6 +57,7 @@ def words(tab: str, choices: Choices) -> tuple[Piece, gr.Button]:
     )
     mount("prompt-tools", tab)
     negative = gr.Textbox(
+        value="",
         label="Negative prompt",
         placeholder="blurry, text, frame",
         lines=1,
@@ -308,6 +300,7 @@ def _seeds(tab: str) -> Piece:
         )
         # a text box, because a number in a browser is exact only up to 2^53
         seed = gr.Textbox(
+            value="",
             label="Number",
             placeholder="drawn anew",
             max_lines=1,

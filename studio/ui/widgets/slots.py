@@ -34,7 +34,7 @@ def held(tab: str, name: str, label: str) -> Piece:
 
 def kept(tab: str, name: str, label: str, told: Callable[[object], str]) -> Piece:
     """A value of a script's own; `told` is what of it the readout repeats."""
-    box = gr.Textbox(visible="hidden", label=label, **named(tab, name))
+    box = gr.Textbox("", visible="hidden", label=label, **named(tab, name))
     readout = gr.HTML(_readout(tab, name, ""), visible="hidden", **named(tab, f"{name}-seen"))
     # the box's own events also tell of what the server wrote, and too early: when a draft is
     # restored, the widgets after it still hold what they held before

@@ -34,7 +34,7 @@ def carried(tab: str) -> Piece:
 
 
 def _held(tab: str) -> Piece:
-    box = gr.Textbox(visible="hidden", label="Control units", **named(tab, "units"))
+    box = gr.Textbox("", visible="hidden", label="Control units", **named(tab, "units"))
     readout = gr.HTML(_readout(""), visible="hidden", **named(tab, "units-seen"))
     given = gr.Button(visible="hidden", **named(tab, "units-given"))
 
