@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import DRAFT, SLOW
+from tests.e2e.conftest import DRAFT, SLOW, ready
 from tests.serving import Server
 
 Mask = NDArray[np.uint8]
@@ -41,6 +41,7 @@ def leave(server: Server, tab: str, **values: Any) -> None:
 
 def open_tab(page: Page, label: str) -> None:
     """Opens a tab, whose form then is as it was left."""
+    ready(page)
     tab = page.get_by_role("tab", name=label, exact=True)
     if not tab.is_visible():
         page.locator("#tabs .overflow-menu > button").click()

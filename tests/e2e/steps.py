@@ -7,6 +7,8 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Locator, Page, expect
 
+from tests.e2e.conftest import ready
+
 PAINT = "txt2img"
 """The tab that a page opens with."""
 PROMPT = f"#{PAINT}-prompt textarea"
@@ -16,6 +18,7 @@ SLOW = 60_000
 
 def at(page: Page, tab: str, label: str) -> None:
     """Opens a tab, whose form then is as it was left."""
+    ready(page)
     page.get_by_role("tab", name=label, exact=True).click()
     page.wait_for_selector(f"body[data-restored-{tab}]", timeout=SLOW)
 
