@@ -59,7 +59,7 @@ def test_a_reload_in_the_middle_finds_everything_as_it_was(page: Page, server: S
 @pytest.mark.slow
 def test_two_browsers_see_the_same_studio(new_page: NewPage) -> None:
     here, there = new_page(), new_page()
-    paint(here, "seen from both sides", steps=150, count=4)
+    paint(here, "seen from both sides", steps=150, count=32)
     here.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for(timeout=SLOW)
     there.get_by_text(re.compile("Step [0-9]+ of 150")).wait_for()
     there.click("#txt2img-stop")
