@@ -402,7 +402,7 @@ class Studio:
         if "prompt" in fields and not str(fields["prompt"]).strip():
             fields = {**fields, "prompt": "anything"}
         resolved = entry.resolve(parse(entry.request, fields), self.seen_by(owner))
-        work = entry.work(resolved.request)
+        work = resolved.work or entry.work(resolved.request)
         size = [getattr(resolved.request, side, None) for side in ("width", "height")]
         checkpoint = self._catalog.get(work.checkpoint) if work else None
         if work is None or checkpoint is None or checkpoint.anatomy is None:

@@ -293,6 +293,9 @@ class Resolved:
     notes: tuple[str, ...] = ()
     pixels: int = 0
     """Width × height of the largest picture that it paints at once."""
+    work: Work | None = None
+    """What it asks of a checkpoint, where that depends on more than the request: `Task.work` of it is
+    None then."""
 
 
 def no_pictures(request: Any) -> tuple[str, ...]:

@@ -23,12 +23,13 @@ from studio.core.requests import (
     Strength,
     Text,
 )
+from studio.costs.work import Work
 from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._details import planned, repainted
 from studio.tasks._extras import Embeddings, Loras, extras, resolve_extras, words
 from studio.tasks._over import flat
-from studio.tasks._sampled import checkpoint_for, decided, felt, require_work
+from studio.tasks._sampled import checkpoint_for, decided, felt, one_pass, require_work
 from studio.tasks._task import Brush, Enlarged, Facts, Resolved, Span, Task, Tools
 
 Scale = Annotated[float, Ge(1), Le(8)]
@@ -97,7 +98,13 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
         "one job.",
         field="scale",
     )
-    return Resolved(request=request, notes=notes, pixels=pixels)
+    work = Work(
+        checkpoint=checkpoint.id,
+        passes=tuple(
+            one_pass(request, plan.painted(tile), strength=request.strength) for tile in plan.tiles
+        ),
+    )
+    return Resolved(request=request, notes=notes, pixels=pixels, work=work)
 
 
 def larger(size: Size, scale: float) -> Size:

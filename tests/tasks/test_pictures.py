@@ -12,8 +12,10 @@ from PIL import Image, ImageDraw
 from studio.app import App, compose
 from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.core.records import Picture
+from studio.core.requests import parse
 from studio.service import Studio
 from studio.settings import Settings
+from studio.tasks.upscale import TASK, Upscale
 
 WANT = {"prompt": "a red fox", "checkpoint": "tiny"}
 
@@ -179,3 +181,14 @@ def test_what_a_picture_was_made_from_is_kept(app: App) -> None:
     app.studio.submit("local", "img2img", {**WANT, "image": record.id})
     with pytest.raises(InvalidRequest):
         app.studio.submit("local", "img2img", {**WANT, "image": record.id[:-1]})
+
+
+def test_what_painting_details_takes_is_told_for_all_tiles(studio: Studio) -> None:
+    wish = {"image": upload(studio, picture((300, 200))), "scale": 2.0, "prompt": "a fox"}
+    wish |= {"checkpoint": "tiny", "steps": 4}
+    assert studio.estimate("local", "upscale", wish)["peak_bytes"] == 0  # nothing is painted
+    detailed = studio.estimate("local", "upscale", {**wish, "strength": 0.5})
+    assert detailed["peak_bytes"] > 0 and "MB" in detailed["words"]
+    wish = parse(Upscale, {**wish, "strength": 0.5})
+    work = TASK.resolve(wish, studio.seen_by("local")).work
+    assert work and len(work.passes) > 1 and {one.calls for one in work.passes} == {2}

@@ -28,6 +28,7 @@ def build(context: Context) -> Form:
             told = _words()
             with gr.Row(elem_classes="go"):
                 generate = gr.Button("Restyle", variant="primary", **named(ID, "generate"))
+            mount("estimate", ID)
         with painting.column("settings"):
             how = _how(choices)
             painted = _painted(choices)

@@ -9,6 +9,7 @@ from studio.core.errors import InvalidRequest
 from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values, unchanged
 from studio.ui.tabs._tab import Context, Tab
 from studio.ui.widgets import painting, sampling, slots, upscaling
+from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
 from studio.ui.widgets.strength import strength
 
@@ -28,6 +29,7 @@ def build(context: Context) -> Form:
             details = gr.Checkbox(label="Paint details into it", **named(ID, "details"))
             with gr.Row(elem_classes="go"):
                 generate = gr.Button("Upscale", variant="primary", **named(ID, "generate"))
+            mount("estimate", ID)
         with (
             painting.column("settings"),
             gr.Column(visible=False, **named(ID, "details-settings")) as more,
