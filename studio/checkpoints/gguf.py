@@ -120,8 +120,7 @@ def _header(reader: "_Reader", size: int) -> Header:
         key = reader.text()
         metadata[key] = reader.value(reader.number("I"))
     told = [_told(reader) for _ in range(tensors)]
-    if any(name.startswith("enc.blk.") for name, *_ in told):
-        told = [(_named(name), *rest) for name, *rest in told]
+    by_llama = any(name.startswith("enc.blk.") for name, *_ in told)
     alignment = metadata.get("general.alignment", _ALIGNMENT)
     if not isinstance(alignment, int) or not 0 < alignment <= 1 << 20:
         raise Damaged("The model file is damaged (its header is malformed).")
@@ -131,6 +130,7 @@ def _header(reader: "_Reader", size: int) -> Header:
         original = metadata.get(f"comfy.gguf.orig_shape.{name}")
         if isinstance(original, list) and prod(original) == prod(shape):
             shape = tuple(original)
+        name = _named(name) if by_llama else name
         end = offset + prod(shape) // form.block * form.size_bytes
         wrong = prod(shape) % form.block or begin + end > size or name in found
         if wrong:

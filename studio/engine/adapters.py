@@ -64,6 +64,10 @@ class _Change(Addition):
 class _LowRank(_Change):
     """LoRA: down to a few channels and up again; LoCon for convolutions."""
 
+    down: Tensor
+    up: Tensor
+    mid: Tensor | None
+
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.register_buffer("down", tensors["down"])
@@ -173,6 +177,8 @@ class _Product(_Change):
 class _Scaled(Addition):
     """(IA)³: inputs or outputs of a layer, each scaled by a number of its own."""
 
+    by: Tensor
+
     def __init__(self, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
         self.register_buffer("by", tensors["scale"].flatten())
@@ -208,6 +214,8 @@ class _Decomposed(Addition):
     The weight itself is never made: a row's length scales an output, a column's an input. Only the
     lengths ask for it, once as long as the layer's weights stay in memory.
     """
+
+    lengths: Tensor
 
     def __init__(self, inner: _Change, tensors: Mapping[str, Tensor]) -> None:
         super().__init__()
