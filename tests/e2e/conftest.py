@@ -70,18 +70,34 @@ def leave_drafts(server: Server, **options: Any) -> None:
         httpx.put(address, json=DRAFT, **options).raise_for_status()
 
 
+VIEW = {"viewport": {"width": 1280, "height": 900}}
+
+
+@pytest.fixture(scope="session")
+def profile(browser: Browser) -> Iterator[BrowserContext]:
+    """A browser that has opened a studio before: it keeps Gradio's files, and what it compiled."""
+    found = browser.new_context(**VIEW)
+    yield found
+    found.close()
+
+
 @pytest.fixture
-def new_page(browser: Browser, server: Server) -> Iterator[NewPage]:
-    """Opens the studio in a browser of its own; at the end its console must hold no error."""
+def new_page(browser: Browser, profile: BrowserContext, server: Server) -> Iterator[NewPage]:
+    """Opens the studio, each further time and with options in a browser of its own; at the end its
+    console must hold no error."""
     leave_drafts(server)
+    profile.clear_cookies()
     contexts: list[BrowserContext] = []
     errors: list[str] = []
 
     def open_page(
         url: str | None = None, arrive: Callable[[Page], None] = ready, **options: object
     ) -> Page:
-        context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
-        contexts.append(context)
+        if options or profile.pages:
+            context = browser.new_context(**{**VIEW, **options})
+            contexts.append(context)
+        else:
+            context = profile
         page = context.new_page()
         page.set_default_timeout(10_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
@@ -100,6 +116,9 @@ def new_page(browser: Browser, server: Server) -> Iterator[NewPage]:
     yield open_page
     for context in contexts:
         context.close()
+    for page in profile.pages:
+        page.evaluate("() => { try { localStorage.clear() } catch {} }")
+        page.close()
     assert errors == []
 
 

@@ -66,14 +66,18 @@ def manager(device: Device) -> Manager:
 
 @pytest.fixture(scope="session")
 def make_desk(device: Device) -> Callable[..., Desk]:
-    """Makes an engine over a folder of checkpoints, without a process around it."""
+    """Makes an engine over a folder of checkpoints, without a process around it. What is in a folder
+    is read once: a catalog notices by itself what is new there."""
+    catalogs: dict[Path, Catalog] = {}
 
     def make(shelf: Path, configs: Path = CONFIGS) -> Desk:
         sent: list[tuple[dict[str, object], bytes]] = []
         control = Control()
         runner = Runner(
             tasks=open_drawer("studio.tasks", Task),
-            catalog=Catalog((shelf,), beside=(shelf / "text_encoders", shelf / "vae")),
+            catalog=catalogs.setdefault(
+                shelf, Catalog((shelf,), beside=(shelf / "text_encoders", shelf / "vae"))
+            ),
             controls=Controls((shelf / "controlnet",)),
             image_prompts=ImagePrompts((shelf / "ipadapter",)),
             manager=Manager(device, configs, Hashes(None)),

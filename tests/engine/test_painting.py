@@ -26,6 +26,12 @@ PIPELINES = {
 }
 
 
+@pytest.fixture(scope="module")
+def desk(make_desk: Callable[..., Desk], shelf: Path) -> Desk:
+    """One for all: nothing that was painted before changes a picture."""
+    return make_desk(shelf)
+
+
 def bare(folder: Path, kind: str, sampler: str, **call: object) -> bytes:
     """The plain diffusers call that a picture should be equal to."""
     import diffusers
@@ -164,7 +170,8 @@ def test_picture_i_of_a_job_is_its_seed_alone(desk: Desk, sampler: str) -> None:
     assert len(set(together)) == 3
 
 
-def test_nothing_before_a_picture_changes_it(desk: Desk) -> None:
+def test_nothing_before_a_picture_changes_it(make_desk: Callable[..., Desk], shelf: Path) -> None:
+    desk = make_desk(shelf)
     [first] = desk.paint(sampler="dpmpp_2m_sde", seed=5)
     torch.manual_seed(99)
     desk.paint(checkpoint="xl", sampler="heun", prompt="(other:1.4) words", width=96)
