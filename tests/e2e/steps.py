@@ -55,6 +55,15 @@ def painted(page: Page, prompt: str, *, steps: int = 2, count: int = 1, tab: str
     expect(done(page, tab)).to_have_count(count, timeout=SLOW)
 
 
+def kept(page: Page, words: str, tab: str = PAINT) -> None:
+    """Waits until the draft of a form, which a reload brings back, holds these words."""
+    page.wait_for_function(
+        "async ([tab, words]) => (await (await fetch(`/api/drafts/${tab}`)).text()).includes(words)",
+        arg=[tab, words],
+        timeout=SLOW,
+    )
+
+
 def newest(page: Page, tab: str = PAINT) -> str:
     return page.locator(f"#{tab}-panel").get_attribute("data-job") or ""
 

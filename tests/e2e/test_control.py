@@ -10,7 +10,7 @@ from PIL import Image
 from playwright.sync_api import Page, expect
 
 from tests.e2e.canvases import leave, upload
-from tests.e2e.steps import PAINT, SLOW, at, newest, painted, png
+from tests.e2e.steps import PAINT, SLOW, at, kept, newest, painted, png
 from tests.serving import Server
 
 UNIT = "#control-units-units .po-unit"
@@ -71,7 +71,7 @@ class TestControl:
         page.get_by_role("button", name="Add a unit").click()
         expect(page.locator(UNIT)).to_have_count(2)
         page.get_by_label("Shows").nth(1).select_option("depth")
-        page.wait_for_timeout(1000)  # the draft is on its way
+        kept(page, "depth", tab="control")
         page.reload()
         at(page, "control", "Control")
         expect(page.locator(UNIT)).to_have_count(2)

@@ -6,7 +6,7 @@ import httpx
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import SLOW, newest, painted
+from tests.e2e.steps import SLOW, kept, newest, painted
 from tests.serving import Server
 
 
@@ -41,6 +41,6 @@ def test_a_lora_is_chosen_weighed_and_painted_with(page: Page, server: Server) -
         ("ink", 0.5),
         ("wash", 0.25),
     ]
-    page.wait_for_timeout(1000)  # the draft is on its way
+    kept(page, "ink")
     page.reload()
     expect(fold).to_contain_text("Extras · 1", timeout=SLOW)

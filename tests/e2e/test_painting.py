@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.e2e.conftest import NewPage, ready
-from tests.e2e.steps import PROMPT, SLOW, describe, done, newest, paint, painted
+from tests.e2e.steps import PROMPT, SLOW, describe, done, kept, newest, paint, painted
 from tests.serving import Server
 
 
@@ -44,7 +44,7 @@ def test_a_reload_in_the_middle_finds_everything_as_it_was(page: Page, server: S
     page.click("#txt2img-generate")
     expect(page.locator(".po-queue .po-row")).to_have_count(1)
     page.fill(PROMPT, "words that are not sent yet")
-    page.wait_for_timeout(500)
+    kept(page, "words that are not sent yet")
     page.reload()
     ready(page)
     assert page.input_value(PROMPT) == "words that are not sent yet"
