@@ -20,7 +20,7 @@ PROMPTS: tuple[str, ...] = (
 """Watched while training."""
 
 STEPS = 16
-GUIDANCE = 3.5
+GUIDANCE = 3.0
 
 
 def assemble(tokenizer: Any, encoder: Any, net: Any, vae: Any, scaling_factor: float) -> Any:
