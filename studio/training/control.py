@@ -33,6 +33,10 @@ EMA = 0.998
 COPIED_RATE, FRESH_RATE = 6e-4, 5e-3
 """Peaks of the learning rate: of layers copied from the UNet, and of those that start from nothing."""
 
+STRENGTH = 1.5
+"""What the trained net's answers are multiplied by for good. A short training ends before it dares as
+much as is needed: so amplified, maps of every kind are kept to more closely (1.0, 1.5 measured)."""
+
 SILU_GAIN = 1.7
 """What a layer before SiLU must amplify by for features to keep their strength."""
 
@@ -211,7 +215,16 @@ def trained(folder: Path, net: Any) -> tuple[Any, dict[str, float]] | None:
         return None
     control = create(net)
     control.load_state_dict(saved["average"])
+    amplify(control, STRENGTH)
     return control.eval(), {name: saved[name] for name in ("step", "minutes", "pictures")}
+
+
+@torch.no_grad()
+def amplify(control: Any, strength: float) -> None:
+    """Multiply everything that the net says to a UNet by `strength`."""
+    for layer in (*control.controlnet_down_blocks, control.controlnet_mid_block):
+        for parameter in layer.parameters():
+            parameter.mul_(strength)
 
 
 def pipeline(folder: Path, control: Any) -> Any:

@@ -75,6 +75,24 @@ def test_a_fresh_controlnet_changes_nothing() -> None:
     torch.testing.assert_close(steered(z, steps, context, return_dict=False)[0], plain)
 
 
+def test_amplified_it_says_the_same_louder() -> None:
+    steerer = control.create(tiny_unet()).eval()
+    for layer in (*steerer.controlnet_down_blocks, steerer.controlnet_mid_block):
+        torch.nn.init.normal_(layer.weight)
+    asked = (torch.randn(1, 4, 16, 16), torch.tensor([500]), torch.randn(1, 77, text.WIDTH))
+
+    def said() -> list[Any]:
+        hint = torch.ones(1, 3, 128, 128)
+        down, middle = steerer(*asked, controlnet_cond=hint, return_dict=False)
+        return [*down, middle]
+
+    with torch.no_grad():
+        before = said()
+        control.amplify(steerer, 1.5)
+        for one, other in zip(before, said(), strict=True):
+            torch.testing.assert_close(other, 1.5 * one, rtol=1e-3, atol=1e-4)
+
+
 def test_batches_for_poses_are_of_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compose, "load", lambda _folder: toys.library())
     monkeypatch.setattr(shards, "SHARD", 8)
