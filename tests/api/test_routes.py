@@ -38,7 +38,7 @@ def test_everything_but_the_prompt_may_be_left_out(client: httpx.Client) -> None
     answer = client.post("/api/jobs", json={"prompt": "a fox"})
     assert answer.status_code == 202
     left_open = {name for name, value in answer.json()["request"].items() if value is None}
-    assert left_open == {"hires"}  # nothing asked for, nothing to decide
+    assert left_open == {"hires", "typed"}  # nothing asked for, nothing to decide
 
 
 def test_a_changed_size_is_said(client: httpx.Client) -> None:
