@@ -22,8 +22,8 @@ export function checkpoints(root) {
   const begin = h("section", { class: "po-section", hidden: true }, h("h2", {}, "To begin with"), starters);
   const wish = asking(() => told());
   const install = h("section", { class: "po-section po-install", hidden: true }, h("h2", {}, "Install"), wish.node, arriving);
-  const asking = h("p", { class: "po-soft", hidden: true }, "The person at this machine installs checkpoints, and whoever they name with --allow-install.");
-  root.append(h("div", { class: "po-checkpoints" }, asking, h("div", { class: "po-sources" }, install, begin), h("section", { class: "po-section" }, count, shelf)));
+  const refused = h("p", { class: "po-soft", hidden: true }, "The person at this machine installs checkpoints, and whoever they name with --allow-install.");
+  root.append(h("div", { class: "po-checkpoints" }, refused, h("div", { class: "po-sources" }, install, begin), h("section", { class: "po-section" }, count, shelf)));
 
   /** Of installs that ran when they were last seen: their end is worth a look at the shelf. */
   let running = "";
@@ -37,7 +37,7 @@ export function checkpoints(root) {
     try {
       const [choices, known] = await Promise.all([api.choices(), api.installs()]);
       install.hidden = !known.may_install;
-      asking.hidden = known.may_install;
+      refused.hidden = known.may_install;
       begin.hidden = !known.may_install || !known.starters.length;
       const usable = choices.checkpoints.filter((/** @type {any} */ one) => !one.problem).length;
       say(count, `On the shelf (${usable})`);
