@@ -1,7 +1,10 @@
 """What a person does on the page, in their words."""
 
+import time
+from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -57,11 +60,20 @@ def painted(page: Page, prompt: str, *, steps: int = 2, count: int = 1, tab: str
 
 def kept(page: Page, words: str, tab: str = PAINT) -> None:
     """Waits until the draft of a form, which a reload brings back, holds these words."""
-    page.wait_for_function(
-        "async ([tab, words]) => (await (await fetch(`/api/drafts/${tab}`)).text()).includes(words)",
-        arg=[tab, words],
-        timeout=SLOW,
+    until(
+        page,
+        f"fetch('/api/drafts/{tab}').then(answer => answer.text())",
+        lambda text: words in text,
     )
+
+
+def until(page: Page, asked: str, holds: Callable[[Any], bool]) -> None:
+    """Waits until what JavaScript answers holds. The answer may be a promise, which Playwright's own
+    `wait_for_function` takes for the answer itself."""
+    end = time.monotonic() + SLOW / 1000
+    while not holds(found := page.evaluate(asked)):
+        assert time.monotonic() < end, f"{asked} stayed at {found!r}"
+        page.wait_for_timeout(50)
 
 
 def newest(page: Page, tab: str = PAINT) -> str:

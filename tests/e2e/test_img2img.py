@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.conftest import DRAFT, NewPage, ready
-from tests.e2e.steps import at, done, gallery, give, number, paint, painted, png
+from tests.e2e.steps import at, done, gallery, give, number, paint, painted, png, until
 from tests.serving import Server
 
 TAB, LABEL = "img2img", "From a picture"
@@ -130,10 +130,11 @@ def test_several_pictures_become_a_job_each_with_the_same_settings(page: Page) -
     refs = {shown(image) for image in pictures(page).all()}
     assert len(refs) == 2
     paint(page, "a batch of two", tab=TAB)
-    page.wait_for_function(
-        """async () => (await (await fetch("/api/jobs")).json()).jobs.filter(
-            job => job.request.prompt === "a batch of two" && job.state === "finished").length === 2""",
-        timeout=60_000,
+    until(
+        page,
+        """fetch("/api/jobs").then(answer => answer.json()).then(({jobs}) => jobs.filter(
+            job => job.request.prompt === "a batch of two" && job.state === "finished").length)""",
+        lambda count: count == 2,
     )
     jobs = page.evaluate("fetch('/api/jobs').then(answer => answer.json())")["jobs"]
     mine = [job for job in jobs if job["request"].get("prompt") == "a batch of two"]

@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Request, expect
 
 from tests.e2e.conftest import DRAFT, NewPage, leave_drafts, ready
-from tests.e2e.steps import PAINT, PROMPT, SLOW, at, done, gallery, paint, painted
+from tests.e2e.steps import PAINT, PROMPT, SLOW, at, done, gallery, paint, painted, until
 from tests.serving import Server
 
 PANEL = f"#{PAINT}-panel"
@@ -79,11 +79,11 @@ def test_waiting_jobs_are_dragged_into_another_order(page: Page) -> None:
     expect(words).to_have_text(["one", "two", "three"])
     rows.nth(2).drag_to(rows.nth(0), target_position={"x": 20, "y": 4})
     expect(words).to_have_text(["three", "one", "two"])
-    page.wait_for_function(
-        """async () => {
-            const {jobs} = await (await fetch("/api/live")).json();
-            return jobs.filter(job => job.state === "queued").map(job => job.request.prompt).join() === "three,one,two";
-        }"""
+    until(
+        page,
+        """fetch("/api/live").then(answer => answer.json()).then(({jobs}) => jobs.filter(
+            job => job.state === "queued").map(job => job.request.prompt).join())""",
+        lambda order: order == "three,one,two",
     )
     for prompt in ("one", "two", "three"):
         page.locator(".po-row", has_text=prompt).get_by_role("button", name="Cancel").click()
