@@ -47,7 +47,8 @@ def test_what_was_left_open_is_decided(studio: Studio) -> None:
     request = dict(studio.submit("local", "txt2img", WANT).request)
     assert request["width"] == request["height"] == 64
     assert 0 <= request["seed"] < 2**32
-    assert request.pop("hires") is None  # not asked for
+    for name in ("hires", "typed"):
+        assert request.pop(name) is None  # not asked for
     assert None not in request.values()
 
 

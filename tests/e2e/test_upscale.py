@@ -6,7 +6,7 @@ import pytest
 from PIL import Image, ImageDraw
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import SLOW, done, gallery, painted
+from tests.e2e.steps import SLOW, done, gallery, newest, painted
 
 pytestmark = pytest.mark.browser
 
@@ -19,8 +19,14 @@ def drawing(tmp_path: Path) -> Path:
     return tmp_path / "drawing.png"
 
 
-def finished(page: Page) -> str:
-    """Waits for the picture of the tab Upscale; its id."""
+def enlarged(page: Page) -> str:
+    """Presses Generate and waits for the picture of the tab Upscale; its id."""
+    before = newest(page, "upscale")
+    page.click("#upscale-generate")
+    page.wait_for_function(
+        "before => document.querySelector('#upscale-panel').dataset.job !== before",
+        arg=before,
+    )
     expect(page.locator("#upscale-panel[data-state=finished]")).to_be_visible(timeout=SLOW)
     page.wait_for_selector("#upscale-panel .po-tile[data-state=done] img[src]", state="attached")
     return page.evaluate(
@@ -40,8 +46,7 @@ def test_an_upload_is_enlarged_and_compared(page: Page, drawing: Path) -> None:
     page.keyboard.press("Tab")
     expect(page.locator("#upscale-pixels")).to_contain_text("192 × 128 px")
     expect(page.locator("#upscale-upscaler-words")).to_contain_text("clean edges")
-    page.click("#upscale-generate")
-    made = record(page, finished(page))
+    made = record(page, enlarged(page))
     assert (made["task"], made["width"], made["height"]) == ("upscale", 192, 128)
     assert made["facts"]["upscaler"]["id"] == "real-esrgan-quick"
     expect(page.locator("#upscale-panel").get_by_text("Before", exact=True)).to_be_visible()
@@ -60,8 +65,7 @@ def test_a_picture_of_the_gallery_keeps_its_words(page: Page) -> None:
     page.fill("#upscale-scale input[type=number]", "2")
     page.keyboard.press("Tab")
     expect(page.locator("#upscale-pixels")).to_contain_text("128 × 128 px")
-    page.click("#upscale-generate")
-    made = record(page, finished(page))
+    made = record(page, enlarged(page))
     assert made["prompt"] == "a lighthouse for enlarging"
     assert made["parents"] == [made["request"]["image"]] and len(made["parents"][0]) == 32
     page.check("#upscale-details input[type=checkbox]")

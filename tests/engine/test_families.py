@@ -134,6 +134,15 @@ def test_every_flow_sampler_paints(
         assert desk.frames("picture")[0]["facts"]["scheduler"] == find(sampler).scheduler
 
 
+def aligned(pipeline: Any) -> Any:
+    """The pipeline with weights that begin where a processor likes it, as ours always do. A mapped
+    file has them anywhere, and the last bits of a product depend on it."""
+    for part in pipeline.components.values():
+        for weight in part.parameters() if isinstance(part, torch.nn.Module) else ():
+            weight.data = weight.data.clone()
+    return pipeline
+
+
 def test_a_picture_of_a_flow_is_bit_equal_to_the_bare_call(
     drawer: Callable[[str], Path], make_desk: Callable[..., Desk]
 ) -> None:
@@ -141,7 +150,7 @@ def test_a_picture_of_a_flow_is_bit_equal_to_the_bare_call(
         [ours] = make_desk(drawer(family)).paint(
             checkpoint=family, prompt="a fox", sampler="flow_euler", **negative
         )
-        pipeline = diffusers.DiffusionPipeline.from_pretrained(drawer(family) / family)
+        pipeline = aligned(diffusers.DiffusionPipeline.from_pretrained(drawer(family) / family))
         pipeline.set_progress_bar_config(disable=True)
         [image] = pipeline(
             "a fox",
