@@ -41,6 +41,11 @@ def create() -> Any:
     )
 
 
+def to_unit(pixels: np.ndarray) -> Tensor:
+    """[n, h, w, 3] uint8 to [n, 3, h, w] float in 0.0–1.0, channels last in memory."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(255)
+
+
 def to_tensor(pixels: np.ndarray) -> Tensor:
     """[n, h, w, 3] uint8 to [n, 3, h, w] float in -1.0–1.0, channels last in memory."""
     return (

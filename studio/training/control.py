@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from studio.training import compose, maps, runs, samples, shards, unet
+from studio.training import autoencoder, compose, maps, runs, samples, shards, unet
 
 log = logging.getLogger(__name__)
 
@@ -79,11 +79,6 @@ class Steered:
         )  # fmt: skip
 
 
-def to_hint(drawn: list[np.ndarray]) -> Tensor:
-    """Maps [128, 128, 3] uint8 as [n, 3, 128, 128] in 0.0–1.0."""
-    return torch.from_numpy(np.stack(drawn)).permute(0, 3, 1, 2).float().div_(255)
-
-
 Batch = tuple[Tensor, Tensor, Tensor]
 """Latents of unit variance, contexts, hints."""
 
@@ -121,7 +116,11 @@ def of_kind(folder: Path, kind: str, seed: int) -> Iterator[Batch]:
                 drawn = [
                     maps.VARIED[kind](rng, np.array(pixels[k]), near[k], people[k]) for k in rows
                 ]
-                yield torch.from_numpy(latents[rows]).float() * factor, context, to_hint(drawn)
+                yield (
+                    torch.from_numpy(latents[rows]).float() * factor,
+                    context,
+                    autoencoder.to_unit(np.stack(drawn)),
+                )
 
 
 def draw_steps(count: int) -> Tensor:

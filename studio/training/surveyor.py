@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from studio.preprocessors._people import POINTS, Person
-from studio.training import compose, judges, runs
+from studio.training import autoencoder, compose, judges, runs
 from studio.training.sources import SIDE
 
 log = logging.getLogger(__name__)
@@ -87,16 +87,12 @@ class Net(nn.Module):
         """What each picture of [n, SIDE, SIDE, 3] uint8 holds."""
         self.eval()
         found: list[Survey] = []
-        for part in to_input(pixels).split(64):
+        for part in autoencoder.to_unit(pixels).split(64):
             near, logits = self(part.contiguous(memory_format=torch.channels_last))
             chances = logits.sigmoid()
             for plane, chance in zip(near, chances, strict=True):
                 found.append(Survey(plane.clamp(0, 1).numpy(), tuple(map(peaks, chance))))
         return found
-
-
-def to_input(pixels: np.ndarray) -> Tensor:
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(255)
 
 
 def peaks(chance: Tensor) -> tuple[tuple[float, float], ...]:
@@ -156,7 +152,7 @@ def batches(known: dict[str, Tensor], seed: int) -> Iterator[tuple[Tensor, Tenso
     torch.manual_seed(seed)
     while True:
         for rows in torch.randperm(len(known["pixels"])).split(BATCH):
-            pictures = judges.roughened(to_input(known["pixels"][rows].numpy()))
+            pictures = judges.roughened(autoencoder.to_unit(known["pixels"][rows].numpy()))
             yield pictures, known["near"][rows].float(), known["heat"][rows].float()
 
 
