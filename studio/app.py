@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from studio.checkpoints.beside import beside_in
 from studio.checkpoints.catalog import Catalog, Checkpoint, denoiser_file, families
 from studio.checkpoints.controls import Controls
 from studio.checkpoints.extras import Extras, extras_in
@@ -121,7 +122,7 @@ def compose(settings: Settings) -> App:
     catalog = Catalog(
         settings.all_dirs(Kind.CHECKPOINTS),
         builtin=BUILTIN_CHECKPOINT,
-        beside=settings.all_dirs(Kind.TEXT_ENCODERS) + settings.all_dirs(Kind.VAE),
+        beside=beside_in(settings.all_dirs),
     )
     hashes = Hashes(settings.data_dir / "cache")
     controls = Controls(settings.all_dirs(Kind.CONTROLNET))

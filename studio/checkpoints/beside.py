@@ -5,7 +5,7 @@ FLUX.1 and Stable Diffusion 3, one is passed over whose name says the other (`Ne
 """
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from studio.checkpoints.header import BadFile
 from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.originals import is_plain
 from studio.checkpoints.scan import PICKLED, Stamp, file_stamp, folder_stamp, scan
+from studio.core.layouts import Kind as Place
 from studio.families._family import Need
 from studio.families._keys import Shapes
 
@@ -88,6 +89,11 @@ class Shelf:
                         seen[key] = self._seen[key] if key in self._seen else _offer(*key)
             self._seen = seen
             return tuple(offer for offer in seen.values() if offer)
+
+
+def beside_in(folders: Callable[[Place], tuple[Path, ...]]) -> tuple[Path, ...]:
+    """Of the folders of each kind of weights those whose networks a checkpoint may borrow."""
+    return (*folders(Place.TEXT_ENCODERS), *folders(Place.VAE))
 
 
 def _offer(path: Path, stamp: Stamp) -> Offer | None:

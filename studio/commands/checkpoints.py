@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from studio.checkpoints.beside import beside_in
 from studio.checkpoints.catalog import Catalog, Checkpoint
 from studio.checkpoints.convert import convert
 from studio.checkpoints.facts import Verdict, facts, verify
@@ -54,7 +55,7 @@ class _Desk:
         return Catalog(
             self.settings.all_dirs(Kind.CHECKPOINTS),
             builtin=BUILTIN_CHECKPOINT,
-            beside=self.settings.all_dirs(Kind.TEXT_ENCODERS) + self.settings.all_dirs(Kind.VAE),
+            beside=beside_in(self.settings.all_dirs),
         )
 
     @property

@@ -12,12 +12,14 @@ import torch
 import transformers
 
 from studio import __version__
+from studio.checkpoints.beside import beside_in
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.controls import Controls
 from studio.checkpoints.extras import extras_in
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.imageprompts import ImagePrompts
 from studio.core.errors import StudioError
+from studio.core.layouts import Kind
 from studio.costs.history import Painted, measured
 from studio.costs.learned import Learned
 from studio.discovery import open_drawer
@@ -59,21 +61,22 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
     )
     builtin, cache = configuration.get("builtin"), configuration.get("cache")
     hashes = Hashes(Path(str(cache)) if cache else None)
+
+    def below(kind: Kind) -> tuple[Path, ...]:
+        return folders(configuration, f"{kind.value}_folders")
+
     runner = Runner(
         tasks=open_drawer("studio.tasks", Task),
         catalog=Catalog(
             folders(configuration),
             builtin=Path(str(builtin)) if builtin else None,
-            beside=(
-                *folders(configuration, "text_encoders_folders"),
-                *folders(configuration, "vae_folders"),
-            ),
+            beside=beside_in(below),
         ),
         controls=Controls(folders(configuration, "control_folders")),
         manager=Manager(device, CONFIGS, hashes, Path(str(cache)) if cache else None),
         upscalers=Shelf(folders(configuration, "upscaler_folders")),
         networks=Networks(device, hashes),
-        extras=extras_in(lambda kind: folders(configuration, f"{kind.value}_folders")),
+        extras=extras_in(below),
         control=control,
         send=send,
         versions=VERSIONS,
