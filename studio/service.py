@@ -612,18 +612,17 @@ class Studio:
 
     def _with_refiner(self, found: "Recovered") -> "Recovered":
         """By hash or name too, if it is one for the checkpoint."""
+        without = {k: v for k, v in found.fields.items() if k != "refiner_after"}
         if not found.refiner_name and not found.refiner_hash:
-            fields = {k: v for k, v in found.fields.items() if k != "refiner_after"}
-            return replace(found, fields=fields)
+            return replace(found, fields=without)
         meant = self._meant(found.refiner_name or "", found.refiner_hash or "")
         with suppress(StudioError):
             refiner = self._catalog.get(meant.checkpoint_id or "")
             if refiner.family in self._catalog.get(found.fields.get("checkpoint")).refiners:
                 return replace(found, fields={**found.fields, "refiner": refiner.id})
-        fields = {k: v for k, v in found.fields.items() if k != "refiner_after"}
         name = found.refiner_name or found.refiner_hash
         note = f"The refiner '{name}' is not here, or none for this checkpoint; it is left out."
-        return replace(found, fields=fields, notes=(*found.notes, note))
+        return replace(found, fields=without, notes=(*found.notes, note))
 
     def _with_extras(self, found: "Recovered") -> "Recovered":
         """VAE and embeddings go by name, too."""

@@ -72,9 +72,8 @@ class LatentPainter:
         refining: Refining | None = None,
     ) -> None:
         """`nets` are ControlNets on loan, by id; what is `worn` acts on every picture; `when_read` is
-        called once prompts are read, after which text encoders are only needed for others; `refining` takes over for the last
-        steps. Raises
-        `InvalidRequest` for a LoRA that was made for other networks."""
+        called once prompts are read, after which text encoders are only needed for others; `refining`
+        takes over for the last steps. Raises `InvalidRequest` for a LoRA that was made for other networks."""
         self._lease = lease
         self._family = families()[lease.checkpoint.family]
         self._unet = getattr(lease.pipeline, "unet", None)
