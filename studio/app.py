@@ -35,7 +35,11 @@ from studio.paths import BUILTIN_CHECKPOINT, CONFIGS, PRESETS
 from studio.preprocessors._weights import is_ready, usual
 from studio.prompts import foreign, infotext, presets, tokens
 from studio.prompts.embeddings import Embedded
-from studio.service import LOCAL, Quota, Studio, StyleFiles, Watchers
+from studio.service.recovery import Recovery
+from studio.service.shelves import Shelves
+from studio.service.studio import LOCAL, Quota, Studio
+from studio.service.styles import Styles
+from studio.service.watchers import Watchers
 from studio.settings import Settings
 from studio.tasks._task import Task
 from studio.upscalers._shelf import Shelf
@@ -148,29 +152,36 @@ def compose(settings: Settings) -> App:
             watchers.changed(owner)
 
     installs = Installs(settings.data_dir, arriving)
-    studio = Studio(
-        tasks=tasks,
+    shelves = Shelves(
         catalog=catalog,
         controls=controls,
         image_prompts=ImagePrompts(settings.all_dirs(Kind.IPADAPTER)),
         upscalers=Shelf(settings.all_dirs(Kind.UPSCALERS)),
         extras=extras,
         has_weights=partial(is_ready, places=usual(settings.data_dir)),
+    )
+    studio = Studio(
+        tasks=tasks,
+        shelves=shelves,
         jobs=jobs,
         worker=worker,
         gallery=gallery,
         inputs=inputs,
         watchers=watchers,
         file_of=album.file,
-        style_files=StyleFiles(
+        styles=Styles(
+            gallery=gallery,
             house=lambda: _house_styles(settings.data_dir),
             checked=presets.checked,
-            read=presets.read_csv,
-            write=presets.write_csv,
+            read_csv=presets.read_csv,
+            write_csv=presets.write_csv,
         ),
-        recover=foreign.recover,
-        meant=lambda name, digest: _meant(catalog, hashes, name, digest),
-        meant_lora=lambda name, digest: _meant_lora(extras, hashes, name, digest),
+        recovery=Recovery(
+            shelves=shelves,
+            recover=foreign.recover,
+            meant=lambda name, digest: _meant(catalog, hashes, name, digest),
+            meant_lora=lambda name, digest: _meant_lora(extras, hashes, name, digest),
+        ),
         count_tokens=lambda checkpoint, text: _count_tokens(extras, checkpoint, text),
         max_waiting=settings.max_waiting,
         max_waiting_local=settings.max_waiting_local,

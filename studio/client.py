@@ -14,7 +14,8 @@ from urllib.parse import quote
 
 from studio.core.errors import Busy, StudioError, Unavailable
 from studio.datadir import Server
-from studio.service import Studio, record_json
+from studio.service.studio import Studio
+from studio.service.views import record_json
 
 OWNER = "local"
 HEADER = "X-Pochade-Local"

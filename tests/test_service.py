@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 from studio.app import App, compose
 from studio.checkpoints.hashes import Hashes
 from studio.core.errors import Busy, InvalidRequest, NotFound
-from studio.service import Studio
+from studio.service.studio import Studio
 from studio.settings import Settings
 
 WANT = {"prompt": "a red fox", "checkpoint": "tiny"}

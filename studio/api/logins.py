@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from enum import Enum, auto
 
 from studio.api.access import Access
-from studio.service import GUEST
+from studio.service.studio import GUEST
 
 log = logging.getLogger("studio.api")
 

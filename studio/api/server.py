@@ -21,7 +21,7 @@ from studio.api.routes._routes import Door, Routes
 from studio.api.shapes import Problem
 from studio.api.sse import Closing
 from studio.discovery import open_drawer
-from studio.service import Studio
+from studio.service.studio import Studio
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 HEADER_BYTES = 64 * 1024

@@ -10,7 +10,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import StreamingResponse
 
 from studio.core.events import JobState
-from studio.service import Studio
+from studio.service.studio import Studio
 
 LOOK_S = 0.1
 """Between two looks at the owner's version, which is one number."""

@@ -28,7 +28,7 @@ from studio.commands.exit_codes import OK
 from studio.core.errors import InvalidRequest, StorageFailed, StudioError
 from studio.core.hosts import is_loopback
 from studio.datadir import announce, claim, new_token
-from studio.service import Studio
+from studio.service.studio import Studio
 from studio.settings import Settings, has_screen, load, prepare_environment
 from studio.share import open_tunnel
 

@@ -3,7 +3,7 @@
 from studio.core.errors import StudioError
 from studio.core.geometry import Size
 from studio.core.records import Job
-from studio.service import Studio
+from studio.service.studio import Studio
 from studio.ui.form import Now, Values
 
 LOOK_BACK = 50

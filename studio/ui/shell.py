@@ -12,7 +12,8 @@ from fastapi import FastAPI
 from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.discovery import open_drawer
 from studio.paths import ASSETS
-from studio.service import Studio, record_json
+from studio.service.studio import Studio
+from studio.service.views import record_json
 from studio.ui.errors import note, told
 from studio.ui.form import Follow, Form, Now, Updates, Values
 from studio.ui.now import now_for
@@ -331,11 +332,11 @@ def understood(
         if action == "fill":
             tab = tabs[message["tab"]]
             if tab.id in forms:
-                return tab, tab.from_settings(message["settings"])
+                return tab, tab.from_settings(dict(message["settings"]))
         record = record_json(studio.record(owner, str(message["image"])))
         if action == "reuse":
             tab = _form_tab(tabs, forms, record["task"])
-            asked = as_typed(record["request"], lambda name: studio.preset(owner, name))
+            asked = as_typed(record["request"], lambda name: studio.seen_by(owner).preset(name))
             return tab, tab.from_record({**record, "request": asked})
         tab = tabs[message["tab"]]
         if action == "send" and tab.from_picture is not None and tab.id in forms:
@@ -343,7 +344,7 @@ def understood(
             if "units" in forms[tab.id].widgets and "units" not in values:
                 values = {**values, **_units_of(record, studio, owner, tab)}
             return tab, values
-    except (KeyError, TypeError, AttributeError, ValueError):
+    except (KeyError, TypeError, ValueError):
         pass
     raise InvalidRequest("The page sent something that it should not.", "Reload it and try again.")
 

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from studio.api.access import Limits
 from studio.app import App, compose
-from studio.service import Studio
+from studio.service.studio import Studio
 from studio.settings import Settings
 from tests.api.house import USERS, House, open_house
 

@@ -19,7 +19,7 @@ from studio.api.server import Mount, WebServer, build
 from studio.app import App
 from studio.core.records import ImageRecord, Picture, new_id
 from studio.paths import ROOT
-from studio.service import Studio
+from studio.service.studio import Studio
 
 WANT = {"task": "txt2img", "prompt": "a red fox", "checkpoint": "tiny", "width": 64, "height": 64}
 USERS = {"ada": "ada's password", "ben": "ben's password"}

@@ -18,7 +18,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.records import Picture
 from studio.engine.schedulers import build
 from studio.prompts import infotext
-from studio.service import Studio
+from studio.service.studio import Studio
 from studio.settings import Settings
 from studio.ui.widgets import sampling
 from tests.engine.desk import REQUEST, Desk

@@ -12,7 +12,8 @@ from studio.app import App, compose
 from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.core.records import ImageRecord, Picture, new_id
 from studio.gallery.store import Query
-from studio.service import Studio, record_json
+from studio.service.studio import Studio
+from studio.service.views import record_json
 from studio.settings import Settings
 from studio.upscalers._upscaler import Bundled
 

@@ -13,7 +13,7 @@ from studio.app import App, compose
 from studio.core.errors import InvalidRequest, NotFound, StudioError
 from studio.core.records import Picture
 from studio.core.requests import parse
-from studio.service import Studio
+from studio.service.studio import Studio
 from studio.settings import Settings
 from studio.tasks.upscale import TASK, Upscale
 

@@ -9,7 +9,7 @@ import pytest
 from studio.core.errors import Busy, InvalidRequest, NotFound
 from studio.core.events import JobState
 from studio.core.records import ImageRecord, Job
-from studio.service import Studio
+from studio.service.studio import Studio
 from studio.ui.errors import told
 from studio.ui.form import Follow, Form, Now, Piece, shown_by, unchanged
 from studio.ui.shell import about, submitted, tabs_in_order, understood, wanted

@@ -11,7 +11,7 @@ from studio.api.sharing import Sharing
 from studio.api.sse import Closing
 from studio.api.visit import OWNER
 from studio.core.errors import InvalidRequest
-from studio.service import LOCAL, Studio
+from studio.service.studio import LOCAL, Studio
 
 
 @dataclass(frozen=True, slots=True)

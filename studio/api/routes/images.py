@@ -10,7 +10,7 @@ from studio.api.bodies import ids, json_object, only
 from studio.api.routes._routes import IDS, KEEP, Door, Owner, Routes, body_of, moment
 from studio.api.shapes import ImagePage, ImageShape
 from studio.gallery.store import Query as Wanted
-from studio.service import record_json
+from studio.service.views import record_json
 
 Short = Annotated[str | None, Query(max_length=200)]
 DONE = 204

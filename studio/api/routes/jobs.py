@@ -12,7 +12,7 @@ from studio.api.routes._routes import Door, Owner, Routes, body_of
 from studio.api.shapes import JobList, JobShape
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.records import Job
-from studio.service import Studio
+from studio.service.studio import Studio
 
 DEFAULT_TASK = "txt2img"
 """What a request without a task asks for."""

@@ -8,7 +8,7 @@ from starlette.responses import Response
 from studio.api.routes._routes import Door, Owner, Routes
 from studio.api.shapes import SharingShape
 from studio.core.errors import Refused
-from studio.service import LOCAL
+from studio.service.studio import LOCAL
 
 
 def build(door: Door) -> APIRouter:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from studio.service import Studio
+from studio.service.studio import Studio
 from studio.ui.form import Form, Values
 
 

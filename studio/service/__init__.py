@@ -1,0 +1,1 @@
+"""Studio, the one door to everything, and what it opens onto."""
