@@ -31,7 +31,7 @@ export function panel(root) {
     { class: "po-empty" },
     icon("easel"),
     h("p", {}, "Your picture forms here."),
-    h("p", { class: "po-soft" }, "Say what you would like to see, then press Generate or Ctrl + Enter."),
+    h("p", { class: "po-soft" }, about?.invitation ?? ""),
   );
   const grid = h("ul", { class: "po-pictures", "aria-label": "Pictures of this job" });
   const trouble = h("div", { class: "po-trouble", hidden: true });

@@ -1,6 +1,6 @@
 /** What the modules know of the tabs, see `about` in studio/ui/shell.py. */
 
-/** @typedef {{id: string, label: string, task: string|null, takesPicture: boolean}} TabInfo */
+/** @typedef {{id: string, label: string, task: string|null, takesPicture: boolean, invitation: string}} TabInfo */
 
 /** @returns {TabInfo[]} */
 export function tabs() {

@@ -164,7 +164,8 @@ def words(found: Estimate) -> str:
     if found.seconds:
         parts.append(spoken(found.seconds, measured=found.measured))
     if found.peak_bytes:
-        parts.append(gigabytes(found.peak_bytes))
+        needed = gigabytes(found.peak_bytes)
+        parts.append(needed if found.seconds else f"{needed} of memory")
     if found.swap_seconds and found.swap_seconds >= LEAST_SWAP_S:
         parts.append(f"swap {_time(found.swap_seconds)}")
     return " · ".join(parts)

@@ -111,6 +111,7 @@ def about(entries: tuple[Tab, ...]) -> str:
             "label": tab.label,
             "task": tab.task,
             "takesPicture": tab.from_picture is not None,
+            "invitation": tab.invitation,
         }
         for tab in entries
     ]

@@ -97,7 +97,7 @@ def test_peaks_correct_the_prediction() -> None:
         ((2.0, 0.0, 1_400_000_000, True), "≈ 2 s · 1.4 GB"),
         ((137.0, 0.01, 900_000_000, False), "about 2 min · 900 MB"),
         ((34.0, 12.0, 900_000_000, False), "about 30 s · 900 MB · swap 12 s"),
-        ((None, None, 900_000_000, False), "900 MB"),
+        ((None, None, 900_000_000, False), "900 MB of memory"),
         ((0.0, None, 0, True), ""),
     ],
 )

@@ -35,6 +35,8 @@ class Tab:
     """Draws the tab; runs once, inside the page being built. None if there is nothing to submit."""
     task: str | None = None
     """Id of the task that its form asks for."""
+    invitation: str = "Say what you would like to see, then press Generate or Ctrl + Enter."
+    """Stands where the first picture will be."""
     to_requests: Callable[[Values], tuple[dict[str, Any], ...]] = _none
     """Form values → fields of the task's requests, a job each. Pure. Raises `InvalidRequest`."""
     from_record: Callable[[Mapping[str, Any]], dict[str, Any]] = _empty

@@ -68,6 +68,7 @@ TAB = Tab(
     place=60,
     build=build,
     task="control",
+    invitation="Choose a picture that leads the way, say what you would like to see, then press Generate or Ctrl + Enter.",
     to_requests=to_requests,
     from_record=from_record,
     from_settings=from_settings,

@@ -125,6 +125,7 @@ TAB = Tab(
     place=20,
     build=build,
     task="img2img",
+    invitation="Choose a picture, say what it becomes, then press Generate or Ctrl + Enter.",
     to_requests=to_requests,
     from_record=from_record,
     from_settings=from_settings,

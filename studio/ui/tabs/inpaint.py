@@ -195,6 +195,7 @@ TAB = Tab(
     place=30,
     build=build,
     task="inpaint",
+    invitation="Paint over what is to change, say what comes there, then press Generate or Ctrl + Enter.",
     to_requests=to_requests,
     from_record=from_record,
     from_settings=from_settings,

@@ -149,6 +149,7 @@ TAB = Tab(
     place=40,
     build=build,
     task="outpaint",
+    invitation="Say by how much the picture grows, then press Generate or Ctrl + Enter.",
     to_requests=to_requests,
     from_record=from_record,
     from_settings=from_settings,

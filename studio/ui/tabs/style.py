@@ -220,6 +220,7 @@ TAB = Tab(
     place=70,
     build=build,
     task="style",
+    invitation="Choose a picture and the look it gets, then press Restyle.",
     to_requests=to_requests,
     from_record=from_record,
     from_settings=from_settings,

@@ -171,6 +171,7 @@ TAB = Tab(
     place=50,
     build=build,
     task="upscale",
+    invitation="Choose a picture, then press Upscale.",
     to_requests=to_requests,
     from_record=from_record,
     from_settings=from_settings,
