@@ -119,13 +119,14 @@ class Canvas:
                 await new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)));
                 const over = document.querySelector("#inpaint-canvas .po-c-over");
                 const { data } = over.getContext("2d").getImageData(0, 0, over.width, over.height);
-                const alphas = [];
+                let tinted = "";
                 // the dark line around what is tinted lies outside of it
-                for (let i = 0; i < data.length; i += 4) alphas.push(data[i] > 100 ? data[i + 3] : 0);
-                return [over.width, over.height, alphas];
+                for (let i = 0; i < data.length; i += 4)
+                    tinted += data[i] > 100 && data[i + 3] ? "1" : "0";
+                return [over.width, over.height, tinted];
             }"""
         )
-        alphas = np.array(found[2], np.uint8).reshape(found[1], found[0])
+        tinted = np.frombuffer(found[2].encode(), np.uint8).reshape(found[1], found[0]) == ord("1")
         stage = self.page.locator("#inpaint-canvas .po-c-stage").bounding_box()
         picture = self.page.locator("#inpaint-canvas .po-c-picture").bounding_box()
         assert stage is not None
@@ -134,8 +135,8 @@ class Canvas:
         height, width = self.mask().shape
         across = (np.arange(width) + 0.5) * picture["width"] / width + left
         down = (np.arange(height) + 0.5) * picture["height"] / height + top
-        seen = alphas[down.astype(int)[:, None], across.astype(int)[None, :]]
-        return np.where(seen > 0, 255, 0).astype(np.uint8)
+        seen = tinted[down.astype(int)[:, None], across.astype(int)[None, :]]
+        return np.where(seen, 255, 0).astype(np.uint8)
 
 
 def nothing(size: tuple[int, int]) -> Mask:

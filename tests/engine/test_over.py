@@ -243,13 +243,24 @@ def outside_is_kept(desk: Desk, folder: Path, ask: dict[str, Any]) -> None:
     assert (np.asarray(made)[used == 0] == np.asarray(source)[used == 0]).all()
 
 
-@settings(
-    max_examples=200,
+ANYTHING = settings(
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
+
+
+@settings(ANYTHING, max_examples=50)
 @given(ask=asks(), checkpoint=st.sampled_from(["sd", "v", "sd9"]))
 def test_every_pixel_outside_is_kept_to_the_byte(
+    desk: Desk, folder: Path, ask: dict[str, Any], checkpoint: str
+) -> None:
+    outside_is_kept(desk, folder, {**ask, "checkpoint": checkpoint, "steps": 2})
+
+
+@pytest.mark.slow
+@settings(ANYTHING, max_examples=150)
+@given(ask=asks(), checkpoint=st.sampled_from(["sd", "v", "sd9"]))
+def test_every_pixel_outside_is_kept_whatever_is_asked(
     desk: Desk, folder: Path, ask: dict[str, Any], checkpoint: str
 ) -> None:
     outside_is_kept(desk, folder, {**ask, "checkpoint": checkpoint, "steps": 2})

@@ -14,6 +14,7 @@ from PIL import Image, PngImagePlugin
 
 from studio import samplers
 from studio.app import compose
+from studio.checkpoints.catalog import Catalog
 from studio.core.errors import InvalidRequest
 from studio.core.records import Picture
 from studio.engine.schedulers import build
@@ -151,11 +152,11 @@ def test_only_refiners_are_offered_and_taken(studio: Studio) -> None:
         assert caught.value.hint
 
 
-def test_the_plan_counts_both(studio: Studio) -> None:
+def test_the_plan_counts_both(studio: Studio, home: Path) -> None:
     fields = {"prompt": "a fox", "checkpoint": "xl"}
     alone = studio.estimate("local", "txt2img", fields)
     both = studio.estimate("local", "txt2img", {**fields, "refiner": "last"})
-    weights = studio._catalog.get("last").anatomy
+    weights = Catalog((home,)).get("last").anatomy
     assert weights and both["peak_bytes"] == alone["peak_bytes"] + 4 * weights.parameters
     assert both["swap_seconds"] > alone["swap_seconds"]
 
