@@ -97,7 +97,8 @@ def train(folder: Path, minutes: float) -> None:
     step, spent, mean = 0, 0.0, None
     if saved := runs.restore(folder / CHECKPOINT):
         net.load_state_dict(saved["net"])
-        optimizer.load_state_dict(saved["optimizer"])
+        if "optimizer" in saved:
+            optimizer.load_state_dict(saved["optimizer"])
         step, spent = saved["step"], saved["minutes"]
     stream = batches(folder, step)
     for tick in runs.ticks(minutes, step, spent):

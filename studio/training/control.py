@@ -168,7 +168,8 @@ def train(
     if saved := runs.restore(folder / CHECKPOINT):
         control.load_state_dict(saved["net"])
         average.load_state_dict(saved["average"])
-        optimizer.load_state_dict(saved["optimizer"])
+        if "optimizer" in saved:
+            optimizer.load_state_dict(saved["optimizer"])
         step, spent, seen = saved["step"], saved["minutes"], saved["pictures"]
     if compiled:
         net.compile()
@@ -339,7 +340,11 @@ def export(folder: Path, target: Path, pipe: Any) -> bool:
     write(control, target)
     library, steered = compose.load(folder), under_control(pipe, control)
     measurer = adherence.surveyor_for(folder, pipe.vae)
-    measured = [adherence.measure(steered, kind, library, measurer) for kind in maps.KINDS]
+    measured = [
+        found
+        for kind in maps.KINDS
+        for found in adherence.measure(steered, kind, library, measurer)
+    ]
     size = sum(path.stat().st_size for path in target.glob("*.safetensors")) / 1e6
     (target / HISTORY).write_text(json.dumps(counts, indent=2) + "\n")
     (target / "README.md").write_text(

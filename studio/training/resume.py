@@ -1,4 +1,4 @@
-"""Go on from an exported model where the checkpoints of its training are gone."""
+"""Go on from an exported model, and its ControlNet, where the checkpoints of their training are gone."""
 
 import json
 import logging
@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from studio.training import autoencoder, runs, text, unet
+from studio.training import autoencoder, control, runs, text, unet
 from studio.training.export import EARLIER, HISTORY
 
 log = logging.getLogger(__name__)
@@ -17,7 +17,7 @@ def resume(folder: Path, source: Path) -> None:
 
     Raises `FileExistsError` where a checkpoint lies there already. The optimizers start afresh, and
     so does the count of minutes, to which the export adds what the source has seen; the text encoder
-    gets no checkpoint of its training, only weights.
+    gets no checkpoint of its training, only weights. The ControlNet counts on.
     """
     if (folder / unet.CHECKPOINT).exists():
         message = f"{folder} holds checkpoints already: delete them first."
@@ -35,9 +35,21 @@ def resume(folder: Path, source: Path) -> None:
     runs.save(folder / unet.CHECKPOINT, {"net": net, "average": net, **start, "pictures": 0})
     config = json.loads((source / "vae" / "config.json").read_text())
     (folder / "latents.json").write_text(json.dumps({"deviation": 1 / config["scaling_factor"]}))
+    _resume_control(folder, source.with_name(f"{source.name}-control"))
     if (source / HISTORY).exists():
         shutil.copy(source / HISTORY, folder / EARLIER)
     log.info("%s goes on from %s", folder, source)
+
+
+def _resume_control(folder: Path, source: Path) -> None:
+    if not source.exists():
+        return
+    net = control.create(unet.trained(folder)[0])
+    net.load_state_dict(_weights(source))
+    control.amplify(net, 1 / control.STRENGTH)
+    counts = json.loads((source / HISTORY).read_text())
+    state = net.state_dict()
+    runs.save(folder / control.CHECKPOINT, {"net": state, "average": state, **counts})
 
 
 def _weights(part: Path) -> dict[str, Any]:

@@ -11,10 +11,22 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("cv2")
 
+from safetensors.torch import load_file  # noqa: E402
+
 from studio.checkpoints.controls import Controls  # noqa: E402
 from studio.paths import BUILTIN_CHECKPOINT  # noqa: E402
 from studio.preprocessors._people import ABSENT, Person, Point  # noqa: E402
-from studio.training import adherence, compose, control, maps, shards, surveyor, text, unet  # noqa: E402
+from studio.training import (  # noqa: E402
+    adherence,
+    compose,
+    control,
+    maps,
+    resume,
+    shards,
+    surveyor,
+    text,
+    unet,
+)
 from tests.training import toys  # noqa: E402
 
 
@@ -130,14 +142,28 @@ def test_the_export_works_with_plain_diffusers(tmp_path: Path) -> None:
     assert listed.size_bytes < 17e6
 
 
+def test_a_shipped_controlnet_is_taken_up_again(tmp_path: Path) -> None:
+    resume.resume(tmp_path, BUILTIN_CHECKPOINT)
+    control.write(control.trained(tmp_path, unet.trained(tmp_path)[0])[0], tmp_path / "again")
+    name = "diffusion_pytorch_model.safetensors"
+    shipped, again = (
+        load_file(folder / name)
+        for folder in (BUILTIN_CHECKPOINT.with_name("builtin-control"), tmp_path / "again")
+    )
+    assert shipped.keys() == again.keys()
+    for key, tensor in shipped.items():
+        torch.testing.assert_close(again[key], tensor, rtol=1e-3, atol=1e-6)
+
+
 def test_edges_are_measured_with_tolerance() -> None:
     wanted = np.zeros((32, 32), np.uint8)
     wanted[:, 10] = 255
     near, far = np.roll(wanted, 1, 1), np.roll(wanted, 6, 1)
-    assert adherence.edge_f1(wanted, wanted) == 1
-    assert adherence.edge_f1(near, wanted) == 1
-    assert adherence.edge_f1(far, wanted) == 0
-    assert adherence.edge_f1(np.maximum(wanted, far), wanted) == pytest.approx(2 / 3)
+    assert adherence.edge_f1(wanted, wanted, 0) == 1
+    assert adherence.edge_f1(near, wanted, 1) == 1
+    assert adherence.edge_f1(near, wanted, 0) == 0
+    assert adherence.edge_f1(far, wanted, 1) == 0
+    assert adherence.edge_f1(np.maximum(wanted, far), wanted, 1) == pytest.approx(2 / 3)
 
 
 def test_depth_is_measured_by_correlation() -> None:
@@ -163,6 +189,7 @@ def test_a_gain_of_two_halves_what_is_amiss() -> None:
         ).gain
 
     assert gain("edges", 0.6, 0.3) == pytest.approx(2)
+    assert gain("edges to the pixel", 0.6, 0.3) == pytest.approx(2)
     assert gain("depth", 0.9, 0.8) == pytest.approx(2)
     assert gain("pose", 0.05, 0.1) == pytest.approx(2)
 
