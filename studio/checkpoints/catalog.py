@@ -17,9 +17,10 @@ from studio.checkpoints.folder import (
     saved_from,
     scheduler_config,
     shapes_of,
+    tensors_of,
 )
 from studio.checkpoints.gguf import ENDING, UnknownFormat, read_any
-from studio.checkpoints.header import BadFile, NotSafetensors
+from studio.checkpoints.header import BadFile, Header, NotSafetensors, Tensor
 from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.originals import ORIGINALS, bare, is_plain
 from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
@@ -258,7 +259,8 @@ def _file(blank: Checkpoint, noted: Sidecar, offers: tuple[Offer, ...]) -> Check
         raise UnsafeWeights(
             f"Only .safetensors models can be used ({blank.path.name} was not loaded)."
         )
-    shapes = read_any(blank.path).shapes
+    header = read_any(blank.path)
+    shapes = header.shapes
     family = identify(shapes, families())
     if family is None:
         return _unknown(blank)
@@ -267,15 +269,16 @@ def _file(blank: Checkpoint, noted: Sidecar, offers: tuple[Offer, ...]) -> Check
     if family.needs is not None:
         said = families().get(noted.family or "")
         family = said if said and said.configs == family.configs else family
-        return _denoiser(blank, noted, family, shapes, offers)
-    blank = replace(blank, **_parts(shapes))
+        return _denoiser(blank, noted, family, header, offers)
+    blank = replace(blank, **_parts(shapes, header.tensors))
     return _known(blank, family, noted, family.native_px, family.multiple_px)
 
 
 def _denoiser(
-    blank: Checkpoint, noted: Sidecar, family: Family, shapes: Shapes, offers: tuple[Offer, ...]
+    blank: Checkpoint, noted: Sidecar, family: Family, header: Header, offers: tuple[Offer, ...]
 ) -> Checkpoint:
     """A file of a family whose files often hold the denoiser alone."""
+    shapes = header.shapes
     if family.needs is None:
         raise ValueError(f"{family.id} needs nothing")
     own = bare(shapes)
@@ -301,7 +304,7 @@ def _denoiser(
         **shapes,
         **{f"{one.part}.{key}": shape for one in lent for key, shape in one.offer.shapes},
     }
-    blank = replace(blank, **_parts(whole), lent=tuple(lent))
+    blank = replace(blank, **_parts(whole, header.tensors), lent=tuple(lent))
     return _known(blank, family, noted, family.native_px, family.multiple_px)
 
 
@@ -310,11 +313,13 @@ def _folder(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
     schedule = scheduler_config(blank.path)
     size = sum(file.stat().st_size for part in parts for file in part.weights)
     blank = replace(blank, size_bytes=size)
-    shapes = {**shapes_of(parts), saved_as(saved_from(blank.path)): ()}
+    tensors = tensors_of(parts)
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+    shapes[saved_as(saved_from(blank.path))] = ()
     family = identify(shapes, families())
     if family is None:
         return _unknown(blank)
-    blank = replace(blank, **_parts(shapes))
+    blank = replace(blank, **_parts(shapes, tensors))
     of = {part.name: part for part in parts}
     for name, kinds in family.components.items():
         if name not in of and name in family.optional:
@@ -337,13 +342,15 @@ def _quick(schedule: Mapping[str, Any]) -> bool:
     return trailing and schedule.get("prediction_type", "epsilon") == "epsilon"
 
 
-def _parts(shapes: Shapes) -> dict[str, Any]:
-    """What is read from the shapes of a checkpoint's tensors, as its fields."""
+def _parts(shapes: Shapes, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What is read from the shapes of a checkpoint's tensors, as its fields; `tensors` are those of
+    its own files."""
+    stored = {key: tensor.end - tensor.begin for key, tensor in tensors.items()}
     return {
         "encoder": encoder_of(shapes),
         "trunk": trunk_of(shapes),
         "latents": latent_channels(shapes),
-        "anatomy": anatomy_of(shapes),
+        "anatomy": anatomy_of(shapes, stored),
     }
 
 

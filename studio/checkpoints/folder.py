@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from studio.checkpoints.header import BadFile, read_header
+from studio.checkpoints.header import BadFile, Tensor, read_header
 
 INDEX = "model_index.json"
 
@@ -100,11 +100,16 @@ def _refuse_foreign(entry: list[Any]) -> None:
 
 def shapes_of(parts: tuple[Part, ...]) -> dict[str, tuple[int, ...]]:
     """Tensor shapes of all parts by key, the part's name in front. Raises `BadFile`."""
+    return {key: tensor.shape for key, tensor in tensors_of(parts).items()}
+
+
+def tensors_of(parts: tuple[Part, ...]) -> dict[str, Tensor]:
+    """The tensors of all parts by key, the part's name in front. Raises `BadFile`."""
     return {
-        f"{part.name}.{key}": shape
+        f"{part.name}.{key}": tensor
         for part in parts
         for file in part.weights
-        for key, shape in read_header(file).shapes.items()
+        for key, tensor in read_header(file).tensors.items()
     }
 
 

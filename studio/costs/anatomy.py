@@ -4,6 +4,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
 
+from studio.core.records import NOTHING
+from studio.costs.blocks import resident
+
 Shapes = Mapping[str, tuple[int, ...]]
 
 _TEXT = ("text_encoder", "cond_stage_model.", "conditioner.", "text_encoders.", "language_model.")
@@ -40,17 +43,28 @@ class Anatomy:
     """Channels of the autoencoder at full resolution."""
     tiny_vae: bool = False
     """The autoencoder has no blocks wider than that."""
+    stored: int = 0
+    """Bytes of the denoiser in its file; 0 where they are not known."""
+    in_blocks: int = 0
+    """Parameters of the denoiser that are there at once where its blocks come one after another; 0
+    where that saves nothing."""
 
     @property
     def parameters(self) -> int:
         return self.denoiser + self.text + self.vae
 
 
-def anatomy_of(shapes: Shapes) -> Anatomy:
-    """Of a checkpoint whose tensors have these shapes, the part's name in front of each key."""
+def anatomy_of(shapes: Shapes, stored: Mapping[str, int] = NOTHING) -> Anatomy:
+    """Of a checkpoint whose tensors have these shapes, and take so many bytes in their files, the
+    part's name in front of each key."""
     sizes = {"text": 0, "vae": 0, "denoiser": 0}
+    denoiser: dict[str, int] = {}
     for key, shape in shapes.items():
-        sizes[_part(key)] += prod(shape)
+        part, size = _part(key), prod(shape)
+        sizes[part] += size
+        if part == "denoiser":
+            denoiser[key] = size
+    at_once = resident(denoiser)
     width = next((shapes[key][0] for key in _FIRST if key in shapes), 0)
     inner = [
         shape[1] for key, shape in shapes.items() if _part(key) == "denoiser" and len(shape) == 2
@@ -66,6 +80,8 @@ def anatomy_of(shapes: Shapes) -> Anatomy:
         convolves=bool(width),
         vae_width=last,
         tiny_vae=tiny,
+        stored=sum(stored.get(key, 0) for key in denoiser),
+        in_blocks=at_once if at_once < sizes["denoiser"] else 0,
     )
 
 

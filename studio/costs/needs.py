@@ -60,19 +60,28 @@ def needs(
     """
     value = SIZES.get(dtype, 4)
     heard = sum(controls.get(name, 0) for name in work.controls) * value
-    denoiser = anatomy.denoiser * (1 if plan.fp8 else value)
+    denoiser = _denoiser(anatomy, value, plan)
     text = anatomy.text * value
     painting = denoiser + (anatomy.vae + refiner) * value
     picture = int(factor * activations(work, anatomy, dtype=dtype, plan=plan))
     weights = painting if plan.drop_text else painting + text
-    # narrowing needs both, the wide weights and the narrow ones
-    loading = painting + text + (anatomy.denoiser * value if plan.fp8 else 0)
     return Needs(
         weights=weights,
         controls=heard,
         picture=picture,
-        peak=heard + max(loading, weights + picture),
+        peak=heard + max(painting + text, weights + picture),
     )
+
+
+def _denoiser(anatomy: Anatomy, value: int, plan: Plan) -> int:
+    """Bytes of its weights while it paints."""
+    if plan.kept == "packed" and anatomy.stored:
+        return anatomy.stored
+    if plan.kept == "fp8":
+        return anatomy.denoiser
+    if plan.kept == "blocks":
+        return (anatomy.in_blocks or anatomy.denoiser) * value
+    return anatomy.denoiser * value
 
 
 def activations(work: Work, anatomy: Anatomy, *, dtype: str, plan: Plan) -> int:

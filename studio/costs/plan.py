@@ -1,11 +1,18 @@
 """The ladder: what a job can do without, from what costs nothing to what costs most."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
+from typing import Literal
 
+from studio.costs.anatomy import Anatomy
 from studio.costs.work import Work
 
 TILES_PX = (512, 384)
 """Sides of the tiles that an autoencoder works in where a whole picture is too much."""
+
+Kept = Literal["whole", "packed", "fp8", "blocks"]
+"""How the denoiser's weights are in memory: as they are computed with; as their file has them, or in 8
+bits, and widened layer by layer; or one block after another."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -23,8 +30,7 @@ class Plan:
     """With guidance the denoiser sees the two pictures of a call one after the other."""
     drop_text: bool = False
     """Text encoders leave the device once the prompts are read."""
-    fp8: bool = False
-    """The denoiser's weights are kept in 8 bits and widened layer by layer."""
+    kept: Kept = "whole"
 
     @property
     def changes(self) -> tuple[str, ...]:
@@ -36,7 +42,9 @@ class Plan:
             ),
             (self.split, "Guidance painted one half after the other."),
             (self.drop_text, "Text encoders dropped once the prompt is read."),
-            (self.fp8, "Weights of the denoiser kept in 8 bits."),
+            (self.kept == "packed", "Weights of the denoiser kept as packed as in their file."),
+            (self.kept == "fp8", "Weights of the denoiser kept in 8 bits."),
+            (self.kept == "blocks", "Blocks of the denoiser brought in one after another."),
         )
         return tuple(sentence for holds, sentence in told if holds)
 
@@ -48,7 +56,7 @@ class Plan:
             (self.tile_px > 0, f"tiles-{self.tile_px}"),
             (self.split, "split"),
             (self.drop_text, "drop-text"),
-            (self.fp8, "fp8"),
+            (self.kept != "whole", self.kept),
         )
         return " ".join(word for holds, word in words if holds)
 
@@ -61,11 +69,27 @@ class Means:
     """What a device and its manager can do to save memory."""
 
     drop_text: bool = False
+    packed: bool = False
+    """The checkpoint's file has fewer bytes than what is computed with."""
     fp8: bool = False
+    """That is fewer than its file has."""
+    blocks: bool = False
+
+
+def means_for(anatomy: Anatomy, value: int, names: Collection[str]) -> Means:
+    """What of these fields of `Means` saves memory for a checkpoint; `value` is the size of a number
+    that is computed with, in bytes."""
+    stored = anatomy.stored or anatomy.denoiser * value
+    return Means(
+        drop_text="drop_text" in names,
+        packed="packed" in names and stored < anatomy.denoiser * value,
+        fp8="fp8" in names and anatomy.denoiser < stored,
+        blocks="blocks" in names and anatomy.in_blocks > 0,
+    )
 
 
 def ladder(work: Work, means: Means) -> tuple[Plan, ...]:
-    """The plans for a job, each with all the savings of the one before; rungs that would change
+    """The plans for a job, each needing no more than the one before; rungs that would change
     nothing for it are left out."""
     plans = [WHOLE, Plan(evict=True)]
     one = work.largest
@@ -76,8 +100,12 @@ def ladder(work: Work, means: Means) -> tuple[Plan, ...]:
             plans.append(replace(plans[-1], split=True))
         if means.drop_text:
             plans.append(replace(plans[-1], drop_text=True))
+        if means.packed:
+            plans.append(replace(plans[-1], kept="packed"))
         if means.fp8:
-            plans.append(replace(plans[-1], fp8=True))
+            plans.append(replace(plans[-1], kept="fp8"))
+        if means.blocks:
+            plans.append(replace(plans[-1], kept="blocks"))
     return tuple(plans)
 
 

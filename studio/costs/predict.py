@@ -10,7 +10,7 @@ from studio.costs.estimate import Estimate, Machine, correction, estimate, swap_
 from studio.costs.history import History
 from studio.costs.memory import Memory
 from studio.costs.needs import SIZES, Needs, needs
-from studio.costs.plan import Means, Plan, ladder
+from studio.costs.plan import Plan, ladder, means_for
 from studio.costs.work import Work
 
 UNKNOWN = Machine(device="cpu", dtype="float32")
@@ -67,7 +67,8 @@ class Costs:
                 refiner=refining,
             )
 
-        plans = ladder(work, Means(**dict.fromkeys(memory.means, True)))
+        means = means_for(anatomy, SIZES.get(machine.dtype, 4), memory.means)
+        plans = ladder(work, means)
         room = room_for(work, memory)
         place = admitted(plans, room, needed)
         if place is None:

@@ -13,12 +13,12 @@ from studio.checkpoints.catalog import Checkpoint
 from studio.core.records import Picture
 from studio.costs.history import Painted
 from studio.costs.needs import activations
-from studio.costs.plan import Means, Plan
+from studio.costs.plan import Plan
 from studio.costs.work import Pass, Work
 from studio.engine.device import is_out_of_memory
 from studio.engine.gauge import Gauge
 from studio.engine.loading import place
-from studio.engine.manager import Lease
+from studio.engine.manager import DENOISERS, Lease
 from studio.engine.painter import Easel, LatentPainter
 from studio.engine.plan import Descent, pass_of, with_pass
 from studio.engine.references import References
@@ -26,8 +26,6 @@ from studio.engine.refining import Refining
 from studio.engine.worn import BARE, Worn
 from studio.tasks._task import ALONE, Brush, Canvas, Painter, Span
 
-DENOISERS = ("unet", "transformer", "prior_prior", "decoder")
-"""What pipelines call the network that a step calls."""
 _READERS = "text_encoder"
 """How the names of networks begin that read prompts."""
 
@@ -63,42 +61,52 @@ class Split:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._network, name)
 
-    def __call__(self, sample: Tensor, *args: Any, **options: Any) -> Any:
-        count = len(sample)
+    def __call__(self, *args: Any, **options: Any) -> Any:
+        """The first argument, named or not, has an entry for each picture."""
+        pictures = next(iter((*args, *options.values())))
+        count = len(pictures)
         if count < 2:
-            return self._network(sample, *args, **options)
-        return _joined(
-            [
-                self._network(
-                    sample[at : at + 1],
-                    *(_one(value, at, count) for value in args),
-                    **{name: _one(value, at, count) for name, value in options.items()},
-                )
-                for at in range(count)
-            ]
-        )
+            return self._network(*args, **options)
+        listed = isinstance(pictures, list)
+        parts = [
+            self._network(
+                *(_one(value, at, count, listed=listed) for value in args),
+                **{name: _one(value, at, count, listed=listed) for name, value in options.items()},
+            )
+            for at in range(count)
+        ]
+        return _joined(parts, listed=listed)
 
 
-def _one(value: Any, at: int, count: int) -> Any:
-    """The part of an argument that belongs to picture `at` of a batch."""
+def _one(value: Any, at: int, count: int, *, listed: bool) -> Any:
+    """The part of an argument that belongs to picture `at` of a batch; `listed` where the network
+    takes lists of pictures rather than stacks."""
     if isinstance(value, Tensor):
         return value[at : at + 1] if value.ndim and len(value) == count else value
     if isinstance(value, Mapping):
-        return {name: _one(inner, at, count) for name, inner in value.items()}
+        return {name: _one(inner, at, count, listed=listed) for name, inner in value.items()}
+    if isinstance(value, list) and listed and len(value) == count:
+        return value[at : at + 1]
     if isinstance(value, list | tuple):
-        return type(value)(_one(inner, at, count) for inner in value)
+        return type(value)(_one(inner, at, count, listed=listed) for inner in value)
     return value
 
 
-def _joined(parts: list[Any]) -> Any:
-    """Outputs of one picture each, as the network would have given them for all."""
+def _joined(parts: list[Any], *, listed: bool) -> Any:
+    """Outputs of one picture each, as the network would have given them for all; `listed` where it
+    lists pictures rather than stacking them."""
     first = parts[0]
     if isinstance(first, Tensor):
         return torch.cat(parts)
+    if isinstance(first, list) and listed:
+        return [one for part in parts for one in part]
     if isinstance(first, Mapping):  # diffusers' outputs are
-        return type(first)(**{name: _joined([part[name] for part in parts]) for name in first})
+        return type(first)(
+            **{name: _joined([part[name] for part in parts], listed=listed) for name in first}
+        )
     if isinstance(first, list | tuple):
-        return type(first)(_joined(list(column)) for column in zip(*parts, strict=True))
+        columns = zip(*parts, strict=True)
+        return type(first)(_joined(list(column), listed=listed) for column in columns)
     return first
 
 
@@ -146,20 +154,6 @@ class _Timed:
         return (self.last - self.first) / (calls - calls / self.told)
 
 
-def narrowed(network: Any, dtype: torch.dtype) -> Any:
-    """A network of the same layers whose weights are kept in 8 bits and widened to `dtype` layer
-    by layer; `network` itself stays as it is.
-
-    Norms and the layers that a class names keep their precision, as diffusers does it.
-    """
-    known: dict[int, Any] = {id(one): one for one in network.buffers()}
-    for one in network.parameters():
-        known[id(one)] = torch.nn.Parameter(one.data, requires_grad=False)
-    own = copy.deepcopy(network, known)
-    own.enable_layerwise_casting(storage_dtype=torch.float8_e4m3fn, compute_dtype=dtype)
-    return own
-
-
 def _parts(lease: Lease) -> dict[str, Any]:
     return {name: getattr(lease.pipeline, name, None) for name in ("vae", *DENOISERS)}
 
@@ -184,12 +178,15 @@ class FrugalPainter:
         easel: Easel,
         versions: Mapping[str, str],
         work: Work,
-        again: Callable[[], Lease],
+        again: Callable[[Plan], Lease],
         references: References | None = None,
         refining: Refining | None = None,
     ) -> None:
-        """`again` lends the checkpoint once more: what a plan gave back is brought back by it."""
+        """`again` lends the checkpoint once more, as a plan wants it: what another gave back is
+        brought back by it."""
         self._lease = lease
+        self._lent = [lease]
+        """All that were made; they end together."""
         self._again = again
         self._nets = nets
         self._worn = worn
@@ -221,7 +218,7 @@ class FrugalPainter:
         span: Span = ALONE,
     ) -> Picture:
         if brush.references:
-            self._descent.means = Means()  # they listen to the networks as they were lent
+            self._descent.means = ()  # they listen to the networks as they were lent
         one = pass_of(brush, canvas)
         work = with_pass(self._work, one)
         if work is not self._work:
@@ -251,12 +248,10 @@ class FrugalPainter:
         has to be read by text encoders that are gone."""
         prompt = _prompt(brush, canvas) if plan.drop_text else ()
         if self._painter is None or self._painter[0] != plan or self._prompt != prompt:
-            self._restore()
+            self._restore(plan)
             self._prompt = prompt
             lease, device = self._lease, self._gauge.device
             nets = applied(lease.pipeline, self._nets, plan)
-            if plan.fp8:
-                self._narrow(lease)
             made = LatentPainter(
                 lease,
                 device,
@@ -276,30 +271,27 @@ class FrugalPainter:
             return self._refining
         return replace(self._refining, unet=Split(self._refining.unet))
 
-    def _narrow(self, lease: Lease) -> None:
-        pipeline = lease.pipeline
-        for name in DENOISERS:
-            network = self._parts.get(name)
-            if network is None:
-                continue
-            own = narrowed(network, self._gauge.device.dtype)
-            split = isinstance(getattr(pipeline, name), Split)
-            setattr(pipeline, name, Split(own) if split else own)
-            self._gone = True
+    def _let_go(self, name: str) -> None:
+        self._gone = True
+        for lease in self._lent:
             lease.let_go(name)
 
     def _drop_text(self) -> None:
         pipeline = self._lease.pipeline
         for name in [name for name in self._lease.weights.components if name.startswith(_READERS)]:
             setattr(pipeline, name, None)  # as diffusers has it where embeddings are given
-            self._gone = True
-            self._lease.let_go(name)
+            self._let_go(name)
 
-    def _restore(self) -> None:
-        """The pipeline as it was lent, or one that is, where parts of it are gone."""
+    def _restore(self, plan: Plan) -> None:
+        """The pipeline as it was lent, or one that is as a plan wants it, where parts of this one are
+        gone or held in another way."""
         self._painter = None
+        if plan.kept != self._lease.kept or (plan.kept == "blocks" and self._gone):
+            for name in DENOISERS:
+                self._let_go(name)
         if self._gone:
-            self._lease, self._gone = self._again(), False
+            self._lease, self._gone = self._again(plan), False
+            self._lent.append(self._lease)
             self._parts = _parts(self._lease)
             return
         for name, part in self._parts.items():

@@ -8,7 +8,7 @@ import json
 import logging
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ from studio.checkpoints.header import Tensor as Stored
 from studio.checkpoints.originals import ORIGINALS, PREFIX, Original, bare
 from studio.core.errors import Unavailable
 from studio.engine.device import Device, is_out_of_memory
-from studio.engine.layouts import Layout, Layouts, Tensors, Untraceable, trace
+from studio.engine.layouts import Layout, Layouts, Ref, Tensors, Untraceable, trace
+from studio.engine.packed import PackedFeed, Packing, packed
 from studio.engine.reading import Feed, FileFeed, Sources, TensorFeed
 from studio.engine.skeletons import BUILDING, Skeleton
 from studio.engine.slabs import Place, arranged
@@ -74,6 +75,26 @@ class Recipe:
     """The files' tensors by the network's names; only renames, cuts, joins and turns them."""
     whole: Callable[[], Mapping[str, Tensor]] | None = None
     """Reads all tensors with the library's own code, where `convert` does not find them all."""
+    unpacked: str = ""
+    """The group of the network that no weight of is packed; none where that is this one."""
+    packings: Mapping[str, Packing] = field(default_factory=dict[str, Packing])
+    """How weights lie in memory that are unpacked each time that they are computed with."""
+
+    def packed(self, packings: Mapping[str, Packing]) -> "Recipe":
+        """The same network with some weights packed; `layout` stays that of this one."""
+        packings = {
+            name: replace(packing, dtype=self._number(name, torch.float32))
+            for name, packing in packings.items()
+        }
+        told = [[name, *_told(packing)] for name, packing in packings.items()]
+        return replace(
+            self,
+            unpacked=self.group,
+            packings=packings,
+            group=_hash([self.group, told]),
+            key=_hash([self.key, told]),
+            build=lambda: packed(self.build(), packings),
+        )
 
     def layout(self, layouts: Layouts, skeleton: Callable[[], Skeleton]) -> Layout | None:
         """Which bytes are which tensor; None if they cannot be had by reading alone. `skeleton` is
@@ -87,7 +108,8 @@ class Recipe:
     @property
     def _layout_key(self) -> str:
         stored = [[n, t.dtype, t.shape] for n, (_, t) in self.sources.tensors.items()]
-        return _hash([diffusers.__version__, transformers.__version__, self.group, stored])
+        group = self.unpacked or self.group
+        return _hash([diffusers.__version__, transformers.__version__, group, stored])
 
     def _find(self, skeleton: Skeleton) -> Layout:
         made = trace(partial(self.convert, skeleton.module), self.sources.shapes())
@@ -110,10 +132,13 @@ class Recipe:
             shapes = skeleton().shapes
             return arranged((n, s, self._number(n, numbers[n])) for n, s in shapes.items())
         dtype = self.sources.dtype
-        return arranged(
-            (name, ref.shape, self._number(name, dtype(ref.pieces[0].source)))
-            for name, ref in layout.items()
-        )
+
+        def wanted(name: str, ref: Ref) -> tuple[str, tuple[int, ...], torch.dtype]:
+            if packing := self.packings.get(name):
+                return name, (packing.size_bytes,), torch.uint8
+            return name, ref.shape, self._number(name, dtype(ref.pieces[0].source))
+
+        return arranged(wanted(name, ref) for name, ref in layout.items())
 
     def _number(self, name: str, stored: torch.dtype) -> torch.dtype:
         if not stored.is_floating_point:
@@ -125,7 +150,8 @@ class Recipe:
 
     def feed(self, layout: Layout | None, skeleton: Callable[[], Skeleton]) -> Feed:
         if layout is not None:
-            return FileFeed(self.sources, layout)
+            files = FileFeed(self.sources, layout)
+            return PackedFeed(files, self.packings) if self.packings else files
         if self.whole is not None:
             return TensorFeed(self.whole)
         return TensorFeed(lambda: self._converted(skeleton()))
@@ -138,6 +164,10 @@ class Recipe:
             name: next(made[one] for one in aliases if one in made)
             for name, aliases in skeleton.aliases.items()
         }
+
+
+def _told(packing: Packing) -> tuple[Any, ...]:
+    return packing.form, packing.shape, packing.scale, bool(packing.pieces)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

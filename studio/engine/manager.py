@@ -5,16 +5,18 @@ import json
 import logging
 import os
 import threading
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
+from torch import Tensor
 
 from studio.checkpoints.beside import Lent, stamp_of
 from studio.checkpoints.catalog import Checkpoint, denoiser_file, families
@@ -25,6 +27,7 @@ from studio.checkpoints.scan import Stamp, file_stamp, folder_stamp
 from studio.checkpoints.vaes import Vae
 from studio.core.errors import InvalidRequest, StudioError, Unavailable
 from studio.core.records import NOTHING
+from studio.costs.plan import Kept
 from studio.engine import controls
 from studio.engine.adapters import Adapter, load_adapter
 from studio.engine.autoencoders import load_vae
@@ -43,16 +46,22 @@ from studio.engine.loading import (
     settled,
     single_network,
 )
+from studio.engine.packed import as_in_file, in_eight_bits
+from studio.engine.reading import Feed
 from studio.engine.schedulers import build
 from studio.engine.selfcheck import SelfCheck
 from studio.engine.skeletons import BUILDING, Skeleton, Skeletons
 from studio.engine.slabs import Slab
 from studio.engine.store import Check, Entry, Store, Want
+from studio.engine.streaming import FromFiles, FromMemory, Streamed, cut
 from studio.engine.weights import Blob
 from studio.families._family import Role
 from studio.samplers import ROWS
 
 log = logging.getLogger("pochade.engine")
+
+DENOISERS = ("unet", "transformer", "prior_prior", "decoder")
+"""What pipelines call the network that a step calls."""
 
 Told = Callable[[str], None]
 """Hears what is being done, as `Reading NAME`."""
@@ -70,6 +79,8 @@ class Lease:
     """Of the denoiser's file, computed beside the painting the first time."""
     scratch: dict[str, Any]
     """For what is derived from these weights alone; lives and dies with them."""
+    kept: Kept = "whole"
+    """How the weights of its denoiser are in memory."""
     let_go: Callable[[str], None] = lambda part: None
     """Gives a network back before the end, as `text_encoder`: it must not be called any more."""
 
@@ -138,6 +149,8 @@ class Manager:
         self._used: dict[str, None] = {}
         """Ids of checkpoints in the order of their last use."""
         self._scratch: dict[tuple[str, ...], dict[str, Any]] = {}
+        self._singles = count()
+        """Tells leases of their own apart."""
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="hash")
         self._reading_ahead = ThreadPoolExecutor(1, "ahead", initializer=_gently)
         self._ahead: tuple[str, threading.Event] = ("", threading.Event())
@@ -163,9 +176,13 @@ class Manager:
         loading: Told = lambda what: None,
         check: Check = lambda: None,
         extra: Mapping[str, Any] = NOTHING,
+        kept: Kept = "whole",
     ) -> Generator[Lease]:
         """Lends a checkpoint; `loading` is told before weights are read, `check` may raise to end
         that. `extra` stands in for networks of the checkpoint, as another VAE does.
+
+        A denoiser that is `kept` in "blocks" is a network of this lease alone, for one thread at a
+        time.
 
         Raises `InvalidRequest` if the family has no such role and `Unavailable` if it cannot be
         read; the store is then as it was.
@@ -175,17 +192,26 @@ class Manager:
             raise InvalidRequest(
                 f"'{checkpoint.label}' cannot be used for this.", "Choose another checkpoint."
             )
-        opened = partial(self._open, checkpoint)
+        opened, label = partial(self._open, checkpoint), f"'{checkpoint.label}'"
         with ExitStack() as stack:
             lent = self._lent(
                 checkpoint.id,
-                f"'{checkpoint.label}'",
+                label,
                 lambda: _stamp(checkpoint),
                 opened,
                 loading=loading,
                 check=check,
+                kept=kept,
             )
             known, modules, entries = stack.enter_context(lent)
+            for recipe in known.manifest.recipes if kept == "blocks" else ():
+                if recipe.part in DENOISERS:
+                    loading(f"Reading {checkpoint.label}")
+                    entry = stack.enter_context(
+                        self._in_blocks(checkpoint, recipe, known.stamp, check)
+                    )
+                    modules[recipe.part] = entry.blob.module.module
+                    entries.append(entry)
             scheduler = build(ROWS[0], known.manifest.scheduler)
             weights = Weights(
                 components={**known.manifest.objects, **modules},
@@ -202,8 +228,66 @@ class Manager:
                     known.denoiser or checkpoint.path, known.stamp, self._hashes.sha256
                 ),
                 scratch=self._scratch.setdefault(tuple(entry.key for entry in entries), {}),
+                kept=kept,
                 let_go=let_go,
             )
+
+    @contextmanager
+    def _in_blocks(
+        self, checkpoint: Checkpoint, recipe: Recipe, stamp: Stamp, check: Check
+    ) -> Generator[Entry]:
+        """A network of one lease alone whose blocks come one after another."""
+        label = f"'{checkpoint.label}'"
+
+        def unchanged() -> None:
+            if _stamp(checkpoint) != stamp:
+                raise _changed(label)
+
+        with ExitStack() as stack:
+            with explained(label, checkpoint.id):
+                skeleton = self._skeletons.make(recipe.build)
+                layout = recipe.layout(self._layouts, lambda: skeleton)
+                places, _ = recipe.places(layout, lambda: skeleton)
+                pieces = cut(skeleton, places)
+                if self.device.name == "cpu":
+                    feed = recipe.feed(layout, lambda: skeleton)
+                    supply = FromFiles(partial(self._poured, label, checkpoint.id, feed, unchanged))
+                else:
+                    host = self._store.lease(
+                        [self._want(recipe)], checkpoint.id, check=check, recent=False
+                    )
+                    [entry] = stack.enter_context(host)
+                    supply = FromMemory(entry.blob.host)
+
+                def read(_slab: "Slab | None", _check: Check) -> Blob:
+                    made = Streamed(skeleton, pieces, supply, self.device.name)
+                    return Blob.of_module(
+                        made, made.size_bytes, device=self.device.name, dropped=made.close
+                    )
+
+                name = f"{recipe.key} in blocks {next(self._singles)}"
+                want = Want(
+                    key=name,
+                    part=recipe.part,
+                    kind=recipe.kind,
+                    group=name,
+                    size_bytes=pieces.size_bytes,
+                    read=read,
+                )
+                one = stack.enter_context(self._store.lend_once(want, checkpoint.id, check))
+            yield one
+
+    def _poured(
+        self,
+        label: str,
+        name: str,
+        feed: Feed,
+        unchanged: Callable[[], None],
+        into: Mapping[str, Tensor],
+    ) -> None:
+        """Fills tensors out of files that must be what they were when the lease began."""
+        with explained(label, name):
+            feed.pour(into, unchanged)
 
     @contextmanager
     def use_control(
@@ -447,31 +531,32 @@ class Manager:
         *,
         loading: Told,
         check: Check = lambda: None,
+        kept: Kept = "whole",
     ) -> Generator[tuple[_Known, dict[str, Any], list[Entry]]]:
-        """The networks of a file, by part, for as long as the block runs."""
+        """The networks of a file, by part, for as long as the block runs; denoisers that are kept in
+        blocks are not among them."""
         known = self._current(name, label, stamp_of, opened)
-        if any(self._store.held(want.key) is None for want in known.wants):
+        with explained(label, name):
+            recipes, wants = self._kept(known, kept)
+        if any(self._store.held(want.key) is None for want in wants):
             self._give_up(name)
         plain = label.partition("'")[2].rpartition("'")[0]
         with ExitStack() as stack:
             with explained(label, name):
                 read_before = self._store.swaps
                 lease = self._store.lease(
-                    known.wants, name, told=lambda: loading(f"Reading {plain}"), check=check
+                    wants, name, told=lambda: loading(f"Reading {plain}"), check=check
                 )
                 entries = stack.enter_context(lease)
                 if self._store.swaps != read_before and stamp_of() != known.stamp:
                     self._known.pop(name, None)
                     self._store.disown(name)
-                    raise Unavailable(
-                        f"{label} changed while it was being read.",
-                        "Wait until it has been copied completely, then try again.",
-                    )
+                    raise _changed(label)
                 self._used.pop(name, None)
                 self._used[name] = None
                 modules = {
                     recipe.part: stack.enter_context(self._worn(recipe, entry))
-                    for recipe, entry in zip(known.manifest.recipes, entries, strict=False)
+                    for recipe, entry in zip(recipes, entries, strict=False)
                 }
             yield known, modules, entries
         self._contents.found_out_later(entries, self._store)
@@ -505,6 +590,34 @@ class Manager:
         found = manifest(checkpoint, family, self.device, self._configs, self._objects)
         wants = tuple(self._want(recipe) for recipe in found.recipes)
         return _Known(stamp=stamp, manifest=found, wants=wants, denoiser=denoiser_file(checkpoint))
+
+    def _kept(self, known: _Known, kept: Kept) -> tuple[Sequence[Recipe], Sequence[Want]]:
+        """What is read of a file, where the weights of denoisers are kept in some way."""
+        if kept == "whole":
+            return known.manifest.recipes, known.wants
+        recipes: list[Recipe] = []
+        wants: list[Want] = []
+        for recipe, want in zip(known.manifest.recipes, known.wants, strict=True):
+            if recipe.part not in DENOISERS:
+                recipes.append(recipe)
+                wants.append(want)
+            elif kept != "blocks":
+                recipes.append(self._packed(recipe, in_file=kept == "packed"))
+                wants.append(self._want(recipes[-1]))
+        return recipes, wants
+
+    def _packed(self, recipe: Recipe, *, in_file: bool) -> Recipe:
+        """The recipe with weights as packed as in their file, or else in 8 bits."""
+
+        def skeleton() -> Skeleton:
+            return self._skeleton(recipe)
+
+        layout = recipe.layout(self._layouts, skeleton)
+        if layout is None:
+            return recipe
+        if in_file:
+            return recipe.packed(as_in_file(recipe.sources, layout, skeleton(), recipe.dtype))
+        return recipe.packed(in_eight_bits(skeleton()))
 
     def _want(self, recipe: Recipe) -> Want:
         def skeleton() -> Skeleton:
@@ -684,6 +797,13 @@ def _file_stamp(path: Path, label: str) -> Stamp:
         return file_stamp(path)
     except OSError:
         raise _gone(label) from None
+
+
+def _changed(label: str) -> Unavailable:
+    return Unavailable(
+        f"{label} changed while it was being read.",
+        "Wait until it has been copied completely, then try again.",
+    )
 
 
 def _gone(label: str) -> Unavailable:

@@ -9,8 +9,8 @@ from studio.costs.admission import OutOfMemory, Room, admitted, exhausted, refus
 from studio.costs.anatomy import Anatomy
 from studio.costs.estimate import Machine
 from studio.costs.learned import Learned
-from studio.costs.needs import Needs, needs
-from studio.costs.plan import WHOLE, Means, Plan, ladder, named
+from studio.costs.needs import SIZES, Needs, needs
+from studio.costs.plan import WHOLE, Means, Plan, ladder, means_for, named
 from studio.costs.work import Pass, Work
 from studio.engine import over
 from studio.tasks._task import Brush, Canvas
@@ -23,7 +23,8 @@ class Descent:
     """One job's way down. Plans are only ever added to: what ran out of memory is not tried again."""
 
     machine: Machine
-    means: Means
+    means: tuple[str, ...]
+    """Fields of `Means` that hold for it."""
     learned: Learned
     room: Callable[[Work], Room]
     """What a job may use of the memory, now."""
@@ -96,7 +97,9 @@ class Descent:
                 self.say(f"{why}: {sentence[0].lower()}{sentence[1:]}")
 
     def _plans(self) -> tuple[Plan, ...]:
-        return ladder(self.work or Work(checkpoint="", passes=()), self.means)
+        value = SIZES.get(self.machine.dtype, 4)
+        means = means_for(self.anatomy, value, self.means) if self.anatomy else Means()
+        return ladder(self.work or Work(checkpoint="", passes=()), means)
 
     def _needed(self, plan: Plan) -> Needs:
         if self.work is None or self.anatomy is None:

@@ -80,6 +80,13 @@ class Sources:
         stem = name.removesuffix(".weight")
         return next((stem + one for one in SCALES if stem + one in self.tensors), "")
 
+    def number(self, name: str) -> float:
+        """A tensor of one number, as a scale is; 1 for no name."""
+        if not name:
+            return 1.0
+        with Files(self, lambda: None) as files:
+            return float(files.fresh(Piece(name, 0, (1,), (1,)), None).float())
+
     def shapes(self) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
         return {
             name: (stored.shape, self.dtype(name)) for name, (_, stored) in self.tensors.items()
@@ -94,13 +101,13 @@ class FileFeed:
     layout: Layout
 
     def pour(self, into: Mapping[str, Tensor], check: Callable[[], None]) -> None:
-        with _Files(self.sources, check) as files:
+        with Files(self.sources, check) as files:
             for name in self._in_order(into):
                 for piece, target in _targets(self.layout[name], into[name]):
                     files.read(piece, target)
 
     def equals(self, held: Mapping[str, Tensor]) -> bool:
-        with _Files(self.sources, lambda: None) as files:
+        with Files(self.sources, lambda: None) as files:
             for name, tensor in held.items():
                 piece = self.layout[name].pieces[0]
                 if piece.in_one_piece:
@@ -160,7 +167,7 @@ def _same(one: Tensor, other: Tensor) -> bool:
     return bool(torch.equal(*bits))
 
 
-class _Files(ExitStack):
+class Files(ExitStack):
     """The open files of some sources, and memory to read into."""
 
     def __init__(self, sources: Sources, check: Callable[[], None]) -> None:
@@ -182,13 +189,13 @@ class _Files(ExitStack):
             self._unpack(piece.source, piece.offset, flat)
             return
         if dtype == target.dtype:
-            self._fill(piece.source, begin, flat.view(torch.uint8))
+            self.bytes_of(piece.source, begin, flat.view(torch.uint8))
             return
         most = CHUNK // size
         for first in range(0, count, most):
             few = min(most, count - first)
             raw = self._scratch[: few * size]
-            self._fill(piece.source, begin + first * size, raw)
+            self.bytes_of(piece.source, begin + first * size, raw)
             flat[first : first + few].copy_(raw.view(dtype))
 
     def fresh(self, piece: Piece, like: Tensor | None) -> Tensor:
@@ -205,7 +212,7 @@ class _Files(ExitStack):
         if self._is_packed(piece.source):
             self._unpack(piece.source, begin, raw)
         else:
-            self._fill(piece.source, begin * dtype.itemsize, raw.view(torch.uint8))
+            self.bytes_of(piece.source, begin * dtype.itemsize, raw.view(torch.uint8))
         made = raw.view(shape) if strides is None else raw.as_strided(shape, strides)
         return made if like is None else made.to(like.dtype)
 
@@ -221,7 +228,7 @@ class _Files(ExitStack):
         for first in range(begin // block, -(-end // block), most):
             blocks = min(most, -(-end // block) - first)
             raw = self._scratch[: blocks * size]
-            self._fill(source, first * size, raw)
+            self.bytes_of(source, first * size, raw)
             numbers = unpack(raw.view(blocks, size)).flatten()
             start = begin + done - first * block
             few = min(len(numbers) - start, flat.numel() - done)
@@ -232,10 +239,10 @@ class _Files(ExitStack):
         """Numbers in a block, its bytes, and what they mean."""
         if kind in PACKED:
             return PACKED[kind].block, PACKED[kind].size_bytes, UNPACK[kind]
-        scale = self.fresh(Piece(self._sources.scale(source), 0, (1,), (1,)), None).float()
+        scale = self._sources.number(self._sources.scale(source))
         return 1, 1, lambda raw: raw.view(DTYPES[kind]).float() * scale
 
-    def _fill(self, source: str, begin: int, raw: Tensor) -> None:
+    def bytes_of(self, source: str, begin: int, raw: Tensor) -> None:
         """Bytes [n] with those of a tensor from its byte `begin` on. Raises `Damaged`."""
         file, stored = self._sources.tensors[source]
         if begin + len(raw) > stored.end - stored.begin:

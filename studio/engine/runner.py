@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from studio.checkpoints.catalog import Catalog, Checkpoint
+from studio.checkpoints.catalog import Catalog, Checkpoint, families
 from studio.checkpoints.controls import ControlNet, Controls
 from studio.checkpoints.extras import Extras as Shelves
 from studio.checkpoints.imageprompts import ImagePrompt, ImagePrompts
@@ -25,7 +25,7 @@ from studio.costs.admission import OutOfMemory, Room
 from studio.costs.estimate import Machine
 from studio.costs.history import Loaded
 from studio.costs.learned import Learned
-from studio.costs.plan import Means
+from studio.costs.plan import WHOLE, Plan
 from studio.costs.predict import room_for
 from studio.costs.work import Pass, Work
 from studio.engine.control import Control, JobCancelled
@@ -47,7 +47,7 @@ from studio.upscalers._shelf import Shelf
 
 log = logging.getLogger("pochade.engine")
 
-MEANS: tuple[str, ...] = ("drop_text", "fp8")
+MEANS: tuple[str, ...] = ("drop_text", "packed", "fp8", "blocks")
 """Fields of `plan.Means` that this engine has."""
 
 Send = Callable[..., None]
@@ -171,7 +171,7 @@ class Runner:
 
         return Descent(
             machine=Machine(device=device.name, dtype=device.dtype_name),
-            means=Means(**dict.fromkeys(MEANS, True)),
+            means=MEANS,
             learned=self.learned,
             room=room,
             free=self.free,
@@ -228,8 +228,11 @@ class JobTools:
         work = self._work(checkpoint, controls)
         parameters = {name: control.parameters for name, control in found.items()}
         last = runner.catalog.get(refiner.id) if refiner else None
+        text = families()[checkpoint.family].text
         if extras != PLAIN or last:
-            self.descent.means = Means()  # they act on the networks as they were lent
+            self.descent.means = ()  # they act on the networks as they were lent
+        elif text is not None and not text.results:  # prompts are read in the middle of painting
+            self.descent.means = tuple(one for one in MEANS if one != "drop_text")
         parameters_last = last.anatomy.parameters if last and last.anatomy else 0
         self.descent.begin(work, checkpoint.anatomy, parameters, parameters_last)
         with ExitStack() as borrowed:
@@ -248,7 +251,7 @@ class JobTools:
                 easel=self,
                 versions=runner.versions,
                 work=work,
-                again=lambda: borrowed.enter_context(self._read(checkpoint, role)),
+                again=lambda plan: borrowed.enter_context(self._read(checkpoint, role, plan)),
                 references=References(
                     lease, Lent(tools=self, lease=lease, borrowed=borrowed, loading=self._loading)
                 ),
@@ -278,7 +281,7 @@ class JobTools:
         manager = self.runner.manager
         while True:
             try:
-                lease = borrowed.enter_context(self._read(checkpoint, role))
+                lease = borrowed.enter_context(self._read(checkpoint, role, self.descent.plan))
                 unet = lease.weights.components.get("unet")
                 nets = {
                     name: borrowed.enter_context(
@@ -304,8 +307,8 @@ class JobTools:
             self.descent.down()
 
     @contextmanager
-    def _read(self, checkpoint: Checkpoint, role: Role) -> Generator[Lease]:
-        """A lease; what reading it took is measured."""
+    def _read(self, checkpoint: Checkpoint, role: Role, plan: Plan = WHOLE) -> Generator[Lease]:
+        """A lease, as a plan wants it; what reading it took is measured."""
         runner, told = self.runner, list[str]()
 
         def loading(what: str) -> None:
@@ -313,7 +316,7 @@ class JobTools:
             self._loading(what)
 
         began = time.monotonic()
-        with runner.manager.use(checkpoint, role, loading=loading) as lease:
+        with runner.manager.use(checkpoint, role, loading=loading, kept=plan.kept) as lease:
             if told:
                 device = runner.manager.device
                 runner.learned.add(

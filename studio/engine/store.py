@@ -132,6 +132,18 @@ class Store:
                 self._drop([e for e in taken.values() if not e.holders and not e.leases])
                 self._make_room(0)
 
+    @contextmanager
+    def lend_once(self, want: Want, holder: str, check: Check = lambda: None) -> Generator[Entry]:
+        """Lends what one lease alone has: it is read now and dropped at the end. Raises what reading
+        does."""
+        entry = self._read(want, holder, check)
+        try:
+            yield entry
+        finally:
+            with self.lock:
+                entry.leases -= 1
+                self._drop([entry])
+
     def let_go(self, entry: Entry) -> bool:
         """Gives one component of a lease back before its end. Where nobody else uses it, it leaves
         the memory that it is computed in; True then. `return_to` must be called before the end."""

@@ -24,7 +24,7 @@ def _nibbles(data: Tensor) -> Tensor:
 
 def _bits(data: Tensor, width: int) -> Tensor:
     """[n, k] to [n, 8 / width, k]: numbers of `width` bits, the lowest first."""
-    shifts = torch.arange(0, 8, width, dtype=torch.uint8).view(1, -1, 1)
+    shifts = torch.arange(0, 8, width, dtype=torch.uint8, device=data.device).view(1, -1, 1)
     return data.unsqueeze(1) >> shifts & (1 << width) - 1
 
 
@@ -42,7 +42,8 @@ def _q4_1(data: Tensor) -> Tensor:
 
 def _fifth(data: Tensor) -> Tensor:
     """Bits of 32 numbers in 4 bytes, each worth 16."""
-    return (data.unsqueeze(2) >> torch.arange(8, dtype=torch.uint8) & 1).flatten(1) << 4
+    shifts = torch.arange(8, dtype=torch.uint8, device=data.device)
+    return (data.unsqueeze(2) >> shifts & 1).flatten(1) << 4
 
 
 def _q5_0(data: Tensor) -> Tensor:

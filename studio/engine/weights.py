@@ -1,6 +1,6 @@
 """The tensors of one component, in the machine's memory and on the device."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -23,17 +23,26 @@ class Blob:
         self.bound: Mapping[str, Tensor] = {}
         """What skeletons are pointed at; empty while it is not on the device."""
         self._extra_bytes = 0
+        self._dropped: Callable[[], None] = lambda: None
         self._on_cpu = device == "cpu"
         if self._on_cpu:
             self.bound = parameters(self.host)
 
     @classmethod
-    def of_module(cls, module: Any, size_bytes: int, *, device: str) -> "Blob":
-        """A network that was read as a whole and keeps its tensors itself."""
+    def of_module(
+        cls,
+        module: Any,
+        size_bytes: int,
+        *,
+        device: str,
+        dropped: Callable[[], None] = lambda: None,
+    ) -> "Blob":
+        """A network that keeps its tensors itself, and lets go of them when `dropped` is called."""
         blob = cls.__new__(cls)
         blob.slab, blob.places, blob.host, blob.bound = None, {}, {}, {}
         blob.module, blob.device_slab = module, None
         blob._extra_bytes, blob._on_cpu = size_bytes, device == "cpu"
+        blob._dropped = dropped
         return blob
 
     @property
@@ -69,4 +78,5 @@ class Blob:
     def drop(self) -> None:
         """Lets go of everything."""
         self.leave_device()
+        self._dropped()
         self.slab, self.module, self.host, self._extra_bytes = None, None, {}, 0

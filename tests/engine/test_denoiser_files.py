@@ -15,6 +15,7 @@ from diffusers.loaders import single_file_utils
 from safetensors.torch import save_file
 
 from studio.checkpoints.originals import ORIGINALS
+from studio.costs.plan import Kept
 from studio.engine.layouts import trace
 from studio.engine.loading import _renamed, _tokenizer
 from studio.paths import CONFIGS
@@ -119,6 +120,13 @@ def paint(desk: Desk, checkpoint: str, **changes: Any) -> bytes:
     return pixels
 
 
+def keep(monkeypatch: pytest.MonkeyPatch, kept: Kept) -> None:
+    """Has all jobs begin with a plan that keeps weights so."""
+    monkeypatch.setattr(
+        "studio.engine.plan.named", lambda _, plans: [one.kept for one in plans].index(kept)
+    )
+
+
 @pytest.fixture(scope="module")
 def painted(folders: Path, make_desk: Callable[..., Desk]) -> dict[str, bytes]:
     desk = make_desk(folders)
@@ -210,7 +218,11 @@ def test_sd3_paints_without_t5(
 
 
 def test_numbers_of_eight_bits_are_read(
-    parts: dict[str, Parts], configs: Path, tmp_path: Path, make_desk: Callable[..., Desk]
+    parts: dict[str, Parts],
+    configs: Path,
+    tmp_path: Path,
+    make_desk: Callable[..., Desk],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     whole = parts["flux"].whole("vae")
     small = {
@@ -220,11 +232,18 @@ def test_numbers_of_eight_bits_are_read(
     save(small, tmp_path / "fp8.safetensors")
     save({k: t.float() for k, t in small.items()}, tmp_path / "full.safetensors")
     desk = make_desk(tmp_path, configs)
-    assert paint(desk, "fp8") == paint(desk, "full")
+    full = paint(desk, "full")
+    assert paint(desk, "fp8") == full
+    keep(monkeypatch, "packed")
+    assert paint(desk, "fp8") == full
 
 
 def test_a_scale_beside_eight_bits_is_read_too(
-    parts: dict[str, Parts], configs: Path, tmp_path: Path, make_desk: Callable[..., Desk]
+    parts: dict[str, Parts],
+    configs: Path,
+    tmp_path: Path,
+    make_desk: Callable[..., Desk],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """As ComfyUI calls them, in both ways; what is packed in blocks is named."""
     scaled: dict[str, torch.Tensor] = {"scaled_fp8": torch.zeros(2)}
@@ -244,8 +263,11 @@ def test_a_scale_beside_eight_bits_is_read_too(
     blocks = {"model.diffusion_model.img_in.weight_scale": torch.ones(4, 4)}
     save({**parts["flux"].whole("vae"), **blocks}, tmp_path / "blocks.safetensors")
     desk = make_desk(tmp_path, configs)
-    assert paint(desk, "scaled") == paint(desk, "full")
+    plain = paint(desk, "full")
+    assert paint(desk, "scaled") == plain
     assert "packed in a way" in desk.run(checkpoint="blocks")["message"]
+    keep(monkeypatch, "packed")
+    assert paint(desk, "scaled") == plain
 
 
 def test_a_projection_that_is_left_out_changes_nothing(

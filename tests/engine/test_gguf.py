@@ -18,7 +18,7 @@ from studio.checkpoints.header import BadFile
 from studio.engine.unpacking import UNPACK
 from tests.engine.desk import Desk
 from tests.engine.gguf_files import Packed, q4_k, q8_0, save_gguf
-from tests.engine.test_denoiser_files import Parts, configs, folders, paint, parts, save
+from tests.engine.test_denoiser_files import Parts, configs, folders, keep, paint, parts, save
 
 __all__ = ["configs", "folders", "parts"]  # fixtures
 
@@ -72,18 +72,35 @@ def packed(parts: dict[str, Parts]) -> tuple[dict[str, Packed], dict[str, torch.
     return tensors, plain
 
 
+def held(desk: Desk, checkpoint: str) -> int:
+    """Bytes that its denoiser takes."""
+    rows = desk.runner.manager.ledger().of(checkpoint)
+    return next(row.size_bytes for row in rows if row.part == "transformer")
+
+
 def test_it_paints_as_its_numbers_written_out(
     packed: tuple[dict[str, Packed], dict[str, torch.Tensor]],
     folders: Path,
     configs: Path,
     tmp_path: Path,
     make_desk: Callable[..., Desk],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copytree(folders / "flux", tmp_path / "installed")
     save_gguf(packed[0], tmp_path / "small.gguf")
     save(packed[1], tmp_path / "full.safetensors")
     desk = make_desk(tmp_path, configs)
-    assert paint(desk, "small") == paint(desk, "full")
+    wanted = paint(desk, "full")
+    assert paint(desk, "small") == wanted
+    whole = held(desk, "small")
+    anatomy = desk.runner.catalog.get("small").anatomy
+    assert anatomy is not None and anatomy.stored < anatomy.denoiser * 2
+    keep(monkeypatch, "packed")
+    desk.runner.unload()
+    assert paint(desk, "small") == wanted
+    assert desk.frames("picture")[0]["facts"]["plan"][-1].endswith("as packed as in their file.")
+    # what is no layer's weight stays wide, and every tensor begins at a round place
+    assert anatomy.stored <= held(desk, "small") < min(whole / 2, 2 * anatomy.stored)
     found = desk.runner.catalog.get("small")
     verdict = verify(found, Hashes(None), {})
     assert verdict.problems == ()

@@ -115,7 +115,7 @@ def test_the_ladder_ends_with_figures_and_the_next_job_is_fine(desk: Desk, exhau
     assert ending["message"].startswith(
         "There is not enough memory for a picture of 64×64 px: it needs more, and there are "
     )
-    assert hook.count == 7 and hook.sizes[-1] == 1  # the last plans paint one after the other
+    assert hook.count == 9 and hook.sizes[-1] == 1  # the last plans paint one after the other
     assert desk.runner.manager.kept == ()
     hook.calls.clear()
     assert desk.paint() == fresh
@@ -216,8 +216,9 @@ def test_splitting_changes_little_and_tiles_leave_the_shared_autoencoder_alone(
     assert {name: dict(vars(shared[name])) for name in before} == before
 
 
-def held(desk: Desk) -> set[str]:
-    return {row.part for row in desk.runner.manager.ledger().holdings if row.tier != "disk"}
+def held(desk: Desk) -> dict[str, int]:
+    """Bytes of what is in memory, by part."""
+    return {row.part: row.size_bytes for row in desk.runner.manager.ledger().holdings}
 
 
 def weights_of(desk: Desk, checkpoint: str) -> dict[str, bytes]:
@@ -243,7 +244,7 @@ def test_what_a_plan_gives_back_is_gone_while_it_paints_and_there_for_the_next_j
     weights = weights_of(desk, checkpoint)
     rung = ""
     monkeypatch.setattr(desk.runner.learned, "rung", lambda *_: rung)
-    seen: list[set[str]] = []
+    seen: list[dict[str, int]] = []
     hook = exhaust()
     real = hook.real
 
@@ -259,17 +260,27 @@ def test_what_a_plan_gives_back_is_gone_while_it_paints_and_there_for_the_next_j
 
     rung = "evict tiles-32 split"
     split = painted()
-    assert all({"unet", "text_encoder"} <= parts for parts in seen)
+    assert all({"unet", "text_encoder"} <= parts.keys() for parts in seen)
+    wide = seen[0]["unet"]
     rung = "evict tiles-32 split drop-text"
     assert painted() == split  # only its time tells
     assert not any(part.startswith("text") for parts in seen for part in parts)
     assert facts(desk)[1][-1] == "Text encoders dropped once the prompt is read."
+    rung = "evict tiles-32 split drop-text packed"
+    assert painted() == split
+    assert all(parts["unet"] < 0.7 * wide for parts in seen)  # 16 bits a number in the file
     rung = "evict tiles-32 split drop-text fp8"
     narrow = painted()
-    assert not any({"unet", "text_encoder"} & parts for parts in seen)
+    assert all(parts["unet"] < 0.5 * wide and "text_encoder" not in parts for parts in seen)
     off = np.frombuffer(narrow[0], np.uint8).astype(int) - np.frombuffer(split[0], np.uint8)
     assert narrow != split and np.abs(off).mean() < 40
-    assert painted(hires={"factor": 2.0, "strength": 0.5, "upscaler": "lanczos", "steps": 3})
+    hires = {"factor": 2.0, "strength": 0.5, "upscaler": "lanczos", "steps": 3}
+    assert painted(hires=hires)
+    rung = "evict tiles-32 split drop-text blocks"
+    assert painted() == split
+    assert all(parts["unet"] < 0.7 * wide and "text_encoder" not in parts for parts in seen)
+    assert facts(desk)[1][-1] == "Blocks of the denoiser brought in one after another."
+    assert painted(hires=hires)
     rung = ""
     assert desk.paint(checkpoint=checkpoint) == fresh
     assert weights_of(desk, checkpoint) == weights

@@ -1,0 +1,167 @@
+"""Layers whose weights stay packed in memory, as their file has them or in 8 bits, and are unpacked
+each time that they are called.
+
+Unpacked are the same numbers that reading the file gives otherwise, so pictures stay what they are;
+only 8 bits that a file does not have change them.
+"""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from studio.checkpoints.gguf import PACKED
+from studio.engine.layouts import Layout, Piece
+from studio.engine.reading import DTYPES, FileFeed, Files, Sources
+from studio.engine.skeletons import Skeleton
+from studio.engine.unpacking import UNPACK
+
+EIGHT_BITS = torch.float8_e4m3fn
+
+
+@dataclass(frozen=True, slots=True)
+class Packing:
+    """How the weight of one layer lies in memory."""
+
+    form: str
+    """Of its numbers, as files call it."""
+    shape: tuple[int, ...]
+    """Unpacked."""
+    scale: float = 1.0
+    """What numbers of 8 bits are multiplied with."""
+    dtype: torch.dtype = torch.float32
+    """Unpacked."""
+    pieces: tuple[Piece, ...] = ()
+    """Of the file, one behind another; none where numbers are converted to it while they are read."""
+
+    @property
+    def size_bytes(self) -> int:
+        if self.form in PACKED:
+            form = PACKED[self.form]
+            return prod(self.shape) // form.block * form.size_bytes
+        return prod(self.shape) * DTYPES[self.form].itemsize
+
+    def unpacked(self, packed: Tensor) -> Tensor:
+        """The numbers [shape], float32, of bytes [size_bytes]."""
+        if self.form in PACKED:
+            blocks = packed.view(-1, PACKED[self.form].size_bytes)
+            return UNPACK[self.form](blocks).view(self.shape)
+        numbers = packed.view(DTYPES[self.form]).view(self.shape).float()
+        return numbers if self.scale == 1.0 else numbers * self.scale
+
+
+class _Layer(torch.nn.Module):
+    """One whose weight is unpacked whenever somebody asks for it."""
+
+    packing: Packing
+
+    @property
+    def weight(self) -> Tensor:
+        held = self._buffers["weight"]
+        assert held is not None
+        return self.packing.unpacked(held).to(self.packing.dtype)
+
+
+class _PackedLinear(_Layer, torch.nn.Linear):
+    pass
+
+
+class _PackedConv2d(_Layer, torch.nn.Conv2d):
+    pass
+
+
+_KINDS: Mapping[type, type] = {torch.nn.Linear: _PackedLinear, torch.nn.Conv2d: _PackedConv2d}
+
+
+def as_in_file(
+    sources: Sources, layout: Layout, skeleton: Skeleton, dtype: torch.dtype
+) -> dict[str, Packing]:
+    """Weights that can stay as they lie in the file, by name: those of fewer bytes than in `dtype`,
+    cut between blocks of numbers if at all."""
+    found: dict[str, Packing] = {}
+    for name, _ in _weights(skeleton):
+        ref = layout[name]
+        stored = {sources.tensors[piece.source][1].dtype for piece in ref.pieces}
+        scales = {sources.number(sources.scale(piece.source)) for piece in ref.pieces}
+        if len(stored) > 1 or len(scales) > 1 or (ref.dim and len(ref.pieces) > 1):
+            continue
+        [form], [scale] = stored, scales
+        if form not in PACKED and DTYPES[form].itemsize >= dtype.itemsize:
+            continue
+        block = PACKED[form].block if form in PACKED else 1
+        if all(
+            piece.in_one_piece and piece.offset % block == 0 and prod(piece.shape) % block == 0
+            for piece in ref.pieces
+        ):
+            found[name] = Packing(form, ref.shape, scale, pieces=ref.pieces)
+    return found
+
+
+def in_eight_bits(skeleton: Skeleton) -> dict[str, Packing]:
+    """Weights that may be in 8 bits, by name: all but those of layers that the network's class says
+    need more."""
+    network: Any = skeleton.module
+    kept: list[str] = ["pos_embed", "patch_embed", "norm", "^proj_in$", "^proj_out$"]
+    kept += getattr(network, "_skip_layerwise_casting_patterns", None) or ()
+    return {
+        name: Packing("F8_E4M3", skeleton.shapes[name])
+        for name, layer in _weights(skeleton)
+        if not any(re.search(pattern, layer) for pattern in kept)
+    }
+
+
+def packed(network: torch.nn.Module, packings: Mapping[str, Packing]) -> torch.nn.Module:
+    """A network that was just built, its layers exchanged for ones whose weights are packed."""
+    for name, packing in packings.items():
+        layer: Any = network.get_submodule(name.rpartition(".")[0])
+        layer.__class__ = _KINDS[type(layer)]
+        layer.packing = packing
+        # no parameter: a network's number format is that of its first one
+        del layer._parameters["weight"]
+        layer._buffers["weight"] = torch.empty(packing.size_bytes, dtype=torch.uint8, device="meta")
+    return network
+
+
+@dataclass(frozen=True, slots=True)
+class PackedFeed:
+    """Fills packed weights with bytes [size_bytes], everything else with numbers."""
+
+    files: FileFeed
+    packings: Mapping[str, Packing]
+
+    def pour(self, into: Mapping[str, Tensor], check: Callable[[], None]) -> None:
+        converted: dict[str, Tensor] = {}
+        with Files(self.files.sources, check) as files:
+            for name, target in into.items():
+                packing = self.packings.get(name)
+                if packing is None:
+                    converted[name] = target
+                elif not packing.pieces:
+                    converted[name] = target.view(EIGHT_BITS).view(packing.shape)
+                else:
+                    sizes = [replace(packing, shape=p.shape).size_bytes for p in packing.pieces]
+                    parts = target.split(sizes)
+                    for piece, part in zip(packing.pieces, parts, strict=True):
+                        begin = replace(packing, shape=(piece.offset,)).size_bytes
+                        files.bytes_of(piece.source, begin, part)
+        self.files.pour(converted, check)
+
+    def equals(self, held: Mapping[str, Tensor]) -> bool:
+        for name, tensor in held.items():
+            fresh = torch.empty_like(tensor)
+            self.pour({name: fresh}, lambda: None)
+            if not torch.equal(fresh.view(torch.uint8), tensor.view(torch.uint8)):
+                return False
+        return True
+
+
+def _weights(skeleton: Skeleton) -> Iterator[tuple[str, str]]:
+    """Weights of layers that can have packed ones, and the names of these layers."""
+    for layer, module in skeleton.module.named_modules():
+        name = f"{layer}.weight"
+        if type(module) in _KINDS and len(skeleton.aliases.get(name, ())) == 1:
+            yield name, layer
