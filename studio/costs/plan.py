@@ -10,6 +10,9 @@ from studio.costs.work import Work
 TILES_PX = (512, 384)
 """Sides of the tiles that an autoencoder works in where a whole picture is too much."""
 
+WORTH = 0.9
+"""How much of a denoiser may be left by a way of keeping it that is tried at all."""
+
 Kept = Literal["whole", "packed", "fp8", "blocks"]
 """How the denoiser's weights are in memory: as they are computed with; as their file has them, or in 8
 bits, and widened layer by layer; or one block after another."""
@@ -79,11 +82,12 @@ class Means:
 def means_for(anatomy: Anatomy, value: int, names: Collection[str]) -> Means:
     """What of these fields of `Means` saves memory for a checkpoint; `value` is the size of a number
     that is computed with, in bytes."""
-    stored = anatomy.stored or anatomy.denoiser * value
+    whole = anatomy.denoiser * value
+    stored = anatomy.stored or whole
     return Means(
         drop_text="drop_text" in names,
-        packed="packed" in names and stored < anatomy.denoiser * value,
-        fp8="fp8" in names and anatomy.denoiser < stored,
+        packed="packed" in names and stored < WORTH * whole,
+        fp8="fp8" in names and anatomy.denoiser < WORTH * stored,
         blocks="blocks" in names and anatomy.in_blocks > 0,
     )
 

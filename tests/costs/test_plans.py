@@ -1,15 +1,24 @@
 """Bytes, plans and refusals as pure functions."""
 
+from dataclasses import replace
+
 import pytest
 
 from studio.core.errors import StudioError
 from studio.costs.admission import Room, admitted, exhausted, gigabytes, refusal
 from studio.costs.anatomy import Anatomy, anatomy_of
 from studio.costs.needs import Needs, coding, needs
-from studio.costs.plan import WHOLE, Means, Plan, ladder, named
+from studio.costs.plan import WHOLE, Means, Plan, ladder, means_for, named
 from studio.costs.work import Pass, Work
 
-SD15 = Anatomy(denoiser=860_000_000, text=123_000_000, vae=84_000_000, width=320)
+SD15 = Anatomy(
+    denoiser=860_000_000,
+    text=123_000_000,
+    vae=84_000_000,
+    width=320,
+    stored=1_720_000_000,
+    in_blocks=110_000_000,
+)
 NET = 361_000_000
 
 
@@ -31,7 +40,7 @@ def test_the_constants_are_those_of_the_study() -> None:
 
 def test_every_rung_needs_less_or_the_same() -> None:
     wanted = work(2048, nets=4)
-    plans = ladder(wanted, Means(drop_text=True, fp8=True))
+    plans = ladder(wanted, Means(drop_text=True, packed=True, fp8=True, blocks=True))
     peaks = [needed(wanted, plan).peak for plan in plans]
     assert peaks == sorted(peaks, reverse=True) and peaks[-1] < peaks[0] / 3
     assert [plan.name.split()[-1] if plan.name else "" for plan in plans] == [
@@ -41,13 +50,28 @@ def test_every_rung_needs_less_or_the_same() -> None:
         "tiles-384",
         "split",
         "drop-text",
+        "packed",
         "fp8",
+        "blocks",
     ]
 
 
 def test_rungs_that_change_nothing_are_left_out() -> None:
     assert [plan.name for plan in ladder(work(256, guided=False), Means())] == ["", "evict"]
     assert ladder(work(400), Means())[2].tile_px == 384
+
+
+def test_weights_are_kept_in_a_way_only_where_that_saves_something() -> None:
+    names = ("drop_text", "packed", "fp8", "blocks")
+    assert means_for(SD15, 4, names) == Means(drop_text=True, packed=True, fp8=True, blocks=True)
+    assert means_for(SD15, 2, names) == Means(drop_text=True, fp8=True, blocks=True)
+    q4 = replace(SD15, stored=SD15.denoiser * 9 // 16, in_blocks=0)
+    assert means_for(q4, 2, names) == Means(drop_text=True, packed=True)
+    assert means_for(SD15, 4, ()) == Means()
+    blocks, packed = (needed(work(), Plan(kept=kept)).weights for kept in ("blocks", "packed"))
+    text_and_vae = 2 * (SD15.text + SD15.vae)
+    assert blocks == 2 * SD15.in_blocks + text_and_vae
+    assert packed == SD15.stored + text_and_vae
 
 
 def test_four_units_get_a_plan_that_fits_or_a_refusal_with_figures() -> None:

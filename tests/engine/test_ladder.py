@@ -115,7 +115,7 @@ def test_the_ladder_ends_with_figures_and_the_next_job_is_fine(desk: Desk, exhau
     assert ending["message"].startswith(
         "There is not enough memory for a picture of 64×64 px: it needs more, and there are "
     )
-    assert hook.count == 9 and hook.sizes[-1] == 1  # the last plans paint one after the other
+    assert hook.count == 8 and hook.sizes[-1] == 1  # the last plans paint one after the other
     assert desk.runner.manager.kept == ()
     hook.calls.clear()
     assert desk.paint() == fresh
@@ -167,6 +167,7 @@ def test_a_job_that_would_not_fit_whole_is_admitted_by_a_plan(
     assert facts(desk) == [["Pictures encoded and decoded in tiles of 48 px."]]
     assert notes(desk) == ["To fit into memory: pictures encoded and decoded in tiles of 48 px."]
     monkeypatch.setattr(Gauge, "free", lambda _: 0)
+    desk.runner.unload()
     refused = desk.run()
     assert refused["op"] == "failed" and not desk.frames("picture")
     assert refused["message"].startswith("This needs about ")
@@ -266,19 +267,16 @@ def test_what_a_plan_gives_back_is_gone_while_it_paints_and_there_for_the_next_j
     assert painted() == split  # only its time tells
     assert not any(part.startswith("text") for parts in seen for part in parts)
     assert facts(desk)[1][-1] == "Text encoders dropped once the prompt is read."
-    rung = "evict tiles-32 split drop-text packed"
-    assert painted() == split
-    assert all(parts["unet"] < 0.7 * wide for parts in seen)  # 16 bits a number in the file
     rung = "evict tiles-32 split drop-text fp8"
     narrow = painted()
-    assert all(parts["unet"] < 0.5 * wide and "text_encoder" not in parts for parts in seen)
+    assert all(parts["unet"] < 0.4 * wide and "text_encoder" not in parts for parts in seen)
     off = np.frombuffer(narrow[0], np.uint8).astype(int) - np.frombuffer(split[0], np.uint8)
     assert narrow != split and np.abs(off).mean() < 40
     hires = {"factor": 2.0, "strength": 0.5, "upscaler": "lanczos", "steps": 3}
     assert painted(hires=hires)
     rung = "evict tiles-32 split drop-text blocks"
     assert painted() == split
-    assert all(parts["unet"] < 0.7 * wide and "text_encoder" not in parts for parts in seen)
+    assert all(parts["unet"] < 0.4 * wide and "text_encoder" not in parts for parts in seen)
     assert facts(desk)[1][-1] == "Blocks of the denoiser brought in one after another."
     assert painted(hires=hires)
     rung = ""
