@@ -20,6 +20,20 @@ Pixels = NDArray[np.uint8]
 HALF = 128
 """From here on a pixel counts as inside, where a sharp edge is needed."""
 
+_TONE_PX = 128
+"""Tones are compared at this size, of the longer side; the lengths that follow are of it."""
+_SEAM_PX = 14
+"""As far as a network paints a border between two of its squares."""
+_MOST_SAMPLES = 512
+_NEAR_PX, _WIDENING = 6.0, 0.6
+"""How far around a place the seam is looked at, and how much further for each px into the new part."""
+_SAME_COLOUR = 14.0
+"""A standard deviation, as a distance in RGB."""
+_TRUSTED_OFF = 75.0
+"""As a distance in RGB: less is another tone, more another thing."""
+_DOUBT = 0.02
+"""The share of the seam that must be alike before it is heard."""
+
 
 def read(image: Image.Image) -> Mask:
     """The mask that a picture shows: its lightness, where it is not transparent.
@@ -144,23 +158,51 @@ def attuned(new: Pixels, old: Pixels, mask: Mask) -> Pixels:
     return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
 
 
-def continued(new: Pixels, guess: Pixels, mask: Mask) -> Pixels:
-    """`new` with its large areas of colour drawn towards `guess` near the unmasked part.
+def harmonised(new: Pixels, drawn_out: Pixels, mask: Mask) -> Pixels:
+    """`new` in the tones of what it goes on from, so that a sky stays one sky.
 
-    For what continues a picture: `guess` holds its colours drawn out (see `filled`), so that a sky
-    goes on in the same blue; further out `new` is left alone, and fine detail everywhere.
+    For what continues a picture: `drawn_out` is the picture with its colours carried on over the
+    masked part (see `filled`). How far `new` is off near the seam is learned there by place and
+    colour, and taken out wherever `new` has such a colour, near and far. What is of another colour
+    than anything at the seam, a moon or a house, keeps its own; so does what is so far off at the
+    seam that it is another thing and not another tone.
     """
     import cv2
 
-    reach = max(mask.shape) / 4
-    beyond = np.maximum(0, _distance(255 - mask) - reach / 3)
-    near = _falling(beyond, max(1, round(reach))).astype(np.float32) / 255
-    inside = (mask > 0).astype(np.float32)
-    own: Any = cv2.GaussianBlur(new[..., :3] * inside[..., None], (0, 0), max(1.0, reach / 10))
-    sure: Any = cv2.GaussianBlur(inside, (0, 0), max(1.0, reach / 10))
-    off = guess[..., :3] - own / np.maximum(sure, 0.05)[..., None]
-    moved = new[..., :3] + off * (near * inside)[..., None]
-    return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+    height, width = mask.shape
+    scale = min(1.0, _TONE_PX / max(height, width))
+    small = max(1, round(width * scale)), max(1, round(height * scale))
+
+    def shrunk(pixels: NDArray[Any]) -> NDArray[np.float32]:
+        found: Any = cv2.resize(pixels.astype(np.float32), small, interpolation=cv2.INTER_AREA)
+        return found
+
+    inside = shrunk(mask > 0) > 0.5
+    if inside.all() or not inside.any():
+        return new
+    deep: Any = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    known = np.argwhere(inside & (deep <= _SEAM_PX))
+    known = known[:: -(-len(known) // _MOST_SAMPLES)]
+    own: Any = cv2.GaussianBlur(shrunk(new[..., :3]), (0, 0), 1.0)
+    wanted: Any = cv2.GaussianBlur(shrunk(drawn_out[..., :3]), (0, 0), 1.0)
+    colours = own[tuple(known.T)]
+    off = wanted[tuple(known.T)] - colours
+    trust = np.exp(-np.square(np.square(off).sum(-1) / _TRUSTED_OFF**2))
+    moved = np.zeros_like(own)
+    for row in np.flatnonzero(inside.any(axis=1)):
+        columns = np.flatnonzero(inside[row])
+        away = np.square(row - known[:, 0]) + np.square(columns[:, None] - known[:, 1])
+        # from near the seam what is nearest counts, from afar all of it
+        reach = _NEAR_PX + _WIDENING * deep[row, columns][:, None]
+        near = np.exp((away.min(-1, keepdims=True) - away) / (2 * reach**2))
+        unlike = np.square(own[row, columns][:, None] - colours).sum(-1)
+        counts = near / near.sum(-1, keepdims=True)
+        counts = counts * np.exp(-unlike / (2 * _SAME_COLOUR**2)) * trust
+        # not a matrix product: libraries for those may add in another order on another machine
+        learned = np.stack([(counts * off[:, band]).sum(-1) for band in range(3)], -1)
+        moved[row, columns] = learned / (counts.sum(-1, keepdims=True) + _DOUBT)
+    smooth: Any = cv2.resize(moved, (width, height), interpolation=cv2.INTER_LINEAR)
+    return np.clip(np.rint(new[..., :3] + smooth), 0, 255).astype(np.uint8)
 
 
 def _distance(mask: Mask) -> NDArray[np.float32]:

@@ -59,8 +59,8 @@ def repaint(
 ) -> Picture:
     """The picture with the masked part of `box` painted anew in the brush's size and set back.
 
-    With `fill` the masked part starts as the colours around it, with `go_on` it also keeps to
-    them near the seam. The result has the size of `picture`, and its bytes wherever the mask is 0.
+    With `fill` the masked part starts as the colours around it, with `go_on` it also takes over
+    their tones. The result has the size of `picture`, and its bytes wherever the mask is 0.
     """
     old = np.asarray(picture)
     part = mask[box.top : box.bottom, box.left : box.right]
@@ -77,7 +77,7 @@ def repaint(
     new = Image.frombytes("RGB", (made.width, made.height), made.pixels)
     new = new.resize(box.size, Image.Resampling.LANCZOS)
     fresh = np.asarray(new)
-    tuned = masks.continued(fresh, shown, part) if go_on else masks.attuned(fresh, below, part)
+    tuned = masks.harmonised(fresh, shown, part) if go_on else masks.attuned(fresh, below, part)
     result: Pixels = old.copy()
     inner = old[box.top : box.bottom, box.left : box.right]
     result[box.top : box.bottom, box.left : box.right] = masks.mixed(inner, tuned, part)

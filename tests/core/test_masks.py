@@ -118,6 +118,55 @@ def test_colours_that_are_off_outside_are_mended_inside() -> None:
     assert off[24:26, 24:40].max() <= 2 < off[32, 32]  # at the seam, and less and less further in
 
 
+SKY, NIGHT, HOUSE = (120, 170, 235), (14, 20, 52), (250, 200, 60)
+
+
+def other_half(colour: tuple[int, int, int]) -> tuple[masks.Pixels, masks.Pixels, masks.Mask]:
+    """A picture of one colour whose right half was painted in another tone, blurred where they
+    meet, with a house in it at the seam and a moon far off; the picture drawn out; the mask."""
+    old = np.full((128, 128, 3), colour, np.uint8)
+    mask = np.zeros((128, 128), np.uint8)
+    mask[:, 64:] = 255
+    new = old.astype(float)
+    new += np.clip((np.arange(128) - 64) / 10, 0, 1)[None, :, None] * (30, 35, 20)
+    new[80:110, 68:100] = HOUSE
+    new[10:24, 100:114] = 255
+    return np.rint(new).clip(0, 255).astype(np.uint8), old, mask
+
+
+@pytest.mark.parametrize("colour", [SKY, NIGHT])
+def test_a_sky_that_was_painted_in_another_tone_is_brought_back_to_its_own(
+    colour: tuple[int, int, int],
+) -> None:
+    new, old, mask = other_half(colour)
+    mended = masks.harmonised(new, old, mask)
+    off = np.abs(mended[30:70].astype(int) - colour).max(-1)
+    assert off.max() <= 8
+    assert off[:, 110:].max() <= 8  # as far away as at the seam
+    assert np.abs(mended[84:106, 74:96].astype(int) - HOUSE).max() <= 6
+    assert mended[13:21, 103:111].min() >= 250
+
+
+def test_what_is_another_thing_is_not_taken_for_another_tone() -> None:
+    """A beach that goes on from the sea is not painted blue."""
+    old = np.full((96, 96, 3), (50, 100, 130), np.uint8)
+    new, mask = old.copy(), np.zeros((96, 96), np.uint8)
+    new[:, 48:] = (205, 160, 105)
+    mask[:, 48:] = 255
+    assert np.abs(masks.harmonised(new, old, mask).astype(int) - new).max() <= 3
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (9, 3), (700, 20)])
+def test_any_size_can_be_harmonised(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(1)
+    new, old = rng.integers(0, 256, (2, *size, 3), dtype=np.uint8)
+    for mask in (np.zeros(size, np.uint8), np.full(size, 255, np.uint8)):
+        assert (masks.harmonised(new, old, mask) == new).all()
+    mask = np.where(np.arange(size[1]) >= size[1] // 2, 255, 0).astype(np.uint8)
+    mended = masks.harmonised(new, old, np.broadcast_to(mask, size))
+    assert mended.shape == (*size, 3)
+
+
 def test_a_mask_over_everything_leaves_nothing_to_go_by() -> None:
     everything = np.full((5, 5), 255, np.uint8)
     picture = np.full((5, 5, 3), 7, np.uint8)
