@@ -1,7 +1,9 @@
 """Reads what a client sends: a JSON object, or the bytes of one file."""
 
-from collections.abc import Mapping
-from typing import Any
+import math
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, cast
 
 from fastapi import Request
 from pydantic_core import from_json
@@ -24,14 +26,38 @@ async def json_object(request: Request) -> dict[str, Any]:
         # nesting is bounded in this parser, and NaN refused
         found = from_json(data, allow_inf_nan=False)
     except ValueError as error:
-        deep = "recursion" in str(error)
-        raise InvalidRequest(
-            "The JSON is nested too deeply." if deep else "The body is not valid JSON.",
-            "Flatten it." if deep else "Check quotes, commas and brackets.",
-        ) from None
+        raise _unread(data, error) from None
     if not isinstance(found, dict):
         raise InvalidRequest("The body must be a JSON object.", "Put it into { }.")
     return found
+
+
+def _unread(data: bytes, error: ValueError) -> InvalidRequest:
+    """Why bytes are no JSON: Python and JavaScript write NaN and Infinity, which JSON does not have."""
+    if "recursion" in str(error):
+        return InvalidRequest("The JSON is nested too deeply.", "Flatten it.")
+    with suppress(ValueError):
+        for name, number in _numbers(from_json(data), ""):
+            if not math.isfinite(number):
+                return InvalidRequest(
+                    f"{name.replace('_', ' ').capitalize() or 'The body'} is not a number that "
+                    f"JSON has (got {number}).",
+                    "Write a finite number, or leave it out.",
+                    field=name or None,
+                )
+    return InvalidRequest("The body is not valid JSON.", "Check quotes, commas and brackets.")
+
+
+def _numbers(data: Any, name: str) -> Iterator[tuple[str, float]]:
+    """Every fraction in plain data, with the key that it is below."""
+    if isinstance(data, float):
+        yield name, data
+    elif isinstance(data, Mapping):
+        for key, value in cast(Mapping[str, Any], data).items():
+            yield from _numbers(value, key[:60])
+    elif isinstance(data, list):
+        for value in cast(list[Any], data):
+            yield from _numbers(value, name)
 
 
 def only(body: Mapping[str, Any], **kinds: type) -> tuple[Any, ...]:

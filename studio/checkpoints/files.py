@@ -189,7 +189,7 @@ class Files(Generic[F]):
             place += " and the folders that were added to it"
         known = {file.name.casefold(): file.name for file in fit}
         near = [known[one] for one in get_close_matches(_shown(name).casefold(), known, 3, 0.5)]
-        hint = f"Did you mean {_either(near)}?" if near else f"Put it into {place}."
+        hint = f"Did you mean {_either(near)}?" if near else "Put it there, or leave it out."
         return InvalidRequest(
             f"There is no {words.kind} '{_shown(name)}' in {place}.", hint, field=words.field
         )

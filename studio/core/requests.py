@@ -119,6 +119,12 @@ def uploads_in(data: object) -> frozenset[str]:
     return frozenset(_UPLOAD.findall(json.dumps(data)))
 
 
+def field_naming(request: object, ref: str) -> str | None:
+    """The field of a request that names this picture, by itself or in one of its parts."""
+    found = (name for name, value in dump(request).items() if ref in json.dumps(value))
+    return next(found, None)
+
+
 def _sentence(kind: type, error: ErrorDetails) -> InvalidRequest:
     field, properties = _place(schema(kind), [str(part) for part in error["loc"]])
     rule = _flat(properties.get(field.rpartition(".")[2], {}))
@@ -164,6 +170,19 @@ def _sentence(kind: type, error: ErrorDetails) -> InvalidRequest:
             f"{label} must be {noun} {low:g} and {high if high > 10**6 else format(high, 'g')} "
             f"(got {got}).",
             "Change it and try again.",
+            field=field,
+        )
+    if kind_of_error == "too_long":
+        return InvalidRequest(
+            f"{label} may be at most {rule.get('maxItems', 'fewer')} "
+            f"(got {len(cast(list[Any], error['input']))}).",
+            "Leave some out and try again.",
+            field=field,
+        )
+    if kind_of_error in {"dataclass_type", "dict_type"}:
+        return InvalidRequest(
+            f"{label} must be an object (got {got}).",
+            'Write it like {"name": value}.',
             field=field,
         )
     return InvalidRequest(

@@ -7,17 +7,17 @@ What belongs to another owner does not exist.
 """
 
 import io
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio import __version__
-from studio.core.errors import InvalidRequest, Refused
+from studio.core.errors import InvalidRequest, NotFound, Refused
 from studio.core.events import JobState
 from studio.core.geometry import Size
 from studio.core.records import ImageRecord, Job, Preset
-from studio.core.requests import dump, parse
+from studio.core.requests import dump, field_naming, parse
 from studio.costs.memory import Memory
 from studio.costs.predict import Costs
 from studio.service.recovery import Recovery
@@ -112,10 +112,12 @@ class Studio:
     def submit(self, owner: str, task: str, fields: Mapping[str, Any]) -> Job:
         """Decides everything the request left open and queues it.
 
-        Raises `InvalidRequest`, `Busy` or `StorageFailed`; then nothing was queued.
+        Raises `InvalidRequest`, `NotFound`, `Busy` or `StorageFailed`; then nothing was queued.
         """
         entry = self._task(task)
-        resolved = entry.resolve(parse(entry.request, fields), self.seen_by(owner))
+        request = parse(entry.request, fields)
+        self._require_pictures(owner, request, entry.pictures(request))
+        resolved = entry.resolve(request, self.seen_by(owner))
         guest = owner.startswith(GUEST)
         if guest:
             _require_small(resolved.pixels, self._guests.pixels)
@@ -131,6 +133,15 @@ class Studio:
         self._worker.wake()
         self._watchers.changed(owner)
         return job
+
+    def _require_pictures(self, owner: str, request: object, refs: Iterable[str]) -> None:
+        """Raises `NotFound` for the first that is not there, with the field that names it."""
+        for ref in refs:
+            try:
+                self._file_of(owner, ref)
+            except NotFound as error:
+                field = field_naming(request, ref)
+                raise NotFound(error.message, error.hint, field=field) from None
 
     def _task(self, task: str) -> Task:
         if task not in self._tasks:

@@ -68,7 +68,7 @@ def test_a_missing_one_is_named_with_where_it_was_looked_for_and_what_is_near(
     assert caught.value.hint == "Did you mean 'pixel-art'?"
     with pytest.raises(InvalidRequest) as caught:
         loras((tmp_path, tmp_path / "more")).find("../../etc", CHECKPOINT)
-    assert "Put it into the folder" in caught.value.hint
+    assert "Put it there" in caught.value.hint
 
 
 def test_what_cannot_be_used_says_why(tmp_path: Path) -> None:

@@ -40,11 +40,13 @@ def test_the_product_has_a_budget_too(alone: House) -> None:
         )
 
 
-def test_not_a_number_is_not_json(alone: House) -> None:
+def test_what_is_no_number_in_json_is_named(alone: House) -> None:
     with alone.client() as client:
         for word in (b"NaN", b"Infinity", b"-Infinity"):
             body = b'{"task": "txt2img", "prompt": "x", "guidance": ' + word + b"}"
-            complaint(client.post("/api/jobs", content=body, headers=JSON), 422)
+            told = complaint(client.post("/api/jobs", content=body, headers=JSON), 422)
+            assert told["field"] == "guidance"
+            assert told["message"].startswith("Guidance is not a number")
 
 
 def test_a_ten_megabyte_prompt_is_one_sentence(alone: House) -> None:

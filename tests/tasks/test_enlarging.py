@@ -177,6 +177,7 @@ def test_a_second_pass_is_decided(studio: Studio) -> None:
         ({"hires": {"factor": 5}}, "Hires factor must be between 1 and 4", "hires.factor"),
         ({"hires": {"steps": 0}}, "Hires steps must be a whole number", "hires.steps"),
         ({"hires": {"size": 2}}, "no setting called 'hires.size'", "hires.size"),
+        ({"hires": "large"}, "Hires must be an object (got 'large').", "hires"),
         ({"hires": {"upscaler": "none"}}, "There is no upscaler 'none'", "upscaler"),
         (
             {"width": 1024, "height": 1024, "steps": 150, "count": 4, "hires": {"strength": 1}},

@@ -102,8 +102,21 @@ class TestRefused:
 
     @pytest.mark.parametrize("ref", ["0" * 64, "0" * 32])
     def test_a_picture_that_is_not_there(self, studio: Studio, ref: str) -> None:
-        with pytest.raises(NotFound):
-            studio.submit("local", "img2img", {**WANT, "image": ref})
+        here, unit = upload(studio, picture()), {"kind": "edges", "map": ref}
+        for field, fields in {
+            "image": {"image": ref, "mask": here},
+            "mask": {"image": here, "mask": ref},
+            "units": {"image": here, "mask": here, "units": [unit]},
+        }.items():
+            with pytest.raises(NotFound) as caught:
+                studio.submit("local", "inpaint", {**WANT, **fields})
+            assert caught.value.field == field
+
+    def test_more_control_units_than_there_may_be(self, studio: Studio) -> None:
+        error = refused(studio, "control", units=[{"kind": "edges"}] * 5)
+        assert (error.field, error.message) == ("units", "Units may be at most 4 (got 5).")
+        error = refused(studio, "control", units=["edges"])
+        assert error.message == "Units 0 must be an object (got 'edges')."
 
     def test_a_picture_of_somebody_else(self, studio: Studio) -> None:
         ref = upload(studio, picture((77, 50)))
