@@ -38,12 +38,11 @@ def _unread(data: bytes, error: ValueError) -> InvalidRequest:
         return InvalidRequest("The JSON is nested too deeply.", "Flatten it.")
     with suppress(ValueError):
         for name, number in _numbers(from_json(data), ""):
-            if not math.isfinite(number):
+            if name and not math.isfinite(number):
                 return InvalidRequest(
-                    f"{name.replace('_', ' ').capitalize() or 'The body'} is not a number that "
-                    f"JSON has (got {number}).",
-                    "Write a finite number, or leave it out.",
-                    field=name or None,
+                    f"{name.replace('_', ' ').capitalize()} must be a number (got {number}).",
+                    "Write a finite one, or leave it out.",
+                    field=name,
                 )
     return InvalidRequest("The body is not valid JSON.", "Check quotes, commas and brackets.")
 

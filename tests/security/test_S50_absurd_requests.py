@@ -46,7 +46,7 @@ def test_what_is_no_number_in_json_is_named(alone: House) -> None:
             body = b'{"task": "txt2img", "prompt": "x", "guidance": ' + word + b"}"
             told = complaint(client.post("/api/jobs", content=body, headers=JSON), 422)
             assert told["field"] == "guidance"
-            assert told["message"].startswith("Guidance is not a number")
+            assert told["message"].startswith("Guidance must be a number (got ")
 
 
 def test_a_ten_megabyte_prompt_is_one_sentence(alone: House) -> None:
