@@ -156,13 +156,12 @@ class Catalog:
         return (*(o for offers in self._offered.values() for o in offers), *self._shelf.all())
 
     def get(self, checkpoint_id: str | None) -> Checkpoint:
-        """The checkpoint of that id; None is the first usable one.
+        """The checkpoint that `find` finds; None is the first usable one.
 
-        The id is only ever compared with ids, never made into a path. Raises `InvalidRequest` if
-        there is none or if it cannot be used, `Unavailable` if there is no usable one at all.
+        Raises `InvalidRequest` if there is none or if it cannot be used, `Unavailable` if there is
+        no usable one at all.
         """
-        listed = self.all()
-        usable = [checkpoint for checkpoint in listed if not checkpoint.problem]
+        usable = [checkpoint for checkpoint in self.all() if not checkpoint.problem]
         if checkpoint_id is None:
             if not usable:
                 raise Unavailable(
@@ -170,16 +169,28 @@ class Catalog:
                     "Put a Stable Diffusion .safetensors file into the checkpoint folder.",
                 )
             return usable[0]
-        for checkpoint in listed:
-            if checkpoint.id == checkpoint_id:
-                if checkpoint.problem:
-                    raise InvalidRequest(checkpoint.problem, checkpoint.advice, field="checkpoint")
-                return checkpoint
-        raise InvalidRequest(
-            f"There is no checkpoint '{_shown(checkpoint_id)}'.",
-            _choice([checkpoint.id for checkpoint in usable]),
-            field="checkpoint",
-        )
+        found = self.find(checkpoint_id)
+        if found is None:
+            raise InvalidRequest(
+                f"There is no checkpoint '{_shown(checkpoint_id)}'.",
+                _choice([checkpoint.id for checkpoint in usable]),
+                field="checkpoint",
+            )
+        if found.problem:
+            raise InvalidRequest(found.problem, found.advice, field="checkpoint")
+        return found
+
+    def find(self, name: str) -> Checkpoint | None:
+        """The checkpoint of that id, or of that file name, also one that cannot be used.
+
+        The name is only ever compared with names, never made into a path.
+        """
+        listed = self.all()
+        for named in (lambda one: one.id, _file_name):
+            for checkpoint in listed:
+                if named(checkpoint) == name:
+                    return checkpoint
+        return None
 
     def _found(self) -> tuple[Found, ...]:
         """Everything there is, each id once."""
@@ -190,6 +201,11 @@ class Catalog:
             for found in scan(folder):
                 listed.setdefault(_free_id(found, listed), found)
         return tuple(replace(found, id=name) for name, found in listed.items())
+
+
+def _file_name(checkpoint: Checkpoint) -> str:
+    """Its id with the ending of its file; the id alone where it is a folder."""
+    return checkpoint.id + checkpoint.path.suffix if checkpoint.layout == "file" else checkpoint.id
 
 
 def _free_id(found: Found, taken: dict[str, Found]) -> str:
