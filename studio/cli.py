@@ -246,6 +246,11 @@ def _checkpoints(command: argparse.ArgumentParser) -> None:
         help="A (1 - alpha) + B alpha, or A + (B - C) alpha",
     )
     merge.add_argument("--alpha", type=float, required=True, help="how much of B, or of B - C")
+    merge.add_argument(
+        "--to",
+        choices=("file", "folder"),
+        help="a single file, or diffusers' folder; without it a file where there can be one",
+    )
     install = _action(actions, "install", "fetch one from Hugging Face or an address")
     install.add_argument(
         "source",

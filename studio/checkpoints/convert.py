@@ -135,8 +135,25 @@ def _to_folder(
     force: bool,
     progress: Progress,
 ) -> Made:
-    found: AsFolder = as_folder(checkpoint)
+    found = as_folder(checkpoint)
     parts = {name: _wanted(tensors, dtype) for name, tensors in found.parts.items()}
+    total = write_folder(checkpoint, parts, target, configs, dtype, force, progress)
+    left = tuple(name for name in found.left_out if name not in found.markers)
+    return Made(path=target, size_bytes=total, left_out=left)
+
+
+def write_folder(
+    checkpoint: Checkpoint,
+    parts: Mapping[str, Mapping[str, Wanted]],
+    target: Path,
+    configs: Path,
+    dtype: str | None,
+    force: bool,
+    progress: Progress,
+) -> int:
+    """Writes a folder with these tensors and everything else that `checkpoint` has; the bytes of the
+    tensors. Raises as `convert`."""
+    found = as_folder(checkpoint)
     total = sum(size_of(tensors) for tensors in parts.values())
     files = _config_files(checkpoint, found, configs)
     require_free(target, total + sum(map(len, files.values())))
@@ -157,8 +174,7 @@ def _to_folder(
             if name == "unet" and checkpoint.layout == "file":
                 metadata[RESTORE] = json.dumps(_restored(found.metadata, dtype))
             write(fresh / name / f"{stem}.safetensors", tensors, metadata, counter.step)
-    left = tuple(name for name in found.left_out if name not in found.markers)
-    return Made(path=target, size_bytes=total, left_out=left)
+    return total
 
 
 def _restored(metadata: Mapping[str, str], dtype: str | None) -> dict[str, str]:

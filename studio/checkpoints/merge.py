@@ -1,7 +1,7 @@
 """Two or three checkpoints made into one, a block at a time."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -10,8 +10,8 @@ import numpy as np
 
 from studio.checkpoints import numbers
 from studio.checkpoints.catalog import Checkpoint
-from studio.checkpoints.convert import without_hashes
-from studio.checkpoints.networks import Tensors, as_file
+from studio.checkpoints.convert import Layout, without_hashes, write_folder
+from studio.checkpoints.networks import Tensors, as_file, as_folder
 from studio.checkpoints.streams import (
     Counter,
     Progress,
@@ -36,10 +36,11 @@ NUMBERS = 128 << 10
 class Merged:
     path: Path
     size_bytes: int
-    sha256: str
-    only_first: tuple[str, ...]
+    sha256: str = ""
+    """Of a single file."""
+    only_first: tuple[str, ...] = ()
     """Tensors that another one lacks or has in another shape: they are the first one's."""
-    not_taken: tuple[str, ...]
+    not_taken: tuple[str, ...] = ()
     """Tensors that the first one has not."""
 
 
@@ -49,40 +50,68 @@ def merge(
     alpha: float,
     target: Path,
     *,
+    to: Layout,
+    configs: Path,
     dtype: str | None = None,
     force: bool = False,
     progress: Progress = unseen,
 ) -> Merged:
-    """Writes a single file: A·(1 − α) + B·α, or A + (B − C)·α, computed in float32.
+    """Writes A·(1 − α) + B·α, or A + (B − C)·α, computed in float32, in layout `to`.
 
-    In A's number format, or in safetensors' `dtype`. α is 0 to 1 for `weighted` (0 is A), −2 to 2
-    for `add-difference`. Raises `InvalidRequest`, `StorageFailed` or `BadFile`; then nothing of it
-    is left. So it is when `progress` raises.
+    In A's number format, or in safetensors' `dtype`; everything but weights is A's. α is 0 to 1 for
+    `weighted` (0 is A), −2 to 2 for `add-difference`. Raises `InvalidRequest`, `StorageFailed` or
+    `BadFile`; then nothing of it is left. So it is when `progress` raises.
     """
     _require(checkpoints, method, alpha)
+    mix = _Mix(method, alpha, dtype)
+    if to == "folder":
+        first, *others = (as_folder(checkpoint).parts for checkpoint in checkpoints)
+        parts = {
+            name: mix.of(tensors, [other.get(name, {}) for other in others], f"{name}.")
+            for name, tensors in first.items()
+        }
+        size = write_folder(checkpoints[0], parts, target, configs, dtype, force, progress)
+        return Merged(path=target, size_bytes=size, **mix.told)
     first, *others = (as_file(checkpoint) for checkpoint in checkpoints)
-    given = [other.tensors for other in others]
-    wanted: dict[str, Wanted] = {}
-    kept: list[str] = []
-    for name, tensor in first.tensors.items():
-        beside = [_fitting(tensor, tensors.get(name)) for tensors in given]
-        to = dtype if dtype and numbers.is_float(tensor.dtype) else tensor.dtype
-        if not numbers.is_float(tensor.dtype) or None in beside:
-            wanted[name] = recast(tensor, to)
-            kept += [name] if None in beside else []
-        else:
-            wanted[name] = _mixed(tensor, [other for other in beside if other], to, method, alpha)
+    wanted = mix.of(first.tensors, [other.tensors for other in others])
     require_free(target, size_of(wanted))
     counter = Counter(size_of(wanted), progress)
     with replacing(target, force=force) as fresh:
         digest = write(fresh, wanted, without_hashes(first.metadata), counter.step)
-    return Merged(
-        path=target,
-        size_bytes=target.stat().st_size,
-        sha256=digest,
-        only_first=tuple(kept),
-        not_taken=_not_taken(first.tensors, given),
-    )
+    return Merged(path=target, size_bytes=target.stat().st_size, sha256=digest, **mix.told)
+
+
+@dataclass
+class _Mix:
+    """A formula, and which tensors it was not done for."""
+
+    method: Method
+    alpha: float
+    dtype: str | None
+    only_first: list[str] = field(default_factory=list[str])
+    not_taken: set[str] = field(default_factory=set[str])
+
+    @property
+    def told(self) -> dict[str, tuple[str, ...]]:
+        return {
+            "only_first": tuple(self.only_first),
+            "not_taken": tuple(sorted(self.not_taken)),
+        }
+
+    def of(self, first: Tensors, others: Sequence[Tensors], prefix: str = "") -> dict[str, Wanted]:
+        """The tensors of the result; `prefix` stands before their names in what is told."""
+        wanted: dict[str, Wanted] = {}
+        for name, tensor in first.items():
+            beside = [_fitting(tensor, tensors.get(name)) for tensors in others]
+            to = self.dtype if self.dtype and numbers.is_float(tensor.dtype) else tensor.dtype
+            given = [other for other in beside if other]
+            if not numbers.is_float(tensor.dtype) or None in beside:
+                wanted[name] = recast(tensor, to)
+                self.only_first += [prefix + name] if None in beside else []
+            else:
+                wanted[name] = _mixed(tensor, given, to, self.method, self.alpha)
+        self.not_taken |= {prefix + name for tensors in others for name in tensors.keys() - first}
+        return wanted
 
 
 def _require(checkpoints: tuple[Checkpoint, ...], method: Method, alpha: float) -> None:
@@ -114,10 +143,6 @@ def _require(checkpoints: tuple[Checkpoint, ...], method: Method, alpha: float) 
 def _fitting(tensor: Source, other: Source | None) -> Source | None:
     fits = other is not None and other.shape == tensor.shape and numbers.is_float(other.dtype)
     return other if fits else None
-
-
-def _not_taken(first: Tensors, given: Iterable[Mapping[str, Source]]) -> tuple[str, ...]:
-    return tuple(sorted({name for tensors in given for name in tensors} - first.keys()))
 
 
 def _mixed(a: Source, others: list[Source], dtype: str, method: Method, alpha: float) -> Wanted:

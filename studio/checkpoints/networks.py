@@ -75,6 +75,15 @@ def as_file(checkpoint: Checkpoint) -> AsFile:
     return AsFile(tensors=tensors, metadata=_metadata(checkpoint, found))
 
 
+def fits_a_file(checkpoint: Checkpoint) -> bool:
+    """Whether a single file has names for all of its tensors. Raises `BadFile` or `OSError`."""
+    try:
+        as_file(checkpoint)
+    except InvalidRequest:
+        return False
+    return True
+
+
 def as_folder(checkpoint: Checkpoint) -> AsFolder:
     """Its tensors by part and by the names that diffusers has for them. Raises as `as_file`."""
     networks = _networks(checkpoint)
@@ -158,7 +167,7 @@ def _renamed(tensors: Tensors, name_of: Callable[[str], names.Name | None], rank
         if name is None:
             raise InvalidRequest(
                 f"The other layout has no name for one of its tensors, {key[:80]}.",
-                "Such a checkpoint stays as it is.",
+                "It can be written in its own layout only, with --dtype in another number format.",
                 field="checkpoint",
             )
         shape = tensor.shape

@@ -16,6 +16,7 @@ from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import BadFile, readable
 from studio.checkpoints.installs import Installs
 from studio.checkpoints.merge import merge
+from studio.checkpoints.networks import fits_a_file
 from studio.checkpoints.numbers import FORMATS
 from studio.checkpoints.streams import Progress
 from studio.commands.exit_codes import DAMAGED, OK
@@ -69,10 +70,7 @@ class _Desk:
     def find(self, name: str) -> Checkpoint:
         """By id, also one that cannot be used. Raises `InvalidRequest`."""
         catalog = self.catalog
-        for entry in catalog.all():
-            if name in {entry.id, f"{entry.id}.safetensors"}:
-                return entry
-        return catalog.get(name)  # which says what there is
+        return catalog.find(name) or catalog.get(name)  # which says what there is
 
     def say(self, found: Mapping[str, Any], *lines: str) -> None:
         """Prints the object for scripts, or the lines for people."""
@@ -205,17 +203,21 @@ def _convert(desk: _Desk, options: Mapping[str, Any]) -> int:
 def _merge(desk: _Desk, options: Mapping[str, Any]) -> int:
     entries = tuple(_usable(desk, name) for name in options["names"])
     dtype = options.get("to_dtype")
+    to = options.get("to") or ("file" if all(map(fits_a_file, entries)) else "folder")
     with desk.progress("Writing") as progress:
         made = merge(
             entries,
             options["method"],
             options["alpha"],
-            _target(desk.shelf, options["out"], single=True),
+            _target(desk.shelf, options["out"], single=to == "file"),
+            to=to,
+            configs=CONFIGS,
             dtype=FORMATS[dtype] if dtype else None,
             force=bool(options.get("force")),
             progress=progress,
         )
-    desk.hashes.remember(made.path, made.sha256)
+    if made.sha256:
+        desk.hashes.remember(made.path, made.sha256)
     lines = [f"{made.path}  {readable(made.size_bytes)}"]
     if made.only_first:
         lines.append(f"Only in {entries[0].id}, or of another shape: {_some(made.only_first)}")

@@ -5,6 +5,7 @@ import json
 import shutil
 import struct
 import tracemalloc
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from studio.checkpoints.facts import facts, verify
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import read_header
 from studio.checkpoints.merge import merge
-from studio.checkpoints.networks import tensors_of
+from studio.checkpoints.networks import fits_a_file, tensors_of
 from studio.core.errors import InvalidRequest, StorageFailed
 from studio.paths import CONFIGS
 from tests.checkpoints.files import HEADERS, safetensors, tensor
@@ -212,9 +213,11 @@ def big(path: Path, seed: int, count: int = 24) -> Path:
 
 
 class TestMerge:
+    merge = staticmethod(partial(merge, to="file", configs=CONFIGS))
+
     def mixed(self, shelf: Path, tmp_path: Path, *which: str, **options) -> dict:
         entries = tuple(get(shelf, name) for name in which)
-        merge(entries, target=tmp_path / "m.safetensors", **options)
+        self.merge(entries, target=tmp_path / "m.safetensors", **options)
         return content(tmp_path / "m.safetensors")
 
     def test_the_weights_are_what_the_formula_says(self, shelf, tmp_path, monkeypatch) -> None:
@@ -240,11 +243,11 @@ class TestMerge:
             get(shelf, "sd"), "file", tmp_path / "sd.safetensors", configs=CONFIGS, dtype="BF16"
         )
         entries = (get(tmp_path, "sd"), get(shelf, "other"))
-        merge(entries, "weighted", 0.0, tmp_path / "m.safetensors")
+        self.merge(entries, "weighted", 0.0, tmp_path / "m.safetensors")
         assert content(tmp_path / "m.safetensors") == content(tmp_path / "sd.safetensors")
 
     def test_keys_that_differ_are_said(self, shelf, tmp_path) -> None:
-        found = merge(
+        found = self.merge(
             (get(shelf, "sd"), get(shelf, "v")), "weighted", 0.5, tmp_path / "m.safetensors"
         )
         assert found.only_first == found.not_taken == ()
@@ -254,9 +257,27 @@ class TestMerge:
         tensors["odd.key"] = extra
         streams.write(tmp_path / "b.safetensors", tensors, {}, lambda _: None)
         pair = (get(tmp_path, "a"), get(tmp_path, "b"))
-        found = merge(pair, "weighted", 0.5, tmp_path / "n.safetensors")
+        found = self.merge(pair, "weighted", 0.5, tmp_path / "n.safetensors")
         assert found.only_first == ("first_stage_model.quant_conv.bias",)
         assert found.not_taken == ("odd.key",)
+
+    def test_what_has_no_form_as_a_file_is_merged_as_a_folder(self, tmp_path) -> None:
+        for seed, name in enumerate(("a", "b")):
+            save_tiny_sd(tmp_path / name, seed=seed, tiny_vae=True)
+        a, b = get(tmp_path, "a"), get(tmp_path, "b")
+        assert not fits_a_file(a)
+        with pytest.raises(InvalidRequest, match="no name for"):
+            self.merge((a, b), "weighted", 0.5, tmp_path / "m.safetensors")
+        found = self.merge((a, b), "weighted", 0.25, tmp_path / "m", to="folder")
+        assert found.only_first == found.not_taken == ()
+        made, first, second = (parts(tmp_path / name) for name in "mab")
+        assert {n: t.keys() for n, t in made.items()} == {n: t.keys() for n, t in first.items()}
+        for name, tensors in made.items():
+            for key, (_, _, data) in tensors.items():
+                x, y = (np.frombuffer(one[name][key][2], "<f4") for one in (first, second))
+                mixed = x * np.float32(0.75) + y * np.float32(0.25)
+                assert np.array_equal(np.frombuffer(data, "<f4"), mixed)
+        assert not get(tmp_path, "m").problem
 
     @pytest.mark.parametrize(
         ("which", "method", "alpha", "said"),
@@ -300,7 +321,7 @@ class TestMemory:
         entries = tuple(_of_no_family(file) for file in files)
 
         def work() -> None:
-            merge(entries, "add-difference", 0.5, tmp_path / "m.safetensors")
+            TestMerge.merge(entries, "add-difference", 0.5, tmp_path / "m.safetensors")
 
         assert self.peak(work) < 16 << 20 < files[0].stat().st_size
 
