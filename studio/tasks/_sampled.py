@@ -30,7 +30,7 @@ from studio.tasks._extras import Embeddings, Loras, resolve_extras, words
 from studio.tasks._presets import Presets, Typed, with_presets
 from studio.tasks._references import References, resolve_references
 from studio.tasks._task import Brush, Control, Facts, Refiner, Resolved
-from studio.tasks._units import Units, resolve_units
+from studio.tasks._units import Units, idle, resolve_units, weighty
 
 LEAST_PX, MOST_PX = 64, 2048
 """Bounds of a side, as `Pixels` has them."""
@@ -101,7 +101,7 @@ class Sampled(Painted):
     @property
     def nets(self) -> tuple[str, ...]:
         """Ids of the ControlNets that a resolved request uses, none twice."""
-        return tuple(dict.fromkeys(unit.controlnet or "" for unit in self.units))
+        return tuple(dict.fromkeys(unit.controlnet or "" for unit in weighty(self.units)))
 
 
 def resolve(request: Sampled, facts: Facts) -> Resolved:
@@ -132,17 +132,19 @@ def resolve_for(
         f"{request.count} pictures of {size[0]}×{size[1]} at {steps} steps are too much for one"
         " job.",
     )
+    request = replace(
+        request,
+        width=size[0],
+        height=size[1],
+        units=resolve_units(request.units, checkpoint, facts),
+        references=resolve_references(request.references, checkpoint, facts),
+        **decided(request, checkpoint),
+        **added,
+    )
+    taken = one_pass(request, size, strength=getattr(request, "strength", None)).calls
     return Resolved(
-        request=replace(
-            request,
-            width=size[0],
-            height=size[1],
-            units=resolve_units(request.units, checkpoint, facts),
-            references=resolve_references(request.references, checkpoint, facts),
-            **decided(request, checkpoint),
-            **added,
-        ),
-        notes=notes,
+        request=request,
+        notes=(*notes, *idle(request.units, taken)),
         pixels=size[0] * size[1],
     )
 

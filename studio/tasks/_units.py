@@ -56,6 +56,10 @@ class Unit:
     resize: Literal["stretch", "crop", "pad"] = "crop"
     """How the map is brought to the size of the picture."""
 
+    def acts(self, step: int, steps: int) -> bool:
+        """Whether the whole of step number `step`, from 0 on, is within its range."""
+        return step / steps >= self.start and (step + 1) / steps <= self.end
+
 
 Units = Annotated[tuple[Unit, ...], MaxLen(4)]
 
@@ -65,6 +69,16 @@ def resolve_units(
 ) -> tuple[Unit, ...]:
     """Fixes preprocessor, its settings and ControlNet of each unit. Raises `InvalidRequest`."""
     return tuple(_resolved(unit, checkpoint, facts) for unit in units)
+
+
+def idle(units: tuple[Unit, ...], steps: int) -> tuple[str, ...]:
+    """A sentence for each unit that acts in none of so many steps, though it has a weight."""
+    return tuple(
+        f"The map of {unit.kind} does nothing: none of the {steps} steps lies between "
+        f"{unit.start:g} and {unit.end:g}."
+        for unit in weighty(units)
+        if not any(unit.acts(step, steps) for step in range(steps))
+    )
 
 
 def _resolved(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> Unit:
@@ -109,9 +123,15 @@ def _posed(unit: Unit, size: Size | None) -> dict[str, Any]:
     return read_pose(unit.pose, size, field="units").data
 
 
+def weighty(units: tuple[Unit, ...]) -> tuple[Unit, ...]:
+    """Without those of weight 0: they need neither map nor ControlNet, since they do nothing."""
+    return tuple(unit for unit in units if unit.weight)
+
+
 def maps(units: tuple[Unit, ...], tools: Tools) -> tuple[Image, ...]:
-    """The map of each unit, RGB in the size of its picture. Raises `StudioError`."""
-    return tuple(_map(unit, tools) for unit in units)
+    """The map of each unit that has a weight, RGB in the size of its picture. Raises
+    `StudioError`."""
+    return tuple(_map(unit, tools) for unit in weighty(units))
 
 
 def _map(unit: Unit, tools: Tools) -> Image:
@@ -131,12 +151,12 @@ def controls(
     picture: Size | None = None,
     box: Box | None = None,
 ) -> tuple[Control, ...]:
-    """The units with their maps in the size of the canvas.
+    """The units that have a weight, with their maps in the size of the canvas.
 
     Where only a `box` of a picture of size `picture` is painted, the map is that part of it.
     """
     found: list[Control] = []
-    for unit, image in zip(units, drawn, strict=True):
+    for unit, image in zip(weighty(units), drawn, strict=True):
         if picture is not None and box is not None:
             shown = fitted(image, picture, unit.resize).crop(box.corners).resize(size)
         else:

@@ -165,6 +165,13 @@ def test_its_network_is_asked_in_those_steps_alone(
     assert seen == [every[step] for step in acting]
 
 
+def test_a_unit_of_weight_0_needs_nothing(desk: Desk, folder: Path) -> None:
+    nobody = desk.put(Image.new("RGB", (64, 64), "navy"), folder)
+    pose = {"kind": "pose", "image": nobody, "preprocessor": "pose", "params": {}}
+    without = {**pose, "controlnet": "tiny-canny", "weight": 0.0}
+    assert desk.paint(units=[without]) == desk.paint()
+
+
 def test_units_add_up(desk: Desk, ref: str) -> None:
     one, other = unit(ref), unit(ref, "tiny-depth")
     both = desk.paint(units=[one, other])

@@ -15,6 +15,7 @@ from studio.core.records import Picture
 from studio.core.requests import parse
 from studio.service.studio import Studio
 from studio.settings import Settings
+from studio.tasks._units import Unit, idle
 from studio.tasks.upscale import TASK, Upscale
 
 WANT = {"prompt": "a red fox", "checkpoint": "tiny"}
@@ -93,6 +94,25 @@ def test_at_strength_0_one_picture_is_enough(studio: Studio) -> None:
     job = studio.submit("local", "img2img", {**WANT, "image": ref, "strength": 0, "count": 4})
     assert job.request["count"] == 1
     assert "strength 0" in job.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "weight", "steps", "said"),
+    [
+        (0.0, 1.0, 1.0, 1, 0),
+        (0.0, 0.05, 1.0, 16, 1),
+        (0.99, 1.0, 1.0, 16, 1),
+        (0.99, 1.0, 0.0, 16, 0),
+        (0.99, 1.0, 1.0, 100, 0),
+    ],
+)
+def test_a_control_unit_that_acts_in_no_step_is_said(
+    start: float, end: float, weight: float, steps: int, said: int
+) -> None:
+    unit = parse(Unit, {"kind": "depth", "start": start, "end": end, "weight": weight})
+    notes = idle((unit,), steps)
+    assert len(notes) == said
+    assert all("depth" in note and f"{steps} steps" in note for note in notes)
 
 
 class TestRefused:
