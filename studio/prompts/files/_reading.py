@@ -1,10 +1,12 @@
 """What every reader shares: JSON that may hold anything, and sentences for what is lost."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, cast
 
 from studio.prompts.files.found import brief, text_of
+from studio.prompts.tags import Tag
 
 Texts = Mapping[str, str]
 """Texts of a file by keyword."""
@@ -15,10 +17,6 @@ CONTROLNET = "A ControlNet guided this picture; that is not done here."
 REFINER = "A refiner took over for the last steps; that is not done here."
 TILED = "The picture was made to tile; that is not done here."
 IP_ADAPTER = "An image prompt (IP-Adapter) shaped this picture; that is not done here."
-
-
-def lora(name: object) -> str:
-    return f"The LoRA '{brief(name)}' is not available here."
 
 
 def vae(name: object) -> str:
@@ -62,6 +60,20 @@ def numbers(data: Mapping[str, Any], **called: str) -> dict[str, Any]:
     """The numbers of a `Found`, each under its own name in `data` or under the one it is `called`."""
     fields = ("steps", "guidance", "seed", "width", "height")
     return {field: data.get(called.get(field, field)) for field in fields}
+
+
+def lora(name: object, weight: object = 1.0, text_weight: object = None) -> Tag:
+    """A LoRA as a tag; without a weight of their own the text encoders have the denoiser's."""
+    found = _fraction(weight, 1.0)
+    return Tag(text_of(name), found, _fraction(text_weight, found))
+
+
+def _fraction(value: object, otherwise: float) -> float:
+    try:
+        found = float(text_of(value))
+    except ValueError:
+        return otherwise
+    return found if math.isfinite(found) else otherwise
 
 
 def whole(value: object) -> int | None:

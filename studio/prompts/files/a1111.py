@@ -20,6 +20,7 @@ from studio.prompts.files.found import Found, brief, text_of
 _USED = frozenset(
     {
         *("Steps", "Sampler", "Schedule type", "Scheduler", "CFG scale", "Seed", "RNG"),
+        "Distilled CFG Scale",
         *("Size-1", "Size-2", "Clip skip", "CLiP-skip", "Model", "Model hash", "VAE"),
         *("Hashes", "Denoising strength", "Raw prompt", "Raw negative prompt", "Lora weights"),
         *("Hires upscale", "Hires upscaler", "Hires steps", "Hires resize-1", "Hires resize-2"),
@@ -90,7 +91,7 @@ def read(held: Texts) -> Found | None:
         prompt=(raw and params.get("Raw prompt")) or info.prompt,
         negative_prompt=(raw and params.get("Raw negative prompt")) or info.negative_prompt,
         steps=params.get("Steps"),
-        guidance=params.get("CFG scale"),
+        guidance=params.get("Distilled CFG Scale") or params.get("CFG scale"),
         seed=params.get("Seed"),
         width=params.get("Size-1"),
         height=params.get("Size-2"),
@@ -105,6 +106,7 @@ def read(held: Texts) -> Found | None:
         vae=_vae(params.get("VAE", "")),
         refiner=_refiner(params),
         refiner_after=params.get("Refiner switch at"),
+        loras=tuple(lora(*pair) for pair in _pairs(params.get("Lora weights", "")).items()),
         lora_hashes=_pairs(params.get("Lora hashes") or params.get("LoRA hashes", "")),
         notes=tuple(_notes(params, source)),
     )
@@ -192,7 +194,8 @@ def _notes(params: Mapping[str, str], source: str) -> Iterator[str]:
         yield _NO_PASS
     if "Denoising strength" in params and not hires and not masked:
         yield IMG2IMG
-    yield from map(lora, _names(params.get("Lora weights", "")))
+    if "Distilled CFG Scale" in params and params.get("CFG scale") not in {"1", "1.0", None}:
+        yield "It had a guidance beside the one that its network was taught; that is not done here."
     if source in {"A1111", "Forge"} and params and params.get("RNG", "GPU") != "CPU":
         yield noise(brief(params.get("RNG", "GPU"), 10))
     told = tuple(start for start, _ in _LOST)

@@ -15,6 +15,7 @@ from studio.prompts.files._reading import (
     vae,
 )
 from studio.prompts.files.found import Found, text_of
+from studio.prompts.tags import Tag
 
 Node = Mapping[str, Any]
 Graph = Mapping[str, Node]
@@ -28,6 +29,8 @@ _TEXTS = (
 )
 _SCALARS = ("value", "Value", "int", "float", "number", "seed", "noise_seed", "string", "text")
 """What nodes that only hold a value call it."""
+_WEIGHTS = ("strength_model", "model_weight", "model_str", "lora_wt")
+_TEXT_WEIGHTS = ("strength_clip", "clip_weight", "clip_str")
 _PICTURE = frozenset({"latent_image", "latent", "samples", "image", "images", "pixels", "mask"})
 """Inputs that carry pictures; what lies behind them made another picture."""
 _WORDS = frozenset({"positive", "negative", "conditioning", "clip", "vae"})
@@ -53,18 +56,19 @@ def read(held: Texts) -> Found | None:
     latents = list(_upstream(nodes, _links(settings, "latent_image", "latent"), without=_WORDS))
     sized = _sized(latents)
     skip = _value(nodes, _with(_all(nodes, positive), "stop_at_clip_layer"), "stop_at_clip_layer")
+    taught = _with(_all(nodes, positive), "guidance")  # FLUX's, which its network was taught
     notes = [
         *more,
         *even_more,
         *_sampler_notes(nodes, settings, samplers, latents, sized),
-        *_model_notes(nodes, models, _all(nodes, positive)),
+        *_model_notes(nodes, models),
     ]
     return Found(
         source="ComfyUI",
         prompt=prompt,
         negative_prompt=unwanted,
         steps=_setting(nodes, settings, "steps"),
-        guidance=_setting(nodes, settings, "cfg"),
+        guidance=_setting(nodes, [*filter(None, [taught]), *settings], "guidance", "cfg"),
         seed=_setting(nodes, settings, "seed", "noise_seed"),
         width=_value(nodes, sized, "width"),
         height=_value(nodes, sized, "height"),
@@ -72,6 +76,7 @@ def read(held: Texts) -> Found | None:
         sampler=text_of(_setting(nodes, settings, "sampler_name")),
         schedule=text_of(_setting(nodes, settings, "scheduler")),
         checkpoint_name=text_of(_setting(nodes, models, "ckpt_name", "unet_name", "model_name")),
+        loras=tuple(dict.fromkeys(_loras(nodes, [*models, *_all(nodes, positive)]))),
         notes=tuple(notes),
     )
 
@@ -204,10 +209,7 @@ def _sampler_notes(
         yield IMG2IMG
 
 
-def _model_notes(nodes: Graph, models: list[Node], words: list[Node]) -> Iterator[str]:
-    for node in [*models, *words]:
-        for name in _loras(nodes, node):
-            yield lora(name)
+def _model_notes(nodes: Graph, models: list[Node]) -> Iterator[str]:
     if any("IPAdapter" in str(node.get("class_type", "")) for node in models):
         yield IP_ADAPTER
     loaders = (node for node in nodes.values() if "vae_name" in node["inputs"])
@@ -215,13 +217,23 @@ def _model_notes(nodes: Graph, models: list[Node], words: list[Node]) -> Iterato
         yield vae(text_of(_value(nodes, node, "vae_name")))
 
 
-def _loras(nodes: Graph, node: Node) -> Iterator[str]:
-    for key, value in node["inputs"].items():
-        if key.startswith("lora_name"):
-            name = _value(nodes, node, key)
-        elif (entry := mapping(value)) and entry.get("on", True):
-            name = entry.get("lora")
-        else:
-            continue
-        if isinstance(name, str) and name != "None":
-            yield name
+def _loras(nodes: Graph, found: Iterable[Node]) -> Iterator[Tag]:
+    """Of loaders of one, of stacks that number their inputs, and of those with a row for each."""
+    for node in found:
+        for key, value in node["inputs"].items():
+            if key.startswith("lora_name"):
+                tag = _lora(nodes, node, key.removeprefix("lora_name"))
+            elif (entry := mapping(value)) and entry.get("on", True):
+                tag = lora(entry.get("lora"), entry.get("strength"), entry.get("strengthTwo"))
+            else:
+                continue
+            if tag.name not in {"", "None"}:
+                yield tag
+
+
+def _lora(nodes: Graph, node: Node, number: str) -> Tag:
+    def said(*names: str) -> object:
+        return _setting(nodes, [node], *(name + number for name in names))
+
+    text = 0.0 if "ModelOnly" in str(node.get("class_type")) else said(*_TEXT_WEIGHTS)
+    return lora(said("lora_name"), said(*_WEIGHTS), text)

@@ -6,6 +6,7 @@ from typing import Any
 
 from studio.prompts.files._reading import Texts, items, json_object, lora, parameters
 from studio.prompts.files.found import Found, brief, text_of
+from studio.prompts.tags import Tag
 
 MAX_PAIR_CHARS = 200
 
@@ -32,6 +33,7 @@ def read(held: Texts) -> Found | None:
         schedule=text_of(known.get("scheduler")),
         checkpoint_name=text_of(known.get("base_model")),
         checkpoint_hash=text_of(known.get("base_model_hash")),
+        loras=tuple(dict.fromkeys(_loras(known))),
         notes=tuple(_notes(known)),
     )
 
@@ -43,17 +45,20 @@ def _pair(value: object) -> tuple[object, object]:
     return (numbers[0], numbers[1]) if len(numbers) >= 2 else (None, None)
 
 
+def _loras(known: Mapping[str, Any]) -> Iterator[Tag]:
+    """A list of [name, weight, hash], or entries of "name : weight"."""
+    for entry in map(items, items(known.get("loras"))):
+        if entry:
+            yield lora(*entry[:2])
+    for key, value in known.items():
+        if key.startswith("lora_combined_"):
+            name, _, weight = text_of(value).partition(" : ")
+            yield lora(name, weight)
+
+
 def _notes(known: Mapping[str, Any]) -> Iterator[str]:
     if styles := re.findall(r"'([^']*+)'", text_of(known.get("styles"))):
         yield f"Its styles are not applied here: {brief(', '.join(styles), 100)}."
-    loras = [text_of(entry[0]) for entry in map(items, items(known.get("loras"))) if entry]
-    loras += [
-        text_of(value).partition(" : ")[0]
-        for key, value in known.items()
-        if key.startswith("lora_combined_")
-    ]
-    for name in dict.fromkeys(brief(name) for name in loras):
-        yield lora(name)
     refiner = text_of(known.get("refiner_model"))
     if refiner and refiner != "None":
         yield f"The refiner '{brief(refiner)}' is not used here."

@@ -23,6 +23,7 @@ from studio.prompts.files._reading import (
     whole,
 )
 from studio.prompts.files.found import Found, text_of
+from studio.prompts.tags import Tag
 
 _WEIGHT = re.compile(r"[\w)]\+|[\w)]-(?=[\s,)]|$)|\)\d")
 _DREAM = re.compile(r"(?<!\S)-([ACHSWs]) ?(\S++)")
@@ -44,6 +45,7 @@ def read(held: Texts) -> Found | None:
         sampler=text_of(data.get("scheduler")),
         checkpoint_name=_name(model) if model else "",
         checkpoint_hash=text_of(model.get("hash")).removeprefix("sha256:"),
+        loras=tuple(_loras(data)),
         notes=tuple(_notes(data)),
     )
 
@@ -52,9 +54,12 @@ def _name(model: Mapping[str, Any]) -> str:
     return text_of(model.get("name") or model.get("model_name")) or "unnamed"
 
 
+def _loras(data: Mapping[str, Any]) -> Iterator[Tag]:
+    for entry in filter(None, map(mapping, items(data.get("loras")))):
+        yield lora(_name(part(entry, "model") or part(entry, "lora")), entry.get("weight"))
+
+
 def _notes(data: Mapping[str, Any]) -> Iterator[str]:
-    for entry in map(mapping, items(data.get("loras"))):
-        yield lora(_name((entry and (part(entry, "model") or part(entry, "lora"))) or {}))
     if items(data.get("controlnets")) or items(data.get("t2iAdapters")):
         yield CONTROLNET
     if items(data.get("ipAdapters")):

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import zip_longest
 from typing import Any
 
 from studio.prompts.files._reading import (
@@ -18,6 +19,7 @@ from studio.prompts.files._reading import (
     whole,
 )
 from studio.prompts.files.found import Found, brief, text_of
+from studio.prompts.tags import Tag
 
 _TAG = re.compile(r"<(?:segment|object|region|setvar|wildcard|random|refiner|video)\b")
 
@@ -36,15 +38,23 @@ def read(held: Texts) -> Found | None:
         sampler=text_of(params.get("sampler")),
         schedule=text_of(params.get("scheduler")),
         checkpoint_name=text_of(params.get("model")),
+        loras=tuple(_loras(params)),
         notes=tuple(_notes(params)),
     )
 
 
-def _notes(params: Mapping[str, Any]) -> Iterator[str]:
-    listed = params.get("loras")
-    for name in items(listed) or text_of(listed).split(","):
+def _loras(params: Mapping[str, Any]) -> Iterator[Tag]:
+    """Names and weights in two lists."""
+    for name, weight in zip_longest(_listed(params, "loras"), _listed(params, "loraweights")):
         if text_of(name).strip():
-            yield lora(name)
+            yield lora(text_of(name).strip(), weight)
+
+
+def _listed(params: Mapping[str, Any], key: str) -> list[Any]:
+    return items(params.get(key)) or text_of(params.get(key)).split(",")
+
+
+def _notes(params: Mapping[str, Any]) -> Iterator[str]:
     if name := text_of(params.get("vae")):
         yield vae(name)
     if "initimagecreativity" in params:
