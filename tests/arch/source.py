@@ -24,6 +24,15 @@ class Module:
     def tree(self) -> ast.Module:
         return ast.parse(self.file.read_text("utf-8"))
 
+    @cached_property
+    def calls(self) -> tuple[tuple[str, ast.Call], ...]:
+        """Every call with what is called, such as `np.asarray`."""
+        return tuple(
+            (ast.unparse(node.func), node)
+            for node in ast.walk(self.tree)
+            if isinstance(node, ast.Call)
+        )
+
     def imports(self, *, types_too: bool = False) -> Iterator[tuple[str, int]]:
         """Every dotted name that is imported, wherever in the file, with its line."""
         skipped = set() if types_too else set(_for_types_alone(self.tree))

@@ -1,10 +1,12 @@
 """A drawer is its own registry: a good file appears, a bad one stops the start with its reason."""
 
+import ast
 import dataclasses
 import importlib
 import inspect
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ import pytest
 from studio.discovery import DrawerError, open_drawer
 from studio.families._family import Family
 from studio.tasks._task import Task
-from tests.arch.source import modules
+from tests.arch.source import Module, modules
 
 KINDS: dict[str, tuple[str, str]] = {
     "studio.families": ("studio.families._family", "Family"),
@@ -155,16 +157,18 @@ def test_a_family_is_named_in_its_own_file_alone(family: Family) -> None:
         # another family may have to be tried before or after this one
         and not module.name.startswith("studio.families.")
         and module.room != "training"
-        and any(text == family.id for text in _texts(module.tree))
+        and family.id in _texts(module)
     ]
     assert not wrong, (
         f"'{family.id}' is named in {', '.join(wrong)}: ask a capability field instead"
     )
 
 
-def _texts(tree: Any) -> Iterator[str]:
-    import ast
-
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str):
-            yield node.value
+@cache
+def _texts(module: Module) -> frozenset[str]:
+    """What is written in it as a text."""
+    return frozenset(
+        node.value
+        for node in ast.walk(module.tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    )

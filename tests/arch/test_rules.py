@@ -4,7 +4,6 @@ import ast
 import dataclasses
 import importlib
 from collections.abc import Iterator
-from functools import cache
 
 import pytest
 
@@ -25,66 +24,61 @@ FORBIDDEN_WORDS = {
     ("allow_pickle", True),
 }
 
-EVERY = pytest.mark.parametrize("module", modules(), ids=lambda module: module.name)
-STUDIO = pytest.mark.parametrize(
-    "module",
-    [module for module in modules() if module.room != "training"],
-    ids=lambda module: module.name,
-)
+STUDIO = tuple(module for module in modules() if module.room != "training")
 
 
 def nodes(module: Module, kind: type[ast.AST]) -> Iterator[ast.AST]:
     return (node for node in ast.walk(module.tree) if isinstance(node, kind))
 
 
-@STUDIO
-def test_only_the_settings_read_the_environment(module: Module) -> None:
-    if module.name in ENVIRONMENT:
-        return
+def test_only_the_settings_read_the_environment() -> None:
     wrong = [
         place(module, node.lineno)
+        for module in STUDIO
+        if module.name not in ENVIRONMENT
         for node in nodes(module, ast.Attribute)
         if node.attr in {"environ", "getenv", "putenv", "environb"}
     ]
     assert not wrong, "\n".join(wrong)
 
 
-@EVERY
-def test_nothing_that_is_loaded_can_run_code(module: Module) -> None:
+def test_nothing_that_is_loaded_can_run_code() -> None:
     wrong = [
-        f"{place(module, call.lineno)} calls {ast.unparse(call.func)}"
-        for call in nodes(module, ast.Call)
-        if ast.unparse(call.func) in FORBIDDEN_CALLS
+        f"{place(module, call.lineno)} calls {called}"
+        for module in modules()
+        for called, call in module.calls
+        if called in FORBIDDEN_CALLS
     ]
     wrong += [
         f"{place(module, call.lineno)} says {ast.unparse(given)}"
-        for call in nodes(module, ast.Call)
+        for module in modules()
+        for _, call in module.calls
         for given in call.keywords
         if (given.arg, getattr(given.value, "value", None)) in FORBIDDEN_WORDS
     ]
     wrong += [
         f"{place(module, line)} imports {dotted}"
+        for module in modules()
         for dotted, line in module.imports(types_too=True)
         if dotted.split(".")[0] in {"pickle", "dill", "shelve", "marshal"}
     ]
     assert not wrong, "\n".join(wrong)
 
 
-@STUDIO
-def test_what_a_person_is_told_is_a_sentence(module: Module) -> None:
+def test_what_a_person_is_told_is_a_sentence() -> None:
     """The message and hint of every StudioError, where they are written out in the code."""
     errors = _error_names()
-    wrong: list[str] = []
-    for call in nodes(module, ast.Call):
-        if ast.unparse(call.func).rpartition(".")[2] not in errors:
-            continue
-        for words in call.args[:2]:
-            if (end := _end(words)) is not None and not end.endswith("."):
-                wrong.append(f"{place(module, words.lineno)} ends with …{end[-30:]!r}")
+    wrong = [
+        f"{place(module, words.lineno)} ends with …{end[-30:]!r}"
+        for module in STUDIO
+        for called, call in module.calls
+        if called.rpartition(".")[2] in errors
+        for words in call.args[:2]
+        if (end := _end(words)) is not None and not end.endswith(".")
+    ]
     assert not wrong, "\n".join(wrong)
 
 
-@cache
 def _error_names() -> frozenset[str]:
     """StudioError and everything derived from it, by name, wherever it is defined."""
     known = {"StudioError"}
@@ -111,14 +105,13 @@ def _end(words: ast.expr) -> str | None:
     return None
 
 
-@STUDIO
-def test_only_the_front_ends_translate_errors(module: Module) -> None:
+def test_only_the_front_ends_translate_errors() -> None:
     wrong = [
         place(module, call.lineno)
-        for call in nodes(module, ast.Call)
-        if ast.unparse(call.func) in {"gr.Error", "gradio.Error", "Error"}
-        and module.name != "studio.ui.errors"
-        and module.room == "ui"
+        for module in STUDIO
+        if module.room == "ui" and module.name != "studio.ui.errors"
+        for called, call in module.calls
+        if called in {"gr.Error", "gradio.Error", "Error"}
     ]
     assert not wrong, "\n".join(wrong)
 
@@ -127,25 +120,26 @@ def test_pictures_are_saved_in_one_place() -> None:
     found = [
         place(module, call.lineno)
         for module in modules()
-        for call in nodes(module, ast.Call)
-        if ast.unparse(call.func).endswith(("gallery.add", "album.add"))
+        for called, call in module.calls
+        if called.endswith(("gallery.add", "album.add"))
     ]
     # the worker asks the album, and the album is the gallery's only caller
     assert len(found) == 2, "\n".join(found)
     assert {entry.split(":")[0] for entry in found} == {"studio/app.py", "studio/jobs/worker.py"}
 
 
-@STUDIO
-def test_modules_hold_no_state(module: Module) -> None:
+def test_modules_hold_no_state() -> None:
     """What lives long is built in app.py and handed down."""
     wrong = [
         place(module, node.lineno)
+        for module in STUDIO
         for node in module.tree.body
         if isinstance(node, ast.Assign | ast.AnnAssign)
         and isinstance(node.value, ast.List | ast.Set | ast.ListComp | ast.SetComp)
         # a table in capitals is read, not written
         and not all(name.isupper() or name == "__all__" for name in _names(node))
-    ] + [place(module, node.lineno) for node in nodes(module, ast.Global)]
+    ]
+    wrong += [place(module, node.lineno) for module in STUDIO for node in nodes(module, ast.Global)]
     assert not wrong, "\n".join(wrong)
 
 
@@ -154,10 +148,11 @@ def _names(node: ast.Assign | ast.AnnAssign) -> list[str]:
     return [ast.unparse(target) for target in targets]
 
 
-@STUDIO
-def test_nothing_is_left_to_do_later(module: Module) -> None:
-    text = module.file.read_text("utf-8")
-    assert not [word for word in ("TODO", "FIXME", "XXX", "NotImplementedError") if word in text]
+def test_nothing_is_left_to_do_later() -> None:
+    later = ("TODO", "FIXME", "XXX", "NotImplementedError")
+    texts = {module.name: module.file.read_text("utf-8") for module in STUDIO}
+    wrong = [(name, word) for name, text in texts.items() for word in later if word in text]
+    assert not wrong
 
 
 def test_every_setting_says_what_it_is() -> None:
