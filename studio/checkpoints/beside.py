@@ -103,18 +103,33 @@ def _offer(path: Path, stamp: Stamp) -> Offer | None:
         return None
     if not is_plain(shapes):
         return None
+    found = _found(shapes)
+    if found is None:
+        return None
+    kind, prefix, own = found
+    return Offer(
+        kind=kind,
+        width=_width(kind, own),
+        path=path,
+        stamp=stamp,
+        prefix=prefix,
+        name=path.stem,
+        shapes=tuple(own.items()),
+    )
+
+
+def reads_prompts(shapes: Shapes) -> bool:
+    """Whether a file with these tensors holds a text encoder that checkpoints may borrow."""
+    found = _found(shapes)
+    return found is not None and found[0] != "vae"
+
+
+def _found(shapes: Shapes) -> tuple[Kind, str, Shapes] | None:
+    """What network a file holds, what the names of its tensors begin with, and they without that."""
     for prefix in _PREFIXES:
         own = {k.removeprefix(prefix): v for k, v in shapes.items() if k.startswith(prefix)}
         if kind := _kind(own):
-            return Offer(
-                kind=kind,
-                width=_width(kind, own),
-                path=path,
-                stamp=stamp,
-                prefix=prefix,
-                name=path.stem,
-                shapes=tuple(own.items()),
-            )
+            return kind, prefix, own
     return None
 
 

@@ -75,6 +75,8 @@ class Checkpoint:
     """Channels of its autoencoder's latents; a VAE must have as many to fit."""
     advice: str = ""
     """What to do about the problem."""
+    lacks: tuple[str, ...] = ()
+    """Files that its makers publish beside it, and that are nowhere, where that is the problem."""
     anatomy: Anatomy | None = None
     """How large its parts are; None if it cannot be used."""
     lent: tuple[Lent, ...] = ()
@@ -405,6 +407,7 @@ def _incomplete(blank: Checkpoint, family: Family, files: list[str]) -> Checkpoi
     wanted = " and ".join([", ".join(files[:-1]), files[-1]] if files[1:] else files)
     return replace(
         blank,
+        lacks=tuple(files),
         problem=f"'{blank.label}' is {family.label} without {wanted}.",
         advice=f"Put {'them' if files[1:] else 'it'} into the folders 'text_encoders' and 'vae' of "
         "the data folder, or install the same checkpoint as a folder, which has them; there, and in "

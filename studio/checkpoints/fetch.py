@@ -240,8 +240,8 @@ class _Fetch:
                         "Take the file from another place.",
                         field="source",
                     )
-                if done < 9 <= done + len(block) and ".safetensors" in self.part.name:
-                    _require_safetensors(self.part, out, done, block)
+                if done < 9 <= done + len(block):
+                    _require_weights(self.part, out, done, block)
                 out.write(block)
                 digest.update(block)
                 done += len(block)
@@ -257,17 +257,22 @@ class _Fetch:
             time.sleep(0.05)
 
 
-def _require_safetensors(part: Path, out: Any, done: int, block: bytes) -> None:
+def _require_weights(part: Path, out: Any, done: int, block: bytes) -> None:
     """The first nine bytes tell at once what must not take an hour to be refused."""
     out.flush()
     with part.open("rb") as file:
         begin = (file.read(done) + block)[:9]
-    if int.from_bytes(begin[:8], "little") > MAX_HEADER_BYTES or begin[8:] != b"{":
-        raise InvalidRequest(
-            "What lies there is no safetensors file.",
-            "Only .safetensors can be installed: other formats can run code.",
-            field="source",
-        )
+    header_bytes = int.from_bytes(begin[:8], "little")
+    for ending, kind, fits in (
+        (".safetensors", "safetensors", header_bytes <= MAX_HEADER_BYTES and begin[8:] == b"{"),
+        (".gguf", "GGUF", begin[:4] == b"GGUF"),
+    ):
+        if ending in part.name and not fits:
+            raise InvalidRequest(
+                f"What lies there is no {kind} file.",
+                "Only .safetensors and .gguf can be installed: other formats can run code.",
+                field="source",
+            )
 
 
 def _client(manners: Manners) -> httpx.Client:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from studio.checkpoints.beside import reads_prompts
 from studio.checkpoints.catalog import families
 from studio.checkpoints.catalog import inspect as inspect_checkpoint
 from studio.checkpoints.controls import inspect as inspect_control
 from studio.checkpoints.fetch import USUAL, Manners, Remote, look, read_small
 from studio.checkpoints.folder import INDEX, MAX_CONFIG_BYTES
-from studio.checkpoints.header import BadFile, Header, read_header
+from studio.checkpoints.gguf import ENDING, read_any
+from studio.checkpoints.header import BadFile, Header
 from studio.checkpoints.scan import PICKLED, Found, file_stamp, folder_stamp
 from studio.checkpoints.streams import sync_folder
 from studio.core.errors import InvalidRequest, Unavailable
@@ -27,6 +29,8 @@ MOST_BYTES = 200 << 30
 MOST_TOLD = 8 << 20
 """Bytes of what Hugging Face tells of a repository."""
 SAFE = ".safetensors"
+READ = (SAFE, ENDING)
+"""Endings of files that are installed alone: formats that cannot hold code."""
 _TEXTS = frozenset({".json", ".txt", ".model"})
 """Configs and vocabularies; everything else of a repository stays where it is."""
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -125,7 +129,7 @@ def of_files(repo: str, names: tuple[str, ...], place: str, label: str) -> Plan:
 def safe_name(text: str) -> str:
     """A name that is one on every system and no path. Raises `InvalidRequest` if nothing is left."""
     stem = text.replace("\\", "/").rpartition("/")[2]
-    stem = stem[: -len(SAFE)] if stem.lower().endswith(SAFE) else stem
+    stem = stem[: -len(_ending(stem))] if _ending(stem) else stem
     plain = re.sub(r"[^\w.\- ]", "_", stem)
     plain = re.sub(r"\s+", " ", plain).strip(" ._-")[:80].strip(" ._-")
     if not plain:
@@ -269,7 +273,7 @@ def _chosen(repo: str, names: tuple[str, ...], file: str, parts: frozenset[str])
         return (file,)
     if INDEX in names:
         return _folder_files(names, parts)
-    safe = [name for name in names if name.lower().endswith(SAFE) and "/" not in name]
+    safe = [name for name in names if _ending(name) and "/" not in name]
     if len(safe) == 1:
         return (safe[0],)
     if safe:
@@ -280,8 +284,8 @@ def _chosen(repo: str, names: tuple[str, ...], file: str, parts: frozenset[str])
             field="source",
         )
     raise InvalidRequest(
-        f"'{repo}' has no .safetensors weights for a picture.",
-        "Only .safetensors can be installed: other formats can run code.",
+        f"'{repo}' has no .safetensors or .gguf weights for a picture.",
+        "Only these can be installed: other formats can run code.",
         field="source",
     )
 
@@ -313,14 +317,19 @@ _LEFT_OUT = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 
 
 def _require_safe(name: str) -> None:
-    if not name.lower().endswith(SAFE):
+    if not _ending(name):
         kind = Path(name).suffix.lower()
         why = "such files can run code" if kind in PICKLED else "nothing else is read"
         raise InvalidRequest(
-            f"Only .safetensors files can be installed; {why}.",
-            "Take the .safetensors version of it.",
+            f"Only .safetensors and .gguf files can be installed; {why}.",
+            "Take such a version of it.",
             field="source",
         )
+
+
+def _ending(name: str) -> str:
+    """Of a file that is installed alone, in small letters; empty for any other."""
+    return next((one for one in READ if name.lower().endswith(one)), "")
 
 
 def _of_address(source: str, manners: Manners) -> Plan:
@@ -330,7 +339,8 @@ def _of_address(source: str, manners: Manners) -> Plan:
     remote = look(source, manners=manners)
     _require_safe(remote.name)
     name = safe_name(remote.name)
-    file = File(path=f"{name}{SAFE}", url=source, size_bytes=remote.size_bytes, tag=remote.tag)
+    path = f"{name}{_ending(remote.name)}"
+    file = File(path=path, url=source, size_bytes=remote.size_bytes, tag=remote.tag)
     return Plan(source=source, name=name, files=(file,))
 
 
@@ -360,7 +370,7 @@ def settle(folder: Path, made: Plan, data_dir: Path) -> Path:
         return _move(folder, free(data_dir / Kind.CHECKPOINTS.value / made.name))
     file = folder / made.files[0].path
     try:
-        header = read_header(file)
+        header = read_any(file)
     except BadFile as problem:
         raise InvalidRequest(
             str(problem), "Try again; if it stays so, take it from another place.", field="source"
@@ -368,7 +378,7 @@ def settle(folder: Path, made: Plan, data_dir: Path) -> Path:
     kind = kind_of(header, file)
     if kind is Kind.CHECKPOINTS:
         _require_usable(Found(id=made.name, path=file, layout="file", stamp=file_stamp(file)))
-    return _move(file, free(data_dir / kind.value / f"{made.name}{SAFE}"))
+    return _move(file, free(data_dir / kind.value / f"{made.name}{_ending(file.name)}"))
 
 
 def _put(folder: Path, made: Plan, place: Path) -> Path:
@@ -382,7 +392,7 @@ def _put(folder: Path, made: Plan, place: Path) -> Path:
 
 def _require_usable(found: Found) -> None:
     seen = inspect_checkpoint(found)
-    if seen.problem:
+    if seen.problem and not seen.lacks:
         raise InvalidRequest(seen.problem, seen.advice, field="source")
 
 
@@ -391,6 +401,8 @@ def kind_of(header: Header, file: Path) -> Kind:
     names = header.shapes.keys()
     if identify(header.shapes, families()) is not None:
         return Kind.CHECKPOINTS
+    if reads_prompts(header.shapes):
+        return Kind.TEXT_ENCODERS
     if inspect_control(Found(id=file.stem, path=file, layout="file", stamp=())) is not None:
         return Kind.CONTROLNET
     if any(re.search(r"lora_(down|up|A|B)\b|\.hada_|\.lokr_|\.oft_", name) for name in names):
@@ -404,7 +416,7 @@ def kind_of(header: Header, file: Path) -> Kind:
 
 def free(target: Path) -> Path:
     """The name, or with a number where it is taken: nothing is ever replaced."""
-    stem, suffix = (target.stem, SAFE) if target.suffix == SAFE else (target.name, "")
+    stem, suffix = (target.stem, target.suffix) if _ending(target.name) else (target.name, "")
     number = 1
     while target.exists():
         number += 1

@@ -30,6 +30,7 @@ from studio.core.layouts import Kind
 from tests.checkpoints.files import safetensors as written
 from tests.checkpoints.files import sparse, tensor
 from tests.checkpoints.web import Web, serving
+from tests.engine.gguf_files import save_gguf
 
 HASTY = Manners(stall_s=0.3, tries=3, pause_s=0.01)
 
@@ -394,6 +395,23 @@ class TestInstalls:
         installs.remove(entry.id)
         assert [one.id for one in installs.all()] == [again.id]
         assert (tmp_path / "checkpoints/fox.safetensors").exists()
+        installs.close()
+
+    def test_a_text_encoder_in_gguf_goes_where_checkpoints_borrow_it(self, web, tmp_path) -> None:
+        square = ("F32", (4, 4), bytes(64))
+        names = ("enc.blk.0.attn_q.weight", "enc.blk.0.ffn_gate.weight", "token_embd.weight")
+        made = save_gguf(dict.fromkeys(names, square), tmp_path / "made.gguf", "t5encoder")
+        web.files["t5-Q8_0.gguf"] = made.read_bytes()
+        installs = Installs(tmp_path / "data", manners=HASTY)
+        entry = installs.add(f"{web.url}/t5-Q8_0.gguf")
+        assert entry.plan.name == "t5-Q8_0"
+        installs.start(entry.id)
+        done = self.until(installs, entry.id, "done")
+        assert done.path == "text_encoders/t5-Q8_0.gguf"
+        web.files["t5.gguf"] = b"<html>" * 1_000
+        entry = installs.add(f"{web.url}/t5.gguf")
+        installs.start(entry.id)
+        assert "no GGUF file" in str(self.until(installs, entry.id, "failed"))
         installs.close()
 
     def test_a_repository_becomes_a_folder(self, hub, checkpoints, tmp_path) -> None:

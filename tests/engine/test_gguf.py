@@ -15,6 +15,7 @@ from studio.checkpoints.facts import verify
 from studio.checkpoints.gguf import PACKED, read_gguf
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import BadFile
+from studio.checkpoints.install import File, Plan, settle
 from studio.engine.unpacking import UNPACK
 from tests.engine.desk import Desk
 from tests.engine.gguf_files import Packed, q4_k, q8_0, save_gguf
@@ -170,6 +171,11 @@ def test_what_cannot_be_read_says_so(
         if file.stem not in {"whole", "part"}:
             with pytest.raises(BadFile):
                 read_gguf(file)
+    (tmp_path / "arrived").mkdir()
+    shutil.copyfile(tmp_path / "whole.gguf", tmp_path / "arrived" / "flux.gguf")
+    arrived = Plan(source="", name="flux", files=(File(path="flux.gguf", url="", size_bytes=1),))
+    lone = settle(tmp_path / "arrived", arrived, tmp_path / "data")
+    assert lone == tmp_path / "data" / "checkpoints" / "flux.gguf"  # what it lacks may come later
     said = {one.id: one.problem for one in Catalog((tmp_path,)).all()}
     assert "damaged" in said["cut"] and "damaged" in said["header"]
     assert "not a GGUF file" in said["other"] and said["bomb"]
