@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from studio.checkpoints.folder import INDEX
-from studio.core.layouts import is_hub
+from studio.core.layouts import KEY, is_hub, is_keyed
 
 PICKLED = frozenset({".ckpt", ".pt", ".pth", ".bin"})
 READ = frozenset({".safetensors", ".gguf"})
@@ -39,12 +39,16 @@ def scan(root: Path) -> tuple[Found, ...]:
     """What lies below `root`, in the order of ids, upper and lower case alike.
 
     Hidden entries and links that leave `root` are ignored. A folder that is missing or cannot be
-    read is empty. Of Hugging Face's cache it is what each repository holds now, by `owner/name`.
+    read is empty. Of Hugging Face's cache it is what each repository holds now, by `owner/name`;
+    of what InvokeAI keeps by key, files by their names and diffusers' folders by their keys.
     """
     try:
         top = root.resolve()
         walk = _Walk(top)
-        found = _in_hub(walk, top) if is_hub(top) else walk.below(top, 0)
+        if is_hub(top):
+            found = _in_hub(walk, top)
+        else:
+            found = _keyed(walk, top) if is_keyed(top) else walk.below(top, 0)
         return tuple(sorted(found, key=_order))
     except OSError:
         return ()
@@ -61,6 +65,14 @@ def _in_hub(walk: "_Walk", hub: Path) -> Iterator[Found]:
             continue
         for found in walk.below(snapshot, MAX_DEPTH):  # its files, and no folder
             yield replace(found, id=f"{name}/{found.path.stem}", loose=True)
+
+
+def _keyed(walk: "_Walk", models: Path) -> Iterator[Found]:
+    for place in sorted(models.glob(KEY)):
+        for found in walk.inside(place, 1):
+            alone = not (place / "config.json").is_file()
+            name = found.id.removeprefix(f"{place.name}/") if alone else found.id
+            yield replace(found, id=name, loose=True)
 
 
 def _snapshot(repository: Path) -> Path | None:
@@ -89,11 +101,11 @@ class _Walk:
         for entry in entries:
             if entry.is_dir(follow_symlinks=False):
                 if depth < MAX_DEPTH:
-                    yield from self._inside(Path(entry.path), depth + 1)
+                    yield from self.inside(Path(entry.path), depth + 1)
             elif found := self._file(entry):
                 yield found
 
-    def _inside(self, folder: Path, depth: int) -> Iterator[Found]:
+    def inside(self, folder: Path, depth: int) -> Iterator[Found]:
         if (folder / INDEX).is_file():
             yield Found(
                 id=folder.relative_to(self._root).as_posix(),

@@ -91,6 +91,8 @@ LAYOUTS = (
     ),
 )
 
+KEY = "-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12))
+"""What InvokeAI's keys look like, as a pattern for folders."""
 IN_THE_HUB = frozenset({Kind.CHECKPOINTS, Kind.LORAS, Kind.VAE, Kind.CONTROLNET, Kind.IPADAPTER})
 """Kinds that are told by their keys, so that they are found among everything else."""
 
@@ -99,7 +101,7 @@ def folders_below(root: Path, kind: Kind) -> tuple[Path, ...]:
     """Where `kind` lies below a folder of weights, told by its layout.
 
     The folder may be a program's own or the `models` in it. Hugging Face's cache has all kinds in
-    one; a folder of no known layout is taken for one of checkpoints. One that is missing or cannot
+    one, and so has what InvokeAI keeps by key; a folder of no known layout is taken for one of checkpoints. One that is missing or cannot
     be read has none.
     """
     try:
@@ -107,6 +109,9 @@ def folders_below(root: Path, kind: Kind) -> tuple[Path, ...]:
             return (root,) if kind in IN_THE_HUB else ()
         if is_hub(root / "hub"):
             return folders_below(root / "hub", kind)
+        for place in (root, root / "models"):
+            if is_keyed(place):
+                return (place,) if kind in IN_THE_HUB else ()
         for marks, below in _as_given(LAYOUTS):
             if any(_matching(root, mark) for mark in marks):
                 found = [path for name in below.get(kind, ()) for path in _matching(root, name)]
@@ -119,6 +124,12 @@ def folders_below(root: Path, kind: Kind) -> tuple[Path, ...]:
 def is_hub(folder: Path) -> bool:
     """Whether it is laid out as Hugging Face's cache: `models--owner--name/snapshots/…`."""
     return any(_matching(folder, "models--*/snapshots"))
+
+
+def is_keyed(folder: Path) -> bool:
+    """Whether it is laid out as InvokeAI's `models` of today: a folder for each of them, named by
+    its key (invoke-ai/InvokeAI#8607)."""
+    return any(folder.glob(KEY))
 
 
 def _as_given(

@@ -232,6 +232,18 @@ def test_without_any_the_answer_says_what_to_do(tmp_path: Path) -> None:
     assert "checkpoint folder" in caught.value.hint
 
 
+def test_of_what_invokeai_keeps_by_key_only_checkpoints_are_listed(tmp_path: Path) -> None:
+    keys = [f"0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f{digit}" for digit in range(3)]
+    for key in keys:
+        (tmp_path / key).mkdir()
+    sparse(tmp_path / keys[0] / "a.safetensors", "sd15-file")
+    sparse(tmp_path / keys[1] / "lora.safetensors", "none-lora-file")
+    (tmp_path / keys[2]).rmdir()
+    folder(tmp_path / keys[2], "sdxl-folder")
+    found = Catalog((tmp_path,)).all()
+    assert {one.id: one.family for one in found} == {"a": "sd15", keys[2]: "sdxl"}
+
+
 def test_ids_are_unique(tmp_path: Path) -> None:
     for name in ("x.ckpt", "x.pt"):
         (tmp_path / name).write_bytes(b"")

@@ -53,6 +53,15 @@ def test_a_cache_holds_what_is_told_by_its_keys(tmp_path: Path) -> None:
         assert folders_below(given, Kind.UPSCALERS) == ()
 
 
+def test_so_does_what_invokeai_keeps_by_key(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    (models / "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0").mkdir(parents=True)
+    for given in (models, tmp_path):
+        assert folders_below(given, Kind.CHECKPOINTS) == (models,)
+        assert folders_below(given, Kind.LORAS) == (models,)
+        assert folders_below(given, Kind.UPSCALERS) == ()
+
+
 def test_a_folder_of_no_layout_holds_checkpoints(tmp_path: Path) -> None:
     assert folders_below(tmp_path, Kind.CHECKPOINTS) == (tmp_path,)
     assert folders_below(tmp_path, Kind.LORAS) == ()
