@@ -154,6 +154,21 @@ def estimate(
     )
 
 
+def unpainted(by: str, pixels: int, machine: Machine, history: Sequence[Painted]) -> Estimate:
+    """What an upscaler or a preprocessor will take for a picture of so many pixels, from what it
+    took before; nothing is told of one that never ran here."""
+    one = Pass(width=pixels, height=1, calls=1, guided=False)
+    rows = _nearest(one, [row for row in history if row.checkpoint == by and _same(row, machine)])
+    if not rows:
+        return Estimate(seconds=None, swap_seconds=None, peak_bytes=0, measured=False)
+    return Estimate(
+        seconds=_like(one, 0, rows),
+        swap_seconds=None,
+        peak_bytes=int(max(row.peak_bytes / row.pixels for row in rows) * pixels),
+        measured=abs(log(rows[0].pixels / pixels)) <= ALIKE,
+    )
+
+
 def _same(row: Painted | Loaded, machine: Machine) -> bool:
     return (row.device, row.dtype) == (machine.device, machine.dtype)
 

@@ -18,6 +18,7 @@ class Painted:
     """One pass over one picture, as it was measured."""
 
     checkpoint: str
+    """Or what else did it, as `upscaler:lanczos`, which has no parameters."""
     device: str
     dtype: str
     pixels: int

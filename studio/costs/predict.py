@@ -6,7 +6,15 @@ from typing import Any
 
 from studio.costs.admission import Room, admitted, refusal
 from studio.costs.anatomy import Anatomy
-from studio.costs.estimate import Estimate, Machine, correction, estimate, swap_seconds, words
+from studio.costs.estimate import (
+    Estimate,
+    Machine,
+    correction,
+    estimate,
+    swap_seconds,
+    unpainted,
+    words,
+)
 from studio.costs.history import History
 from studio.costs.memory import Memory
 from studio.costs.needs import SIZES, Needs, needs
@@ -27,6 +35,10 @@ class Costs:
         """Of a job that nothing can be told about."""
         nothing = Estimate(seconds=None, swap_seconds=None, peak_bytes=0, measured=False)
         return _told(nothing, (), None)
+
+    def without_checkpoint(self, by: str, pixels: int, memory: Memory | None) -> dict[str, Any]:
+        """Of a job that something other than a checkpoint does, at so many pixels."""
+        return _told(unpainted(by, pixels, _machine(memory), self._history.painted()), (), None)
 
     def of(
         self,

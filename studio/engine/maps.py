@@ -40,12 +40,16 @@ class Maps:
         entry = named(name)
         settings = parse(entry.params, params)
         key = _key(entry, dump(settings), image)
-        known = self._known(key)
-        if known is not None:
-            return known
+        if (found := self._known(key)) is not None:
+            return found
         made = self._opened(entry, loading)(image, settings)
         self._keep(key, made)
         return made
+
+    def known(self, name: str, params: Mapping[str, Any], image: Image) -> Map | None:
+        """The map, where it was made before and is still there."""
+        entry = named(name)
+        return self._known(_key(entry, dump(parse(entry.params, params)), image))
 
     def drop(self) -> None:
         """Forgets the network that is kept."""

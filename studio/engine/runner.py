@@ -23,7 +23,7 @@ from studio.core.records import NOTHING, Picture
 from studio.core.requests import parse
 from studio.costs.admission import OutOfMemory, Room
 from studio.costs.estimate import Machine
-from studio.costs.history import Loaded
+from studio.costs.history import Loaded, Painted
 from studio.costs.learned import Learned
 from studio.costs.plan import WHOLE, Plan
 from studio.costs.predict import room_for
@@ -332,7 +332,41 @@ class JobTools:
 
     def control_map(self, preprocessor: str, params: Mapping[str, Any], image: Image) -> Map:
         self.check()
-        return self.runner.maps.make(preprocessor, params, image, self._loading)
+        maps, pixels = self.runner.maps, image.width * image.height
+        if (found := maps.known(preprocessor, params, image)) is not None:
+            return found
+        with self._measured(f"preprocessor:{preprocessor}", pixels) as loading:
+            return maps.make(preprocessor, params, image, loading)
+
+    @contextmanager
+    def _measured(self, by: str, pixels: int) -> Generator[Callable[[str], None]]:
+        """Measures what something other than a checkpoint takes for so many pixels, unless it has to
+        be read first, of which the function is told."""
+        runner, told = self.runner, list[str]()
+
+        def loading(what: str) -> None:
+            told.append(what)
+            self._loading(what)
+
+        began, before = time.monotonic(), runner.gauge.begin()
+        yield loading
+        if not told:
+            device = runner.manager.device
+            runner.learned.add(
+                Painted(
+                    checkpoint=by,
+                    device=device.name,
+                    dtype=device.dtype_name,
+                    pixels=pixels,
+                    calls=1,
+                    batch=1,
+                    nets=0,
+                    call_s=time.monotonic() - began,
+                    rest_s=0.0,
+                    predicted_bytes=0,
+                    peak_bytes=runner.gauge.peak(before),
+                )
+            )
 
     def upscale(
         self,
@@ -357,14 +391,15 @@ class JobTools:
             )
 
         runner = self.runner
-        enlarged, upscaler = runner.networks.enlarge(
-            runner.upscalers.get(upscaler_id),
-            image,
-            size,
-            check=self.check,
-            tell=tell,
-            loading=self._loading,
-        )
+        with self._measured(f"upscaler:{upscaler_id}", size[0] * size[1]) as loading:
+            enlarged, upscaler = runner.networks.enlarge(
+                runner.upscalers.get(upscaler_id),
+                image,
+                size,
+                check=self.check,
+                tell=tell,
+                loading=loading,
+            )
         facts = {
             "upscaler": upscaler,
             "device": runner.manager.device.name,

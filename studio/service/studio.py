@@ -274,6 +274,9 @@ class Studio:
             fields = {**fields, "prompt": "anything"}
         resolved = entry.resolve(parse(entry.request, fields), self.seen_by(owner))
         work = resolved.work or entry.work(resolved.request)
+        if work is None and resolved.by:
+            told = self._costs.without_checkpoint(resolved.by, resolved.pixels, self._memory())
+            return {**told, "size": [None, None]}
         size = [getattr(resolved.request, side, None) for side in ("width", "height")]
         checkpoint = self._shelves.catalog.get(work.checkpoint) if work else None
         if work is None or checkpoint is None or checkpoint.anatomy is None:

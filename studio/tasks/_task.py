@@ -296,6 +296,9 @@ class Resolved:
     work: Work | None = None
     """What it asks of a checkpoint, where that depends on more than the request: `Task.work` of it is
     None then."""
+    by: str = ""
+    """What does the work where no checkpoint does, as `upscaler:lanczos`: what it took before tells
+    what it will take."""
 
 
 def no_pictures(request: Any) -> tuple[str, ...]:

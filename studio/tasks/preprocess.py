@@ -32,7 +32,11 @@ def resolve(request: Preprocess, facts: Facts) -> Resolved:
     entry = named(request.preprocessor, field="preprocessor")
     _, params = check_map(entry.id, entry.kind, request.params)
     width, height = facts.size(request.image)
-    return Resolved(request=replace(request, params=params), pixels=width * height)
+    return Resolved(
+        request=replace(request, params=params),
+        pixels=width * height,
+        by=f"preprocessor:{entry.id}",
+    )
 
 
 def run(request: Preprocess, tools: Tools) -> Iterator[Picture]:

@@ -84,7 +84,7 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
     request = replace(request, upscaler=facts.upscaler(request.upscaler).id)
     pixels = size[0] * size[1]
     if not request.strength:
-        return Resolved(request=request, pixels=pixels)
+        return Resolved(request=request, pixels=pixels, by=f"upscaler:{request.upscaler}")
     checkpoint = checkpoint_for(Role.IMAGE, request.checkpoint, facts)
     added = resolve_extras(request, checkpoint, facts)
     for prompt in (words(request.prompt), request.negative_prompt):

@@ -6,6 +6,7 @@ import httpx
 import pytest
 
 from studio.core.errors import Refused
+from studio.costs.history import Painted
 from tests.api.house import USERS, WANT, House, complaint, png
 
 
@@ -24,6 +25,38 @@ def test_an_estimate_queues_nothing(client: httpx.Client) -> None:
     assert told["seconds"] is None and told["measured"] is False
     assert told["peak_bytes"] > 0 and told["refused"] is None and told["changes"] == []
     assert client.get("/api/jobs").json() == before
+
+
+@pytest.mark.parametrize(
+    ("want", "by", "pixels"),
+    [
+        ({"task": "upscale", "upscaler": "lanczos"}, "upscaler:lanczos", 80 * 40),
+        ({"task": "preprocess", "preprocessor": "canny"}, "preprocessor:canny", 40 * 20),
+    ],
+)
+def test_what_needs_no_checkpoint_is_estimated_from_what_it_took(
+    client: httpx.Client, alone: House, want: dict[str, str], by: str, pixels: int
+) -> None:
+    kind = {"Content-Type": "image/png"}
+    ref = client.post("/api/inputs", content=png((40, 20)), headers=kind).json()["ref"]
+    want = {**want, "image": ref}
+    assert client.post("/api/estimate", json=want).json()["words"] == ""
+    took = Painted(
+        checkpoint=by,
+        device="cpu",
+        dtype="float32",
+        pixels=pixels,
+        calls=1,
+        batch=1,
+        nets=0,
+        call_s=3.0,
+        rest_s=0.0,
+        predicted_bytes=0,
+        peak_bytes=0,
+    )
+    alone.app.history.add([took])
+    told = client.post("/api/estimate", json=want).json()
+    assert (told["words"], told["measured"]) == ("≈ 3 s", True)
 
 
 def test_a_form_may_be_estimated_before_its_prompt_is_written(client: httpx.Client) -> None:

@@ -57,6 +57,19 @@ def test_other_sizes_steps_and_guidance_follow_from_it() -> None:
     assert not costs.seconds(replace(WORK, passes=(huge,)), SD, HERE, [ROW])[1]
 
 
+def test_what_is_no_checkpoint_tells_of_itself_alone() -> None:
+    row = replace(
+        ROW, checkpoint="upscaler:x", calls=1, batch=1, call_s=3.0, rest_s=0.0, parameters=0
+    )
+    nothing = costs.unpainted("upscaler:x", 512**2, HERE, [ROW])
+    assert (nothing.seconds, nothing.peak_bytes, costs.words(nothing)) == (None, 0, "")
+    found = costs.unpainted("upscaler:x", 2 * 512**2, HERE, [ROW, row])
+    assert (found.seconds, found.measured) == (pytest.approx(6.0), True)
+    assert costs.words(found) == "≈ 6 s · 4.0 GB"
+    assert not costs.unpainted("upscaler:x", 16 * 512**2, HERE, [row]).measured
+    assert costs.seconds(replace(WORK, checkpoint="other"), SD, HERE, [row]) == (None, False)
+
+
 def test_the_nearest_size_counts_and_of_it_the_newest() -> None:
     old = [replace(ROW, call_s=9.0)] * 5
     new = [replace(ROW, call_s=0.2)] * 5

@@ -380,6 +380,17 @@ def test_an_upscale_job(desk: Desk, photograph: Image.Image, tmp_path: Path) -> 
     assert [frame["step"] for frame in desk.frames("progress")] == [1]
 
 
+def test_what_enlarging_took_is_told_but_not_what_reading_the_network_did(
+    desk: Desk, tmp_path: Path
+) -> None:
+    for _ in range(2):
+        upscale(desk, Image.new("RGB", (20, 10)), tmp_path, upscaler="real-esrgan-quick")
+    desk.runner.account()
+    [row] = desk.frames("account")[-1]["measured"]
+    told = (row["checkpoint"], row["pixels"], row["calls"], row["parameters"])
+    assert told == ("upscaler:real-esrgan-quick", 800, 1, 0) and row["call_s"] > 0
+
+
 def test_details_are_painted_tile_by_tile(
     desk: Desk, photograph: Image.Image, tmp_path: Path
 ) -> None:
