@@ -98,12 +98,10 @@ def test_a_reload_keeps_the_picture_and_what_is_done_with_it(page: Page) -> None
     expect(page.locator(f"#{TAB}-strength-words .meaning")).to_have_text("repaints, close to it")
     page.get_by_text("Own size").click()
     page.locator(f"#{TAB}-resize").get_by_text("Pad").click()
-    page.wait_for_function(
-        """async tab => {
-            const draft = await (await fetch(`/api/drafts/${tab}`)).json();
-            return draft.resize === "pad" && draft.size_mode === "Own size";
-        }""",
-        arg=TAB,
+    until(
+        page,
+        f"fetch('/api/drafts/{TAB}').then(answer => answer.json())",
+        lambda draft: (draft.get("resize"), draft.get("size_mode")) == ("pad", "Own size"),
     )
     page.reload()
     ready(page)
