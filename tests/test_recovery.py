@@ -68,6 +68,7 @@ def test_F14_asked_to_end_in_mid_job_it_ends_quickly_and_keeps_the_queue(server:
         assert len(job_of(client, waiting)["images"]) == SHORT["count"]
 
 
+@pytest.mark.slow
 def test_F13_a_second_studio_on_the_same_folder_is_refused(server: Server) -> None:
     with server:
         second = Server(server.data_dir, flags=server.flags)

@@ -192,6 +192,7 @@ class TestPose:
         page.click("#control-generate")
         expect(page.get_by_text("Nobody is to be seen in this pose.").last).to_be_visible()
 
+    @pytest.mark.slow
     def test_it_is_there_after_a_reload_and_carried_along(self, page: Page, server: Server) -> None:
         self.drag(page, self.WRIST, 20, -20)
         page.get_by_role("button", name="Done").click()

@@ -58,7 +58,7 @@ def test_the_gallery_is_walked_with_arrows(page: Page) -> None:
     expect(tiles.nth(2)).to_have_class("po-thumb po-is-chosen")
 
 
-@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("width", [390, pytest.param(1440, marks=pytest.mark.slow)])
 def test_nothing_is_wider_than_the_screen_and_everything_has_a_name(
     new_page: NewPage, width: int
 ) -> None:
