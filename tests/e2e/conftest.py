@@ -32,9 +32,11 @@ asks for, and connections that end because a page or a server is closed."""
 
 SLOW = 60_000
 """ms; a page that is opened while others are being tested."""
+PATIENT = 30_000
+"""ms; anything else. Long, since other work may hold the cores; only a failure takes so long."""
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-expect.set_options(timeout=10_000)
+expect.set_options(timeout=PATIENT)
 
 
 @pytest.fixture(scope="session")
@@ -99,7 +101,7 @@ def new_page(browser: Browser, profile: BrowserContext, server: Server) -> Itera
         else:
             context = profile
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(PATIENT)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on(
             "console",

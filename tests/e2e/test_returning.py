@@ -62,8 +62,11 @@ def test_a_page_restores_what_is_opened_and_writes_nothing_by_itself(
     page.get_by_role("dialog", name="Picture").get_by_label("Send to").select_option("img2img")
     expect(page.locator("#img2img-image-slot li")).to_have_count(1)
     expect(page.locator("#img2img-prompt textarea")).to_have_value("words of its own")
-    while not draft().get("image"):
-        page.wait_for_timeout(50)
+    until(
+        page,
+        "fetch('/api/drafts/img2img').then(answer => answer.json())",
+        lambda kept: kept.get("image"),
+    )
     assert draft()["prompt"] == "words of its own" and draft()["steps"] == DRAFT["steps"]
 
 

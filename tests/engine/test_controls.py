@@ -23,8 +23,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("maps")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def desk(make_desk: Callable[..., Desk], shelf: Path) -> Desk:
+    """One for all: nothing that was painted before changes a picture."""
     return make_desk(shelf)
 
 
@@ -214,7 +215,7 @@ def test_a_picture_is_preprocessed_on_the_way(desk: Desk, folder: Path) -> None:
 
 def test_weights_are_as_before_also_after_a_failure(desk: Desk, ref: str, shelf: Path) -> None:
     manager = desk.runner.manager
-
+    desk.runner.unload()
     desk.paint(units=[unit(ref)])
     before = desk.held()
     assert set(manager.kept) == {"sd", "controlnet:tiny-canny"}

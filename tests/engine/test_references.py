@@ -38,8 +38,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("looks")
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def desk(make_desk: Callable[..., Desk], shelf: Path, prompts: Path) -> Desk:
+    """One for all: nothing that was painted before changes a picture."""
     return make_desk(shelf)
 
 
