@@ -222,9 +222,11 @@ def _whole(low: int, high: int) -> Callable[[object], int]:
     return read
 
 
-_UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
-_UNITS |= {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40, "K": 10**3, "M": 10**6}
-_UNITS |= {"G": 10**9, "T": 10**12}
+_UNITS = (
+    {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
+    | {"KIB": 2**10, "MIB": 2**20, "GIB": 2**30, "TIB": 2**40}
+    | {"K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+)
 
 
 def _bytes(value: object) -> int:

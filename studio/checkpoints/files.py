@@ -222,13 +222,14 @@ def _advice(problem: BadFile) -> str:
 def _named(files: tuple[F, ...], name: str) -> list[F]:
     asked = name.strip().removesuffix(".safetensors").replace("\\", "/")
     aliases = [file.alias for file in files]
+    ways: tuple[Callable[[F], str], ...] = (
+        lambda file: file.id,
+        lambda file: file.name,
+        # a name that two trainers gave means neither, as in A1111
+        lambda file: file.alias if aliases.count(file.alias) == 1 else "",
+    )
     for same in (str, str.casefold):
-        for called in (
-            lambda file: file.id,
-            lambda file: file.name,
-            # a name that two trainers gave means neither, as in A1111
-            lambda file: file.alias if aliases.count(file.alias) == 1 else "",
-        ):
+        for called in ways:
             if found := [file for file in files if same(called(file)) == same(asked)]:
                 return found
     return []

@@ -414,8 +414,9 @@ def _arrived(folder: Path) -> int:
 def _read(file: Path) -> Install | None:
     """None where there is none, or nothing to be understood."""
     try:
-        told = json.loads(file.read_bytes())
-        return Install(**{**told, "plan": plans.of_json(told["plan"])})
+        told: dict[str, Any] = json.loads(file.read_bytes())
+        told["plan"] = plans.of_json(told["plan"])
+        return Install(**told)
     except (OSError, ValueError, TypeError, KeyError, StudioError):
         return None
 

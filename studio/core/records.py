@@ -8,7 +8,7 @@ from typing import Any
 
 from studio.core.events import JobState
 
-NOTHING: Mapping[str, Any] = MappingProxyType({})
+NOTHING: Mapping[Any, Any] = MappingProxyType({})
 
 
 def new_id() -> str:

@@ -70,8 +70,9 @@ def anatomy_of(shapes: Shapes, stored: Mapping[str, int] = NOTHING) -> Anatomy:
         shape[1] for key, shape in shapes.items() if _part(key) == "denoiser" and len(shape) == 2
     ]
     tiny = _TINY in shapes
-    full = shapes[_TINY] if tiny else next((shapes[key] for key in _LAST if key in shapes), ())
-    last = full[0] if len(full) == 1 or tiny else full[1] if len(full) > 1 else _STABLE_DIFFUSION
+    ends = (shapes[key] for key in ((_TINY,) if tiny else _LAST) if key in shapes)
+    full: tuple[int, ...] = next(ends, ())
+    last = (full[0] if tiny or len(full) < 2 else full[1]) if full else _STABLE_DIFFUSION
     return Anatomy(
         denoiser=sizes["denoiser"],
         text=sizes["text"],

@@ -70,7 +70,7 @@ class Memory:
 
     def where(self, owner: str) -> Tier:
         """Where all of a checkpoint is; `disk` if nothing of it was loaded."""
-        tiers = {held.tier for held in self.of(owner)}
+        tiers: set[Tier] = {held.tier for held in self.of(owner)}
         return min(tiers, key=FARTHEST.index) if tiers else "disk"
 
     def data(self) -> dict[str, Any]:
@@ -81,9 +81,16 @@ class Memory:
 def memory_of(data: Mapping[str, Any]) -> Memory:
     """Raises `ValueError` for what is no snapshot."""
     try:
-        held = [
-            Held(**{**one, "owners": tuple(one["owners"])}) for one in data.get("components", ())
-        ]
-        return Memory(**{**data, "components": tuple(held), "means": tuple(data.get("means", ()))})
+        snapshot: dict[str, Any] = {
+            **data,
+            "components": tuple(_held(one) for one in data.get("components", ())),
+            "means": tuple(data.get("means", ())),
+        }
+        return Memory(**snapshot)
     except (KeyError, TypeError) as error:
         raise ValueError("no snapshot of memory") from error
+
+
+def _held(data: Mapping[str, Any]) -> Held:
+    network: dict[str, Any] = {**data, "owners": tuple(data["owners"])}
+    return Held(**network)

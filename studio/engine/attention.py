@@ -37,11 +37,23 @@ def attending(attentive: Mapping[Attention, Processor]) -> Generator[None]:
     try:
         for layer, processor in attentive.items():
             before[layer] = layer.processor
-            layer.processor = processor
+            _put(processor, layer)
         yield
     finally:
         for layer, processor in before.items():
-            layer.processor = processor
+            _put(processor, layer)
+
+
+def _put(processor: Processor, layer: Any) -> None:
+    """Not by diffusers' `set_processor`, which also unregisters modules."""
+    layer.processor = processor
+
+
+def _keys_and_values(layer: Attention, states: Tensor) -> tuple[Tensor, Tensor]:
+    """Of what a layer listens to; only layers that hear nothing but added words have no own ones."""
+    assert layer.to_k is not None
+    assert layer.to_v is not None
+    return _split(layer, layer.to_k(states)), _split(layer, layer.to_v(states))
 
 
 def _split(layer: Attention, states: Tensor) -> Tensor:
@@ -106,8 +118,7 @@ class Pictured:
             return self._plain(layer, hidden_states, encoder_hidden_states, attention_mask, temb)
         rows = self._rows(len(hidden_states), len(acting[0].key))
         query = _split(layer, layer.to_q(hidden_states))
-        key = _split(layer, layer.to_k(encoder_hidden_states))
-        value = _split(layer, layer.to_v(encoder_hidden_states))
+        key, value = _keys_and_values(layer, encoder_hidden_states)
         heard = _joined(
             scaled_dot_product_attention(query, key, value, _mask(layer, attention_mask, key))
         )
@@ -171,10 +182,8 @@ class Sharing:
         given = (hidden_states, encoder_hidden_states, attention_mask, temb)
         if shared.mode == "plain":
             return self._plain(layer, *given)
-        query, key, value = (
-            _split(layer, project(hidden_states))
-            for project in (layer.to_q, layer.to_k, layer.to_v)
-        )
+        query = _split(layer, layer.to_q(hidden_states))
+        key, value = _keys_and_values(layer, hidden_states)
         if shared.mode == "listen":
             shared.seen.setdefault(self._name, []).append((query, key, value, shared.share))
             return self._plain(layer, *given)

@@ -80,7 +80,7 @@ def hashed(store: Store, entry: Entry) -> str | None:
         if tensor is None or entry.key not in store.entries:
             return None
         digest.update(f"\0{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\0".encode())
-        digest.update(tensor.detach().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -18,6 +18,7 @@ import torch
 import transformers
 from diffusers.loaders import single_file_utils
 from diffusers.loaders.single_file_model import SINGLE_FILE_LOADABLE_CLASSES
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 from torch import Tensor
 
 from studio.checkpoints.catalog import Checkpoint
@@ -242,8 +243,9 @@ def pipeline(kind: str, weights: Weights, scheduler: Any, extra: Mapping[str, An
     cls = getattr(diffusers, kind)
     given = {**weights.settings, **weights.components, "scheduler": scheduler, **extra, **_OFF}
     for name, component in given.items():
-        if name != "scheduler" and isinstance(component, diffusers.SchedulerMixin):
-            given[name] = type(component).from_config(component.config)  # they count steps
+        if name != "scheduler" and isinstance(component, SchedulerMixin):
+            counting: Any = component
+            given[name] = type(counting).from_config(counting.config)  # they count steps
     arguments: dict[str, Any] = {}
     for name, parameter in inspect.signature(cls.__init__).parameters.items():
         if name in given:
@@ -493,8 +495,7 @@ def _network(kind: str, module: Any, state: Tensors) -> Mapping[str, Tensor]:
     """By diffusers' names, whichever names they have."""
     if module.state_dict().keys() == state.keys():
         return state
-    convert: Callable[..., Mapping[str, Tensor]]
-    convert = SINGLE_FILE_LOADABLE_CLASSES[kind]["checkpoint_mapping_fn"]
+    convert: Any = SINGLE_FILE_LOADABLE_CLASSES[kind]["checkpoint_mapping_fn"]
     return convert(checkpoint=dict(state), config=dict(module.config))
 
 

@@ -376,7 +376,11 @@ class _Steps:
         stage = {"prior_callback_on_step_end": self._foreseen} if self.first else {}
         if "callback_on_step_end" in asked:
             return {"callback_on_step_end": self, **stage}
-        return {"callback": lambda index, *_: self(pipeline, index, None, {}), "callback_steps": 1}
+
+        def step(index: int, *_: Any) -> None:
+            self(pipeline, index, None, {})
+
+        return {"callback": step, "callback_steps": 1}
 
     def __call__(self, pipeline: Any, index: int, timestep: Any, given: dict[str, Any]) -> Any:
         self.easel.check()

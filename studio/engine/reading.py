@@ -249,7 +249,7 @@ class Files(ExitStack):
             raise ValueError(f"{source} is too short")
         opened = self._opened(file)
         opened.seek(self._sources.begins[file] + stored.begin + begin)
-        view = memoryview(raw.numpy())
+        view = raw.numpy().data
         while view:
             self._check()
             got = opened.readinto(view[:CHUNK])

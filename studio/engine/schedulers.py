@@ -9,6 +9,7 @@ from typing import Any
 
 import diffusers
 import torch
+from diffusers.schedulers.scheduling_utils import SchedulerMixin
 
 from studio.core.errors import InvalidRequest
 from studio.samplers import Sampler
@@ -69,7 +70,7 @@ def _copied(scheduler: Any) -> Any:
     for name, value in vars(scheduler).items():
         if isinstance(value, torch.Tensor):
             setattr(own, name, value.clone())
-        elif isinstance(value, diffusers.SchedulerMixin):
+        elif isinstance(value, SchedulerMixin):
             setattr(own, name, _copied(value))
         elif name != "_internal_dict":
             setattr(own, name, copy.copy(value))
@@ -94,10 +95,11 @@ def _flow_words(scheduler: Any) -> None:
         steps = num_inference_steps or len(sigmas)
         return set_timesteps(steps, device=device, **({"mu": mu} if dynamic else {}))
 
+    def scale_noise(sample: Any, timestep: Any, noise: Any) -> Any:
+        return scheduler.add_noise(sample, noise, timestep)
+
     scheduler.set_timesteps = understanding
-    scheduler.scale_noise = lambda sample, timestep, noise: scheduler.add_noise(
-        sample, noise, timestep
-    )
+    scheduler.scale_noise = scale_noise
 
 
 def guarded(scheduler: Any, row: Sampler, steps: int) -> Any:

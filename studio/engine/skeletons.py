@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import init_empty_weights
@@ -66,7 +66,7 @@ class Skeleton:
         aliases: dict[str, list[str]] = {}
         for prefix, module in self.module.named_modules():
             skipped = module._non_persistent_buffers_set
-            homes = (module._parameters, module._buffers)
+            homes = cast(tuple[dict[str, Any], ...], (module._parameters, module._buffers))
             for home in homes:
                 for leaf, tensor in home.items():
                     if tensor is None:

@@ -72,7 +72,7 @@ class Uploads:
             return
         if _register(slab):
             self._pinned_bytes += slab.size_bytes
-            slab.on_release(lambda size=slab.size_bytes: self._unpinned(size))
+            slab.on_release(self._unpinned, slab.size_bytes)
 
     def _unpinned(self, size_bytes: int) -> None:
         self._pinned_bytes -= size_bytes
@@ -116,5 +116,5 @@ def _register(slab: Slab) -> bool:
     if int(runtime.cudaHostRegister(address, slab.size_bytes, 0)) != 0:
         return False
     slab.pinned = True
-    slab.on_release(lambda: runtime.cudaHostUnregister(address))
+    slab.on_release(runtime.cudaHostUnregister, address)
     return True

@@ -8,8 +8,8 @@ import numpy as np
 from PIL import Image
 
 from studio.checkpoints.catalog import Checkpoint
-from studio.core import tiles
 from studio.core.geometry import Size
+from studio.core.tiles import Tile, cut, lay
 from studio.tasks._task import Brush, Canvas, Painter, Span
 
 LEAST_PX = 64
@@ -21,7 +21,7 @@ BLEND_PX = 16
 class Plan:
     """The tiles of a picture, and the steps of painting them."""
 
-    tiles: tuple[tiles.Tile, ...]
+    tiles: tuple[Tile, ...]
     multiple_px: int
     steps: int
     """That each tile really takes."""
@@ -36,7 +36,7 @@ class Plan:
         sizes = (self.painted(tile) for tile in self.tiles)
         return self.steps * sum(width * height for width, height in sizes)
 
-    def painted(self, tile: tiles.Tile) -> Size:
+    def painted(self, tile: Tile) -> Size:
         """What a tile is painted in: its own size, as near as the checkpoint can."""
         width, height = (
             max(LEAST_PX, round(side / self.multiple_px) * self.multiple_px)
@@ -51,7 +51,7 @@ def planned(size: Size, checkpoint: Checkpoint, steps: int, strength: float) -> 
     side = min(2 * checkpoint.native_px, max(checkpoint.native_px, 1024))
     own = side if max(size) <= side else side * 3 // 4
     return Plan(
-        tiles=tiles.cut(size, own, margin_px=side // 8, blend_px=BLEND_PX),
+        tiles=cut(size, own, margin_px=side // 8, blend_px=BLEND_PX),
         multiple_px=checkpoint.multiple_px,
         steps=max(1, int(steps * strength + 1e-6)),
     )
@@ -93,5 +93,5 @@ def repainted(
         new = new.resize(seen.size, Image.Resampling.LANCZOS)
         left, top = box.left - seen.left, box.top - seen.top
         piece = np.asarray(new.crop((left, top, left + box.width, top + box.height)))
-        tiles.lay(canvas, piece, box.left, box.top, tile.over_left, tile.over_top)
+        lay(canvas, piece, box.left, box.top, tile.over_left, tile.over_top)
     return Image.fromarray(canvas), {**facts, "seconds": seconds}

@@ -204,7 +204,7 @@ def felt(
 
 def _felt(role: Role, request: Sampled, checkpoint: Checkpoint) -> tuple[Sampled, tuple[str, ...]]:
     """The request with the strength that is felt, if it has one."""
-    unasked = {field.name: field.default for field in fields(request)}
+    unasked: dict[str, Any] = {field.name: field.default for field in fields(request)}
     if "strength" not in unasked:
         return request, ()
     asked: Any = request

@@ -97,7 +97,7 @@ def _resolved(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> Unit:
     named = unit.image or unit.map
     size = facts.size(named) if named else None
     if unit.pose is not None:
-        unit = replace(unit, pose=_posed(unit, size))
+        unit = replace(unit, pose=_posed(unit, unit.pose, size))
     found = facts.controlnet(unit.controlnet, unit.kind, checkpoint)
     if found.types and unit.kind not in found.kinds:
         raise InvalidRequest(
@@ -113,14 +113,14 @@ def _resolved(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> Unit:
     return replace(unit, controlnet=found.id, preprocessor=name, params=params)
 
 
-def _posed(unit: Unit, size: Size | None) -> dict[str, Any]:
+def _posed(unit: Unit, pose: dict[str, Any], size: Size | None) -> dict[str, Any]:
     if unit.kind != POSE:
         raise InvalidRequest(
             f"People steer poses, and this control unit shows {unit.kind}.",
             f"Make its kind '{POSE}', or leave its 'pose' out.",
             field="units",
         )
-    return read_pose(unit.pose, size, field="units").data
+    return read_pose(pose, size, field="units").data
 
 
 def weighty(units: tuple[Unit, ...]) -> tuple[Unit, ...]:

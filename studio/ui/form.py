@@ -17,7 +17,7 @@ from studio.core.geometry import Size
 Values = Mapping[str, Any]
 """What the widgets of a form hold, by name. Plain JSON data."""
 Choices = Mapping[str, Any]
-"""What there is to choose from: `Studio.choices()`."""
+"""What there is to choose from: `Studio.offers()`."""
 Updates = dict[Block, Any]
 """What Gradio is to change, by widget."""
 
@@ -72,7 +72,7 @@ class Piece:
     dress: Callable[[Values, Now], Updates] = _as_it_is
     """Everything about the components that follows from the values of the whole form: what is
     hidden, which choices there are, what a readout says. Values of widgets are not its business."""
-    dressed: tuple[Block, ...] = ()
+    dressed: tuple[Component | BlockContext, ...] = ()
     """Components beside the widgets that `dress` changes."""
     steering: Mapping[str, Component] | None = None
     """Controls that only change others, such as a preset: a `Follow` reads them by name."""
@@ -96,11 +96,11 @@ class Form:
         return {name: one for piece in self.pieces for name, one in (piece.steering or {}).items()}
 
     @property
-    def inputs(self) -> set[Block]:
+    def inputs(self) -> set[Component | BlockContext]:
         return set(self.widgets.values())
 
     @property
-    def outputs(self) -> set[Block]:
+    def outputs(self) -> set[Component | BlockContext]:
         return {*self.widgets.values(), *(one for piece in self.pieces for one in piece.dressed)}
 
     def defaults(self, choices: Choices) -> dict[str, Any]:

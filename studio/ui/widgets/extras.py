@@ -83,7 +83,7 @@ def write(fields: Mapping[str, Any]) -> str:
         for row in rows
         if isinstance(row, Mapping) and row.get("name") and not row.get("from_prompt")
     ]
-    named = {
+    named: dict[str, Any] = {
         name: value for name in ("vae", "refiner") if isinstance(value := fields.get(name), str)
     }
     if named.get("refiner") and isinstance(after := fields.get("refiner_after"), int | float):

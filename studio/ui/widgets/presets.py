@@ -44,7 +44,7 @@ def as_typed(asked: Values, preset: Callable[[str], Preset]) -> Values:
 
     `preset` finds a style and raises `StudioError`.
     """
-    styled, typed = asked.get("styled"), asked.get("typed")
+    styled, typed = asked.get("styled"), asked.get("typed") or {}
     try:
         names, words = tuple(map(str, styled or ())), (typed["prompt"], typed["negative_prompt"])
         made = expanded(*words, [preset(name) for name in names])
