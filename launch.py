@@ -12,6 +12,7 @@ Python gets a sentence and not a syntax error.
 
 from __future__ import annotations
 
+import compileall
 import contextlib
 import hashlib
 import importlib.util
@@ -166,6 +167,8 @@ def _set_up(extras: tuple[str, ...]) -> None:
     target = ".[{}]".format(",".join(extras)) if extras else "."
     _install([str(PYTHON), "-m", "pip", "install", "--no-user", "--progress-bar", "off",
               "--no-input", "-c", str(CONSTRAINTS), "-e", target])  # fmt: skip
+    # pip does so for packages only; where Python may not write such files itself, each start would
+    compileall.compile_dir(str(ROOT / "studio"), quiet=2)
     fresh = STAMP.with_suffix(".new")
     fresh.write_text(json.dumps({"digest": _digest(), "extras": list(extras)}), "utf-8")
     os.replace(fresh, STAMP)

@@ -4,6 +4,7 @@ Only what a command needs is imported, when it runs: `--help` needs nothing but 
 """
 
 import argparse
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -63,6 +64,9 @@ def _run(command: str, options: dict[str, Any]) -> int:
         from studio.commands.checkpoints import checkpoints
 
         return checkpoints(options)
+    # nothing that is made until the page answers is garbage, and looking for some takes a sixth of
+    # the start; `serve` turns it on again
+    gc.disable()
     from studio.commands.serve import serve
 
     return serve(options)

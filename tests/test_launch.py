@@ -98,6 +98,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Project:
     assert first.returncode == 7, first.stderr
     assert "Setting up Pochade" in first.stdout
     assert first.stdout.endswith("studio ['generate', 'a fox'] True\n")
+    assert list((project.folder / "studio" / "__pycache__").glob("cli.*.pyc"))
     return project
 
 

@@ -1,6 +1,7 @@
 /** Elements without HTML strings: whatever a person wrote only ever becomes text. */
 
 const SVG = "http://www.w3.org/2000/svg";
+const ICONS = new URL("icons/icons.svg", import.meta.url);
 
 /**
  * @param {string} tag
@@ -36,7 +37,7 @@ export function svg(tag, attributes, ...children) {
 
 /** @param {string} name a symbol of icons/icons.svg */
 export function icon(name) {
-  return svg("svg", { class: "po-icon", "aria-hidden": "true" }, svg("use", { href: `/assets/ui/icons/icons.svg#${name}` }));
+  return svg("svg", { class: "po-icon", "aria-hidden": "true" }, svg("use", { href: `${ICONS}#${name}` }));
 }
 
 /**

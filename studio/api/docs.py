@@ -1,6 +1,7 @@
 """A page about the API made from its own OpenAPI document: no script, no network."""
 
 import re
+from collections.abc import Mapping
 from html import escape
 from typing import Any
 
@@ -8,8 +9,43 @@ from fastapi import APIRouter, FastAPI
 from starlette.responses import Response
 
 from studio.api import pages
+from studio.api.routes._routes import DEFAULT_TASK
+from studio.service.studio import Studio
 
 VERBS = ("get", "post", "put", "patch", "delete")
+
+
+def describe(app: FastAPI, studio: Studio) -> None:
+    """Adds the tasks to the OpenAPI document of `app`, when it is made: not before somebody asks."""
+    without_tasks = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            without_tasks()["components"]["schemas"]["AnyTask"] = any_task(studio)
+        return without_tasks()
+
+    app.openapi = openapi
+
+
+def any_task(studio: Studio) -> dict[str, Any]:
+    """JSON schema of any task's request with its name in `task`."""
+    return {
+        "oneOf": [
+            {
+                **task["schema"],
+                "title": task["label"],
+                "properties": {
+                    "task": {"const": task["id"]},
+                    **task["schema"].get("properties", {}),
+                },
+                "required": [
+                    *(["task"] if task["id"] != DEFAULT_TASK else []),
+                    *task["schema"].get("required", ()),
+                ],
+            }
+            for task in studio.choices()["tasks"]
+        ]
+    }
 
 
 def router(app: FastAPI) -> APIRouter:
@@ -38,7 +74,7 @@ def render(document: dict[str, Any]) -> str:
         "curl -o picture.png http://127.0.0.1:7860/api/images/ID/file</pre>",
     ]
     parts += [
-        _operation(path, verb, verbs[verb])
+        _operation(path, verb, verbs[verb], document["components"]["schemas"])
         for path, verbs in document["paths"].items()
         for verb in VERBS
         if verb in verbs
@@ -46,7 +82,7 @@ def render(document: dict[str, Any]) -> str:
     return "".join(parts)
 
 
-def _operation(path: str, verb: str, operation: dict[str, Any]) -> str:
+def _operation(path: str, verb: str, operation: dict[str, Any], schemas: Mapping[str, Any]) -> str:
     parameters = [
         found["name"] for found in operation.get("parameters", ()) if found["in"] == "query"
     ]
@@ -54,7 +90,7 @@ def _operation(path: str, verb: str, operation: dict[str, Any]) -> str:
     return (
         f"<h2>{escape(operation.get('summary', ''))}</h2>"
         f"<pre>{verb.upper()} {escape(path)}</pre>"
-        f"<p>{_text(operation.get('description', ''))}</p>{query}{_tasks(operation)}"
+        f"<p>{_text(operation.get('description', ''))}</p>{query}{_tasks(operation, schemas)}"
     )
 
 
@@ -63,10 +99,11 @@ def _text(markdown: str) -> str:
     return re.sub("`([^`]*)`", r"<code>\1</code>", escape(markdown))
 
 
-def _tasks(operation: dict[str, Any]) -> str:
+def _tasks(operation: dict[str, Any], schemas: Mapping[str, Any]) -> str:
     """The settings of each task, where the body is a task's request."""
     content = operation.get("requestBody", {}).get("content", {})
-    tasks = content.get("application/json", {}).get("schema", {}).get("oneOf", ())
+    body = content.get("application/json", {}).get("schema", {})
+    tasks = schemas.get(body.get("$ref", "").rpartition("/")[2], {}).get("oneOf", ())
     parts = []
     for task in tasks:
         rows = "".join(

@@ -55,6 +55,7 @@ def build(studio: Studio, access: Access, mount: Mount | None = None) -> Guard:
     for routes in open_drawer("studio.api.routes", Routes).values():
         app.include_router(routes.build(Door(studio, closing, access.sharing)))
     app.include_router(docs.router(app))
+    docs.describe(app, studio)
     _end_of_api(app)
     return Guard(mount(app, studio) if mount else app, access, doorman, closing)
 

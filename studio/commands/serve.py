@@ -4,6 +4,7 @@ The server is up before the engine is started, so that torch never delays the pa
 """
 
 import errno
+import gc
 import logging
 import os
 import secrets
@@ -141,6 +142,8 @@ def _serve(settings: Settings, app: App, listener: socket.socket) -> None:
                 _share(serving, settings, port, app.studio, access, keys)
 
         def ready() -> None:
+            gc.freeze()
+            gc.enable()
             threading.Thread(target=up, name="up", daemon=True).start()
 
         serving = WebServer(web, host, port, ready)

@@ -4,10 +4,15 @@ A request is a pydantic dataclass made with `STRICT`: unknown keys, wrong types,
 of bounds are refused, and the docstring under a field becomes its tooltip and its API text.
 """
 
+import ast
+import inspect
 import json
 import re
+import textwrap
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from functools import cache
+from itertools import pairwise
 from typing import Annotated, Any, TypeVar, cast
 
 from annotated_types import Ge, Le, MaxLen
@@ -18,16 +23,18 @@ from pydantic import (
     TypeAdapter,
     ValidationError,
 )
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import (
     ErrorDetails,
     PydanticCustomError,
     PydanticSerializationError,
+    core_schema,
     to_json,
 )
 
 from studio.core.errors import InvalidRequest
 
-STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
+STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 MAX_PROMPT_CHARS = 8000
 MAX_SEED = 2**63 - 1
@@ -81,16 +88,40 @@ def _adapter(kind: type) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
 
 
+class _Described(GenerateJsonSchema):
+    """With the docstrings under fields as their descriptions, inherited ones included. They are
+    read from the source when a schema is asked for: pydantic would do so at each import."""
+
+    def dataclass_schema(self, schema: core_schema.DataclassSchema) -> JsonSchemaValue:
+        found = super().dataclass_schema(schema)
+        for name, rule in found.get("properties", {}).items():
+            if text := _descriptions(schema["cls"]).get(name):
+                rule.setdefault("description", text)
+        return found
+
+
+@cache
+def _descriptions(kind: type) -> dict[str, str]:
+    """The docstring under each field that has one, by the field's name."""
+    found = {
+        name: text for base in kind.__mro__[:0:-1] for name, text in _descriptions(base).items()
+    }
+    if not is_dataclass(kind):
+        return found
+    body = cast(ast.ClassDef, ast.parse(textwrap.dedent(inspect.getsource(kind))).body[0]).body
+    for field, below in pairwise(body):
+        match field, below:
+            case ast.AnnAssign(target=ast.Name(name)), ast.Expr(ast.Constant(str(text))):
+                found[name] = inspect.cleandoc(text)
+            case _:
+                pass
+    return found
+
+
 @cache
 def schema(kind: type) -> dict[str, Any]:
     """The JSON schema of a request class; treat it as read-only."""
-    found = _adapter(kind).json_schema()
-    # pydantic reads attribute docstrings of the class itself only, so inherited ones come from here
-    for base in kind.__mro__[1:-1]:
-        for name, rule in _adapter(base).json_schema().get("properties", {}).items():
-            if "description" in rule:
-                found["properties"][name].setdefault("description", rule["description"])
-    return found
+    return _adapter(kind).json_schema(schema_generator=_Described)
 
 
 def parse(kind: type[R], data: Mapping[str, Any]) -> R:

@@ -24,7 +24,7 @@ from studio.service.recovery import Recovery
 from studio.service.seen import Seen
 from studio.service.shelves import Shelves
 from studio.service.styles import Styles
-from studio.service.views import choices, job_json, memory_json
+from studio.service.views import choices, job_json, memory_json, offers
 from studio.service.watchers import Watchers
 from studio.tasks._maps import named as named_preprocessor
 from studio.tasks._masked import Masked, View
@@ -485,6 +485,11 @@ class Studio:
     def import_presets(self, owner: str, data: bytes) -> list[dict[str, Any]]:
         """Makes the styles of such a file one's own. Raises `InvalidRequest`, `TooLarge`."""
         return self._styles.take_in(owner, data)
+
+    def offers(self) -> dict[str, Any]:
+        """What a form lets people choose from: `choices` without what only a request's author asks
+        for, which takes longer than drawing the page."""
+        return offers(self._shelves)
 
     def choices(self) -> dict[str, Any]:
         """What a request may name, with each task's JSON schema."""

@@ -40,7 +40,35 @@ def job_json(job: Job, images: Iterable[ImageRecord]) -> dict[str, Any]:
 
 
 def choices(shelves: Shelves, tasks: Mapping[str, Task]) -> dict[str, Any]:
-    """What a request may name, with each task's JSON schema."""
+    """What a request may name, with the JSON schema of each task and method."""
+    offered = offers(shelves)
+    return {
+        **offered,
+        "stylizers": [
+            {**row, "schema": schema(stylizers()[row["id"]].params)} for row in offered["stylizers"]
+        ],
+        "preprocessors": [
+            {
+                "id": entry.id,
+                "label": entry.label,
+                "about": entry.about,
+                "kind": entry.kind.value,
+                "ready": shelves.has_weights(entry),
+                "needs": asdict(entry.needs) if entry.needs else None,
+                "schema": schema(entry.params),
+            }
+            for entry in preprocessors().values()
+        ],
+        "skeleton": dict(SKELETON),
+        "tasks": [
+            {"id": task.id, "label": task.label, "schema": schema(task.request)}
+            for task in tasks.values()
+        ],
+    }
+
+
+def offers(shelves: Shelves) -> dict[str, Any]:
+    """What a form lets people choose from."""
     checkpoints, upscalers = shelves.catalog.all(), shelves.upscalers.all()
     usable = [checkpoint for checkpoint in checkpoints if not checkpoint.problem]
 
@@ -94,29 +122,11 @@ def choices(shelves: Shelves, tasks: Mapping[str, Task]) -> dict[str, Any]:
                 "label": entry.label,
                 "about": entry.about,
                 "paints": entry.repaint is not None,
-                "schema": schema(entry.params),
             }
             for entry in stylizers().values()
         ],
-        "preprocessors": [
-            {
-                "id": entry.id,
-                "label": entry.label,
-                "about": entry.about,
-                "kind": entry.kind.value,
-                "ready": shelves.has_weights(entry),
-                "needs": asdict(entry.needs) if entry.needs else None,
-                "schema": schema(entry.params),
-            }
-            for entry in preprocessors().values()
-        ],
-        "skeleton": dict(SKELETON),
         "samplers": [{"id": row.id, "label": row.label} for row in samplers.ROWS],
         "upscalers": [_upscaler_json(upscaler) for upscaler in upscalers],
-        "tasks": [
-            {"id": task.id, "label": task.label, "schema": schema(task.request)}
-            for task in tasks.values()
-        ],
         "default_checkpoint": usable[0].id if usable else None,
         "default_upscaler": shelves.upscalers.get(None).id,
     }

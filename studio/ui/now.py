@@ -21,7 +21,7 @@ def now_for(studio: Studio, owner: str) -> Now:
         jobs = [job for job in studio.jobs(owner, LOOK_BACK) if job.task == task]
         return max(jobs, key=_created).request if jobs else None
 
-    return Now(choices=studio.choices(), size_of=size_of, last_request=last_request)
+    return Now(choices=studio.offers(), size_of=size_of, last_request=last_request)
 
 
 def _created(job: Job) -> float:

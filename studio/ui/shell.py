@@ -4,6 +4,7 @@ import html
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import gradio as gr
@@ -16,6 +17,7 @@ from studio.service.studio import Studio
 from studio.service.views import record_json
 from studio.ui.errors import note, told
 from studio.ui.form import Follow, Form, Now, Updates, Values
+from studio.ui.head import head
 from studio.ui.now import now_for
 from studio.ui.owner import owner_of
 from studio.ui.tabs._tab import Context, Tab
@@ -35,20 +37,6 @@ _RESTORED = """() => requestAnimationFrame(() => requestAnimationFrame(
 _WRITTEN = """() => document.dispatchEvent(new CustomEvent("pochade-written", {detail: "TAB"}))"""
 _SENT = """(message) => document.dispatchEvent(
     new CustomEvent("pochade-written", {detail: JSON.parse(message).tab}))"""
-
-HEAD = """
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<link rel="icon" type="image/svg+xml" href="/assets/ui/icons/favicon.svg">
-<link rel="stylesheet" href="/assets/ui/studio.css">
-<link rel="stylesheet" href="/assets/ui/canvas.css">
-<link rel="stylesheet" href="/assets/ui/units.css">
-<link rel="stylesheet" href="/assets/ui/memory.css">
-<link rel="stylesheet" href="/assets/ui/pose.css">
-<link rel="stylesheet" href="/assets/ui/presets.css">
-<link rel="stylesheet" href="/assets/ui/checkpoints.css">
-<script type="module" src="/assets/ui/main.js"></script>
-"""
 
 
 def mount(app: FastAPI, studio: Studio) -> FastAPI:
@@ -70,7 +58,7 @@ def mount(app: FastAPI, studio: Studio) -> FastAPI:
         max_file_size="1mb",
         favicon_path=str(ASSETS / "ui" / "icons" / "favicon.png"),
         theme=theme(),
-        head=HEAD,
+        head=head(),
     )
 
 
@@ -82,7 +70,7 @@ def tabs_in_order() -> tuple[Tab, ...]:
 
 def build(studio: Studio) -> gr.Blocks:
     """The whole page, with a form and its wires for each tab."""
-    context = Context(studio=studio)
+    context = Context(choices=studio.offers())
     entries = tabs_in_order()
     forms: dict[str, Form] = {}
     with gr.Blocks(title="Pochade", analytics_enabled=False, fill_width=True) as page:
@@ -100,7 +88,15 @@ def build(studio: Studio) -> gr.Blocks:
             if tab.id in forms:
                 wires.lay(tab, forms[tab.id], at_once=tab.id == first)
         _bridge(studio, {tab.id: tab for tab in entries}, forms, tabs, wires.quiet)
+        _describe_once(page)
     return page
+
+
+def _describe_once(page: gr.Blocks) -> None:
+    """Gradio describes all components of a page four times while it puts the page in its place,
+    and nothing changes between."""
+    described = page.default_config
+    described.get_config = cache(described.get_config)
 
 
 def about(entries: tuple[Tab, ...]) -> str:
@@ -161,7 +157,7 @@ class _Wires:
 
         form.generate.click(
             submit,
-            form.inputs,
+            {*form.inputs},
             None,
             api_name=f"submit_{tab.id}",
             concurrency_limit=None,
@@ -246,7 +242,7 @@ class _Wires:
             return form.write({}, now_for(self.studio, owner_of(request)), over=form.read(data))
 
         _button(f"{tab.id}-anew").click(
-            dress, form.inputs, form.outputs, api_name=f"anew_{tab.id}", **self.quiet
+            dress, {*form.inputs}, [*form.outputs], api_name=f"anew_{tab.id}", **self.quiet
         )
 
 
@@ -353,7 +349,7 @@ def understood(
 def _units_of(record: Mapping[str, Any], studio: Studio, owner: str, tab: Tab) -> dict[str, Any]:
     """The control units that a picture brings to a tab that it is sent to."""
     draft, asked = studio.draft(owner, tab.id), record["request"]
-    there = checkpoint(studio.choices(), draft.get("checkpoint")) or {}
+    there = checkpoint(studio.offers(), draft.get("checkpoint")) or {}
     same = there.get("id") == asked.get("checkpoint")
     return brought(asked, draft.get("units"), same_checkpoint=same)
 

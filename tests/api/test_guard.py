@@ -281,6 +281,19 @@ def test_what_never_changes_is_kept_by_the_browser(alone: House) -> None:
         assert "immutable" not in client.get("/assets/ui/main.js").headers["cache-control"]
 
 
+def test_our_own_modules_are_kept_until_one_changes(alone: House) -> None:
+    with alone.client() as client:
+        named = set(re.findall(r"/assets/ui/v-[^\"'\\\s]+", client.get("/").text))
+        assert any(address.endswith("/main.js") for address in named)
+        for address in named:
+            kept = client.get(address)
+            assert kept.status_code == 200, address
+            assert kept.headers["cache-control"] == "private, max-age=31536000, immutable"
+        main = next(address for address in named if address.endswith("/main.js"))
+        old = client.get(re.sub("v-[0-9a-f]+", "v-0123456789abcdef", main))
+        assert old.status_code == 200 and old.headers["cache-control"] == "private, no-cache"
+
+
 def test_a_proxy_s_headers_are_believed_from_nobody(alone: House) -> None:
     forged = {
         "x-forwarded-host": "evil.example",
@@ -320,6 +333,7 @@ def test_the_studio_s_own_files_and_no_others(alone: House) -> None:
             "a%5c..%5cb.js",
         ):
             complaint(client.get(f"/assets/ui/{path}"), 404)
+            complaint(client.get(f"/assets/ui/v-0/{path}"), 404)
 
 
 def test_gradio_s_own_accidents_get_an_id_too(alone: House, caplog) -> None:

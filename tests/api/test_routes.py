@@ -276,7 +276,9 @@ def test_tokens_are_counted_short_and_long(
 def test_openapi_holds_each_task_and_the_docs_need_no_network(client: httpx.Client) -> None:
     document = client.get("/api/openapi.json").json()
     body = document["paths"]["/api/jobs"]["post"]["requestBody"]["content"]["application/json"]
-    tasks = {task["properties"]["task"]["const"]: task for task in body["schema"]["oneOf"]}
+    assert body["schema"] == {"$ref": "#/components/schemas/AnyTask"}
+    any_task = document["components"]["schemas"]["AnyTask"]
+    tasks = {task["properties"]["task"]["const"]: task for task in any_task["oneOf"]}
     assert tasks["txt2img"]["required"] == ["prompt"]
     assert tasks["txt2img"]["properties"]["steps"]["description"]
     for path, verbs in document["paths"].items():
@@ -285,6 +287,7 @@ def test_openapi_holds_each_task_and_the_docs_need_no_network(client: httpx.Clie
             assert "4XX" in operation["responses"]
     docs = client.get("/api/docs")
     assert docs.status_code == 200 and "POST /api/jobs" in docs.text
+    assert docs.text.count("The settings of txt2img") == 2  # what it would take, and asking for it
     assert "<script" not in docs.text and "//cdn" not in docs.text
 
 

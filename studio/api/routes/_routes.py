@@ -57,6 +57,10 @@ def body_of(schema: dict[str, Any], kind: str = "application/json") -> dict[str,
     return {"requestBody": {"required": True, "content": {kind: {"schema": schema}}}}
 
 
+DEFAULT_TASK = "txt2img"
+"""What a request without a task asks for."""
+ANY_TASK = body_of({"$ref": "#/components/schemas/AnyTask"})
+"""A task's request; `docs.describe` adds what that is."""
 A_PICTURE: dict[str, Any] = {
     "requestBody": {
         "required": True,

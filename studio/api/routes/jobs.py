@@ -8,14 +8,12 @@ from starlette.responses import Response
 
 from studio.api import sse
 from studio.api.bodies import json_object
-from studio.api.routes._routes import Door, Owner, Routes, body_of
+from studio.api.routes._routes import ANY_TASK, DEFAULT_TASK, Door, Owner, Routes, body_of
 from studio.api.shapes import JobList, JobShape
 from studio.core.errors import InvalidRequest, NotFound
 from studio.core.records import Job
 from studio.service.studio import Studio
 
-DEFAULT_TASK = "txt2img"
-"""What a request without a task asks for."""
 MOST_ENTRIES = 2**31
 
 
@@ -27,7 +25,7 @@ def build(door: Door) -> APIRouter:
         "/api/jobs",
         status_code=202,
         responses={202: {"model": JobShape}},
-        openapi_extra=body_of(task_schema(studio)),
+        openapi_extra=ANY_TASK,
         summary="Ask for pictures",
     )
     async def submit(request: Request, owner: Owner) -> dict[str, Any]:
@@ -129,27 +127,6 @@ def build(door: Door) -> APIRouter:
         return Response(found, media_type="image/jpeg")
 
     return router
-
-
-def task_schema(studio: Studio) -> dict[str, Any]:
-    """Any task's request with its name in `task`."""
-    return {
-        "oneOf": [
-            {
-                **task["schema"],
-                "title": task["label"],
-                "properties": {
-                    "task": {"const": task["id"]},
-                    **task["schema"].get("properties", {}),
-                },
-                "required": [
-                    *(["task"] if task["id"] != DEFAULT_TASK else []),
-                    *task["schema"].get("required", ()),
-                ],
-            }
-            for task in studio.choices()["tasks"]
-        ]
-    }
 
 
 def _moved(studio: Studio, owner: str, job_id: str, before: str | None) -> dict[str, Any]:

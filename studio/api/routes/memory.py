@@ -7,8 +7,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from studio.api.bodies import json_object, only
-from studio.api.routes._routes import Door, Owner, Routes, body_of
-from studio.api.routes.jobs import DEFAULT_TASK, task_schema
+from studio.api.routes._routes import ANY_TASK, DEFAULT_TASK, Door, Owner, Routes, body_of
 from studio.api.shapes import EstimateShape, MemoryShape, UnloadedShape
 from studio.core.errors import InvalidRequest
 
@@ -20,7 +19,7 @@ def build(door: Door) -> APIRouter:
     @router.post(
         "/api/estimate",
         responses={200: {"model": EstimateShape}},
-        openapi_extra=body_of(task_schema(studio)),
+        openapi_extra=ANY_TASK,
         summary="What would this take?",
     )
     async def estimate(request: Request, owner: Owner) -> dict[str, Any]:

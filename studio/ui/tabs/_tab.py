@@ -4,15 +4,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from studio.service.studio import Studio
-from studio.ui.form import Form, Values
+from studio.ui.form import Choices, Form, Values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Context:
     """What a tab may use while it is built."""
 
-    studio: Studio
+    choices: Choices
 
 
 def _empty(data: Mapping[str, Any]) -> dict[str, Any]:

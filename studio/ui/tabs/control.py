@@ -13,7 +13,7 @@ ID = "control"
 
 
 def build(context: Context) -> Form:
-    choices = context.studio.choices()
+    choices = context.choices
     with painting.workplace(ID):
         with painting.column("words"):
             maps = control_units(ID)

@@ -21,7 +21,7 @@ WAYS = MappingProxyType({"Crop": "crop", "Stretch": "stretch", "Pad": "pad"})
 
 
 def build(context: Context) -> Form:
-    choices = context.studio.choices()
+    choices = context.choices
     with painting.workplace(ID):
         with painting.column("words"):
             pictures = slots.slot(ID, "image", "Picture to start from", several=True)

@@ -16,7 +16,7 @@ from studio.ui.widgets.names import named
 from studio.ui.widgets.strength import strength
 
 ID = "inpaint"
-START = MappingProxyType(
+START: Mapping[str, Any] = MappingProxyType(
     {
         "strength": 0.8,
         "content": "original",
@@ -38,7 +38,7 @@ OF_MASK = ("area", "padding_px", "feather_px", "grow_px", "invert")
 
 
 def build(context: Context) -> Form:
-    choices = context.studio.choices()
+    choices = context.choices
     with painting.workplace(ID):
         with painting.column("words"):
             words, generate = painting.words(ID, choices)

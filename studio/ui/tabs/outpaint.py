@@ -25,7 +25,7 @@ OWN = ("strength", "feather_px", *SIDES)
 
 
 def build(context: Context) -> Form:
-    choices = context.studio.choices()
+    choices = context.choices
     with painting.workplace(ID):
         with painting.column("words"):
             words, generate = painting.words(ID, choices)

@@ -19,7 +19,7 @@ MOST = 8
 
 
 def build(context: Context) -> Form:
-    choices = context.studio.choices()
+    choices = context.choices
     with painting.workplace(ID):
         with painting.column("words"):
             content = slots.slot(ID, "image", "Picture")

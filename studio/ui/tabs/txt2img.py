@@ -11,7 +11,7 @@ ID = "txt2img"
 
 
 def build(context: Context) -> Form:
-    choices = context.studio.choices()
+    choices = context.choices
     with painting.workplace(ID):
         with painting.column("words"):
             words, generate = painting.words(ID, choices)

@@ -20,7 +20,7 @@ DETAILS = ("checkpoint", "steps", "guidance", "sampler", "clip_skip")
 
 
 def build(context: Context) -> Form:
-    choices = context.studio.choices()
+    choices = context.choices
     with painting.workplace(ID):
         with painting.column("words"):
             picture = slots.slot(ID, "image", "Picture to enlarge", several=True)
