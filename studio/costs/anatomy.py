@@ -71,8 +71,8 @@ def anatomy_of(shapes: Shapes, stored: Mapping[str, int] = NOTHING) -> Anatomy:
     ]
     tiny = _TINY in shapes
     ends = (shapes[key] for key in ((_TINY,) if tiny else _LAST) if key in shapes)
-    full: tuple[int, ...] = next(ends, ())
-    last = (full[0] if tiny or len(full) < 2 else full[1]) if full else _STABLE_DIFFUSION
+    full = next((shape for shape in ends if shape), (_STABLE_DIFFUSION,))
+    last = full[0] if tiny or len(full) == 1 else full[1]
     return Anatomy(
         denoiser=sizes["denoiser"],
         text=sizes["text"],
