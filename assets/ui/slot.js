@@ -1,11 +1,15 @@
 /** A place for pictures in a form: chosen, dropped, pasted, taken, or sent from the gallery. */
 
 import { api, url } from "./api.js";
+import { lent, photograph } from "./camera.js";
 import { button, h, icon, keyed, say } from "./dom.js";
 import { field } from "./field.js";
 import { carries, PICTURES } from "./files.js";
 import { plural } from "./format.js";
-import { complain } from "./toasts.js";
+import { complain, toast } from "./toasts.js";
+
+/** A machine held in the hand: it takes photographs by itself, and has no folders to choose. */
+const HELD = matchMedia("(pointer: coarse)").matches;
 
 /**
  * The value is the refs with a space between them; `data-several` allows more than one.
@@ -18,25 +22,28 @@ export function slot(root) {
   let sending = 0;
   const value = field(tab, name, (text) => ((refs = text.split(" ").filter(Boolean)), draw()));
 
-  const choose = input({ multiple: Boolean(several) });
-  const shoot = input({ capture: "environment" });
+  const choose = input({ accept: PICTURES.join(","), id: `${tab}-${name}-file`, multiple: Boolean(several) });
+  const folder = input({ webkitdirectory: true });
+  const shoot = input({ accept: "image/*", capture: "environment" });
   const pick = button(several ? "Choose pictures" : "Choose a picture", "picture", () => choose.click());
-  const camera = button("Take a photo", "camera", () => shoot.click(), { class: "po-button po-camera" });
+  const all = several && !HELD && button("Choose a folder", "folder", () => folder.click());
+  const camera = (HELD || lent) && button("Take a photo", "camera", () => (HELD ? shoot.click() : photograph().then((photo) => photo && take([photo]))));
   const hint = h("p", { class: "po-soft" }, several ? "or drop or paste one or more here" : "or drop or paste one here");
-  const empty = h("div", { class: "po-slot-empty" }, icon("picture"), h("div", { class: "po-slot-ways" }, pick, camera), hint);
+  const empty = h("div", { class: "po-slot-empty" }, icon("picture"), h("div", { class: "po-slot-ways" }, pick, all, camera), hint);
   const list = h("ul", { class: "po-slot-pictures" });
   const another = button(several ? "Add more" : "Change", "picture", () => choose.click(), { class: "po-link" });
   const clear = button(several ? "Remove all" : "Remove", "close", () => put([]), { class: "po-link" });
   const words = h("span", { class: "po-soft", role: "status" });
   const foot = h("div", { class: "po-slot-foot" }, words, another, clear);
-  const zone = h("div", { class: "po-slot", role: "group", "aria-label": label, tabindex: "-1" }, empty, list, foot, choose, shoot);
+  const zone = h("div", { class: "po-slot", role: "group", "aria-label": label, tabindex: "-1" }, empty, list, foot, choose, folder, shoot);
   root.append(h("div", { class: "po-slot-label", "aria-hidden": "true" }, label), zone);
 
   /** @param {Record<string, any>} props */
   function input(props) {
-    const made = /** @type {HTMLInputElement} */ (h("input", { type: "file", accept: props.capture ? "image/*" : PICTURES.join(","), class: "po-sr", tabindex: "-1", "aria-hidden": "true", id: props.capture ? null : `${tab}-${name}-file`, ...props }));
+    const made = /** @type {HTMLInputElement} */ (h("input", { type: "file", class: "po-sr", tabindex: "-1", "aria-hidden": "true", ...props }));
     made.addEventListener("change", () => {
-      take([...(made.files ?? [])]);
+      const files = [...(made.files ?? [])];
+      take(props.webkitdirectory ? ofFolder(files) : files);
       made.value = "";
     });
     return made;
@@ -126,7 +133,14 @@ async function dropped(data) {
   const entries = [...data.items].map((item) => item.webkitGetAsEntry?.()).filter((entry) => entry !== null && entry !== undefined);
   if (!entries.some((entry) => entry.isDirectory)) return [...data.files];
   const files = (await Promise.all(entries.map(inside))).flat();
-  return files.filter((file) => PICTURES.includes(file.type)).sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
+  return ofFolder(files);
+}
+
+/** The pictures among the files of a folder, in the order of their names. @param {File[]} files */
+function ofFolder(files) {
+  const found = files.filter((file) => PICTURES.includes(file.type));
+  if (!found.length) toast("There is no PNG, JPEG or WebP picture in this folder.");
+  return found.sort((a, b) => a.name.localeCompare(b.name, undefined, { numeric: true }));
 }
 
 /** @param {any} entry of a folder or a file @returns {Promise<File[]>} */

@@ -26,6 +26,8 @@ QUIET = (
     "--disable-component-update",
     "--disable-sync",
 )
+CAMERA = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
+"""A camera that shows a picture of the browser's own, and is lent without a question."""
 KNOWN = re.compile(r"404 \(Not Found\)|net::ERR_|favicon|Failed to load resource")
 """What a browser writes into its console though nothing is wrong with the page: answers that a test
 asks for, and connections that end because a page or a server is closed."""
@@ -45,7 +47,7 @@ def browser() -> Iterator[Browser]:
         path = CHROMIUM or playwright.chromium.executable_path
         if not Path(path).exists():
             pytest.skip("no Chromium is installed")
-        found = playwright.chromium.launch(executable_path=path, args=list(QUIET))
+        found = playwright.chromium.launch(executable_path=path, args=[*QUIET, *CAMERA])
         yield found
         found.close()
 

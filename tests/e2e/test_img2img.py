@@ -1,6 +1,7 @@
 """From a picture to another one, and back to what it was made from."""
 
 import re
+from pathlib import Path
 
 import httpx
 import pytest
@@ -137,6 +138,64 @@ def test_several_pictures_become_a_job_each_with_the_same_settings(page: Page) -
     jobs = page.evaluate("fetch('/api/jobs').then(answer => answer.json())")["jobs"]
     mine = [job for job in jobs if job["request"].get("prompt") == "a batch of two"]
     assert {job["request"]["image"] for job in mine} == refs
+
+
+@pytest.mark.slow
+def test_a_folder_brings_its_pictures_in_the_order_of_their_names(
+    page: Page, tmp_path: Path
+) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    for name, size in {"10": (80, 64), "9": (72, 64), "1": (64, 64)}.items():
+        (folder / f"{name}.png").write_bytes(png("teal", size))
+    (folder / "notes.txt").write_text("no picture")
+    with page.expect_file_chooser() as chosen:
+        page.get_by_role("button", name="Choose a folder").click()
+    chosen.value.set_files(folder)
+    sizes = page.locator(f"#{TAB}-image-slot .po-slot-size")
+    expect(sizes).to_have_text(["64 × 64", "72 × 64", "80 × 64"])
+    expect(page.locator(f"#{TAB}-image-slot")).to_contain_text("3 pictures, a job each")
+
+    page.get_by_role("button", name="Remove all").click()
+    for file in folder.glob("*.png"):
+        file.unlink()
+    with page.expect_file_chooser() as chosen:
+        page.get_by_role("button", name="Choose a folder").click()
+    chosen.value.set_files(folder)
+    expect(page.locator(".po-toast")).to_contain_text("There is no PNG, JPEG or WebP picture")
+    expect(pictures(page)).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_a_photograph_is_taken_with_the_camera(page: Page) -> None:
+    page.get_by_role("button", name="Take a photo").click()
+    camera = page.get_by_role("dialog", name="Camera")
+    camera.get_by_role("button", name="Cancel").click()
+    expect(camera).to_have_count(0)
+    expect(pictures(page)).to_have_count(0)
+    page.get_by_role("button", name="Take a photo").click()
+    camera.get_by_role("button", name="Take the photo").click()
+    expect(pictures(page)).to_have_count(1)
+    # the browser's own picture is a green one with a clock in it
+    assert pictures(page).evaluate(
+        """async image => {
+            await image.decode();
+            const sheet = new OffscreenCanvas(1, 1).getContext("2d");
+            sheet.drawImage(image, 0, 0, 1, 1);
+            const [red, green, blue] = sheet.getImageData(0, 0, 1, 1).data;
+            return green > red + 40 && green > blue + 40;
+        }"""
+    )
+
+
+@pytest.mark.slow
+def test_a_camera_that_is_not_lent_is_said(page: Page) -> None:
+    page.evaluate(
+        """() => (navigator.mediaDevices.getUserMedia = () =>
+            Promise.reject(new DOMException("", "NotAllowedError")))"""
+    )
+    page.get_by_role("button", name="Take a photo").click()
+    expect(page.locator(".po-toast")).to_contain_text("does not let this page use the camera")
 
 
 @pytest.mark.slow

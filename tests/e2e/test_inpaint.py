@@ -192,6 +192,35 @@ def test_a_picture_is_continued_by_dragging_its_side(new_page: NewPage, server: 
 
 
 @pytest.mark.slow
+def test_a_finger_drags_a_side_and_the_page_stays(new_page: NewPage, server: Server) -> None:
+    leave(server, "outpaint", image=upload(server, photograph()))
+    page = new_page(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    open_tab(page, "Outpaint")
+    part = page.locator("#outpaint-sides")
+    handle = part.get_by_role("slider", name="Pixels to add at the bottom")
+    handle.wait_for()
+    handle.scroll_into_view_if_needed()
+    page.wait_for_timeout(300)
+    shown, knob = part.locator(".po-c-picture").bounding_box(), handle.bounding_box()
+    assert shown is not None
+    assert knob is not None
+    scroll, scale = page.evaluate("scrollY"), shown["height"] / SIZE[1]
+    x, y = knob["x"] + knob["width"] / 2, knob["y"] + knob["height"] / 2
+    touch = page.context.new_cdp_session(page)
+
+    def finger(kind: str, *points: dict[str, float]) -> None:
+        touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": list(points)})
+
+    finger("touchStart", {"x": x, "y": y})
+    for step in range(1, 9):
+        finger("touchMove", {"x": x, "y": y + 3 * step * scale})
+    finger("touchEnd")
+    expect(page.locator("#outpaint-bottom input")).to_have_value("24")
+    expect(part.locator(".po-c-line")).to_contain_text("Becomes 160 × 144 px")
+    assert abs(page.evaluate("scrollY") - scroll) <= 1
+
+
+@pytest.mark.slow
 def test_presets_add_what_they_say(new_page: NewPage, server: Server) -> None:
     leave(server, "outpaint", image=upload(server, photograph()))
     page = new_page()

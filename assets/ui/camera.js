@@ -1,0 +1,58 @@
+/** A photograph, taken with the camera of a machine that has no app of its own for that. */
+
+import { ApiError } from "./api.js";
+import { button, h } from "./dom.js";
+import { complain } from "./toasts.js";
+
+/** As near to it as the camera can; the studio takes no more than 8192 px a side. */
+const WANTED_PX = { width: { ideal: 4096 }, height: { ideal: 4096 } };
+const QUALITY = 0.95;
+
+/** What stands in the way, in words, by the name that the browser has for it. */
+const REASONS = /** @type {Record<string, [string, string]>} */ ({
+  NotAllowedError: ["The browser does not let this page use the camera.", "Allow it in the address bar, and try again."],
+  NotFoundError: ["There is no camera.", "Connect one, or choose a picture."],
+  NotReadableError: ["The camera is in use by something else.", "Close that, and try again."],
+});
+
+/** Whether the browser lends its camera: only to pages over https or of this machine. */
+export const lent = Boolean(navigator.mediaDevices?.getUserMedia);
+
+/** Shows what the camera sees until a photograph is taken. @returns {Promise<File|null>} null if it is given up */
+export async function photograph() {
+  try {
+    const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", ...WANTED_PX } });
+    return await taken(stream).finally(() => stream.getTracks().forEach((track) => track.stop()));
+  } catch (error) {
+    const reason = error instanceof DOMException && REASONS[error.name];
+    complain(reason ? new ApiError(0, ...reason) : error);
+    return null;
+  }
+}
+
+/** @param {MediaStream} stream @returns {Promise<File|null>} */
+function taken(stream) {
+  return new Promise((answer, failed) => {
+    const sight = /** @type {HTMLVideoElement} */ (h("video", { muted: true, playsinline: true, "aria-label": "What the camera sees" }));
+    const shoot = button("Take the photo", "camera", () => dialog.close("taken"), { class: "po-button po-primary", disabled: true, autofocus: true });
+    const row = h("div", { class: "po-ask-row" }, button("Cancel", null, () => dialog.close()), shoot);
+    const dialog = /** @type {HTMLDialogElement} */ (h("dialog", { class: "po-ask po-sight", "aria-label": "Camera" }, sight, row));
+    sight.addEventListener("playing", () => shoot.removeAttribute("disabled"));
+    dialog.addEventListener("close", () => {
+      if (dialog.returnValue === "taken") still(sight).then(answer, failed);
+      else answer(null);
+      dialog.remove();
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+    sight.srcObject = stream;
+    sight.play().catch(failed);
+  });
+}
+
+/** @param {HTMLVideoElement} sight @returns {Promise<File|null>} */
+function still(sight) {
+  const sheet = /** @type {HTMLCanvasElement} */ (h("canvas", { width: sight.videoWidth, height: sight.videoHeight }));
+  sheet.getContext("2d")?.drawImage(sight, 0, 0);
+  return new Promise((done) => sheet.toBlob((blob) => done(blob && new File([blob], "photo.jpg", { type: blob.type })), "image/jpeg", QUALITY));
+}
