@@ -96,11 +96,20 @@ function show() {
   }
 }
 
-// a tab that is opened gets a size
+// a tab that is opened gets a size, and another one whenever something in it grows
 const opened = new ResizeObserver(() => {
   settle();
-  document.querySelector("#tabs [role=tab][aria-selected=true]")?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  reveal();
 });
+
+/** Moves the strip of tabs, and never the page, to where the open one is in view. */
+function reveal() {
+  const tab = document.querySelector("#tabs [role=tab][aria-selected=true]");
+  const strip = tab?.parentElement;
+  if (!tab || !strip) return;
+  const [one, all] = [tab.getBoundingClientRect(), strip.getBoundingClientRect()];
+  strip.scrollLeft += Math.min(0, one.left - all.left) + Math.max(0, one.right - all.right);
+}
 
 document.documentElement.lang = "en";
 keepTheme();

@@ -237,6 +237,12 @@ def test_fingers_paint_and_two_of_them_only_move_the_picture(open_canvas: OpenCa
         spots = [{"x": x, "y": y, "id": i} for i, (x, y) in enumerate(points)]
         touch.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": spots})
 
+    page.locator(".po-c-menu summary").click()
+    menu = page.locator(".po-c-items").bounding_box()
+    assert menu is not None
+    assert menu["x"] >= 0 and menu["x"] + menu["width"] <= 390
+    page.keyboard.press("Escape")
+
     size = canvas.size(60)
     fingers("touchStart", canvas.at(80, 80))
     for step in range(1, 21):
