@@ -16,7 +16,7 @@ def test_a_version_changes_with_every_byte_and_name(tmp_path: Path) -> None:
     others = [
         of("c", main="z", icons_i="y"),
         of("d", main="x", icons_i="z"),
-        of("e", Main="x", icons_i="y"),
+        of("e", mean="x", icons_i="y"),
         of("f", main="x"),
     ]
     assert len({first, *others}) == 5
