@@ -428,9 +428,11 @@ def _unreadable(blank: Checkpoint, family: Family) -> Checkpoint:
 def _known(
     blank: Checkpoint, family: Family, noted: Sidecar, native_px: int, multiple_px: int
 ) -> Checkpoint:
+    reads_first = family.text is None or bool(family.text.results)
     return replace(
         blank,
         family=family.id,
+        anatomy=blank.anatomy and replace(blank.anatomy, reads_first=reads_first),
         native_px=noted.native_px or native_px,
         multiple_px=noted.multiple_px or multiple_px,
         defaults=replace(family.defaults, **noted.defaults()),

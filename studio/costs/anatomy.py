@@ -48,6 +48,8 @@ class Anatomy:
     in_blocks: int = 0
     """Parameters of the denoiser that are there at once where its blocks come one after another; 0
     where that saves nothing."""
+    reads_first: bool = True
+    """Prompts are read before the painting, so that text encoders may leave then."""
 
     @property
     def parameters(self) -> int:

@@ -79,13 +79,15 @@ class Means:
     blocks: bool = False
 
 
-def means_for(anatomy: Anatomy, value: int, names: Collection[str]) -> Means:
-    """What of these fields of `Means` saves memory for a checkpoint; `value` is the size of a number
-    that is computed with, in bytes."""
+def means_for(work: Work, anatomy: Anatomy, value: int, names: Collection[str]) -> Means:
+    """What of these fields of `Means` saves memory for a job's checkpoint; `value` is the size of a
+    number that is computed with, in bytes."""
+    if work.added:
+        return Means()
     whole = anatomy.denoiser * value
     stored = anatomy.stored or whole
     return Means(
-        drop_text="drop_text" in names,
+        drop_text="drop_text" in names and anatomy.reads_first,
         packed="packed" in names and stored < WORTH * whole,
         fp8="fp8" in names and anatomy.denoiser < WORTH * stored,
         blocks="blocks" in names and anatomy.in_blocks > 0,
@@ -114,5 +116,7 @@ def ladder(work: Work, means: Means) -> tuple[Plan, ...]:
 
 
 def named(name: str, plans: tuple[Plan, ...]) -> int:
-    """The place of the plan of that name among `plans`; the first where it is not among them."""
-    return next((place for place, plan in enumerate(plans) if plan.name == name), 0)
+    """The place of the plan of that name among `plans`; where it is not among them, of the last that
+    changes nothing else."""
+    words = set(name.split())
+    return max(place for place, plan in enumerate(plans) if words.issuperset(plan.name.split()))

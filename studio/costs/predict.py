@@ -79,7 +79,7 @@ class Costs:
                 refiner=refining,
             )
 
-        means = means_for(anatomy, SIZES.get(machine.dtype, 4), memory.means)
+        means = means_for(work, anatomy, SIZES.get(machine.dtype, 4), memory.means)
         plans = ladder(work, means)
         room = room_for(work, memory)
         place = admitted(plans, room, needed)

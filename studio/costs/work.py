@@ -41,6 +41,9 @@ class Work:
     """Ids of the ControlNets that are heard, none twice."""
     refiner: str = ""
     """Id of the checkpoint that takes over for the last steps, if one does."""
+    added: bool = False
+    """Something acts on the checkpoint's networks as they are lent: LoRAs, embeddings, another VAE, a
+    refiner, style references."""
 
     @property
     def largest(self) -> Pass | None:

@@ -217,8 +217,6 @@ class FrugalPainter:
         canvas: Canvas | None = None,
         span: Span = ALONE,
     ) -> Picture:
-        if brush.references:
-            self._descent.means = ()  # they listen to the networks as they were lent
         one = pass_of(brush, canvas)
         work = with_pass(self._work, one)
         if work is not self._work:

@@ -98,8 +98,9 @@ class Descent:
 
     def _plans(self) -> tuple[Plan, ...]:
         value = SIZES.get(self.machine.dtype, 4)
-        means = means_for(self.anatomy, value, self.means) if self.anatomy else Means()
-        return ladder(self.work or Work(checkpoint="", passes=()), means)
+        work = self.work or Work(checkpoint="", passes=())
+        means = means_for(work, self.anatomy, value, self.means) if self.anatomy else Means()
+        return ladder(work, means)
 
     def _needed(self, plan: Plan) -> Needs:
         if self.work is None or self.anatomy is None:

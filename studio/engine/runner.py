@@ -12,7 +12,7 @@ from typing import Any
 
 from PIL.Image import Image
 
-from studio.checkpoints.catalog import Catalog, Checkpoint, families
+from studio.checkpoints.catalog import Catalog, Checkpoint
 from studio.checkpoints.controls import ControlNet, Controls
 from studio.checkpoints.extras import Extras as Shelves
 from studio.checkpoints.imageprompts import ImagePrompt, ImagePrompts
@@ -225,14 +225,9 @@ class JobTools:
         runner = self.runner
         checkpoint = runner.catalog.get(checkpoint_id or None)
         found = {name: runner.controls.get(name) for name in controls}
-        work = self._work(checkpoint, controls)
-        parameters = {name: control.parameters for name, control in found.items()}
         last = runner.catalog.get(refiner.id) if refiner else None
-        text = families()[checkpoint.family].text
-        if extras != PLAIN or last:
-            self.descent.means = ()  # they act on the networks as they were lent
-        elif text is not None and not text.results:  # prompts are read in the middle of painting
-            self.descent.means = tuple(one for one in MEANS if one != "drop_text")
+        work = self._work(checkpoint, controls, added=extras != PLAIN or last is not None)
+        parameters = {name: control.parameters for name, control in found.items()}
         parameters_last = last.anatomy.parameters if last and last.anatomy else 0
         self.descent.begin(work, checkpoint.anatomy, parameters, parameters_last)
         with ExitStack() as borrowed:
@@ -258,14 +253,14 @@ class JobTools:
                 refining=refining,
             )
 
-    def _work(self, checkpoint: Checkpoint, controls: tuple[str, ...]) -> Work:
+    def _work(self, checkpoint: Checkpoint, controls: tuple[str, ...], *, added: bool) -> Work:
         """What the job asks for; of one that does not say it before, a picture as large as the
         checkpoint knows them."""
         if self.work is not None:
             return self.work
         side = checkpoint.native_px
         once = Pass(width=side, height=side, calls=1)
-        return Work(checkpoint=checkpoint.id, passes=(once,), controls=controls)
+        return Work(checkpoint=checkpoint.id, passes=(once,), controls=controls, added=added)
 
     def _borrowed(
         self,

@@ -26,10 +26,10 @@ from studio.core.requests import (
 from studio.costs.work import Pass, Work
 from studio.families._family import Role
 from studio.prompts import grammar
-from studio.tasks._extras import Embeddings, Loras, resolve_extras, words
+from studio.tasks._extras import Embeddings, Loras, extras, resolve_extras, words
 from studio.tasks._presets import Presets, Typed, with_presets
 from studio.tasks._references import References, resolve_references
-from studio.tasks._task import Brush, Control, Facts, Refiner, Resolved
+from studio.tasks._task import PLAIN, Brush, Control, Facts, Refiner, Resolved
 from studio.tasks._units import Units, idle, resolve_units, weighty
 
 LEAST_PX, MOST_PX = 64, 2048
@@ -314,6 +314,7 @@ def work(request: Sampled, strength: float | None = None) -> Work:
         checkpoint=request.checkpoint or "",
         controls=request.nets,
         refiner=request.refiner,
+        added=bool(request.refiner or request.references) or extras(request) != PLAIN,
         passes=() if strength == 0 else (one_pass(request, size, strength=strength),),
         count=request.count,
     )

@@ -63,11 +63,16 @@ def test_rungs_that_change_nothing_are_left_out() -> None:
 
 def test_weights_are_kept_in_a_way_only_where_that_saves_something() -> None:
     names = ("drop_text", "packed", "fp8", "blocks")
-    assert means_for(SD15, 4, names) == Means(drop_text=True, packed=True, fp8=True, blocks=True)
-    assert means_for(SD15, 2, names) == Means(drop_text=True, fp8=True, blocks=True)
+    assert means_for(work(), SD15, 4, names) == Means(
+        drop_text=True, packed=True, fp8=True, blocks=True
+    )
+    assert means_for(work(), SD15, 2, names) == Means(drop_text=True, fp8=True, blocks=True)
     q4 = replace(SD15, stored=SD15.denoiser * 9 // 16, in_blocks=0)
-    assert means_for(q4, 2, names) == Means(drop_text=True, packed=True)
-    assert means_for(SD15, 4, ()) == Means()
+    assert means_for(work(), q4, 2, names) == Means(drop_text=True, packed=True)
+    assert means_for(work(), SD15, 4, ()) == Means()
+    assert means_for(replace(work(), added=True), SD15, 4, names) == Means()
+    late = replace(SD15, reads_first=False)
+    assert means_for(work(), late, 2, names) == Means(fp8=True, blocks=True)
     blocks, packed = (needed(work(), Plan(kept=kept)).weights for kept in ("blocks", "packed"))
     text_and_vae = 2 * (SD15.text + SD15.vae)
     assert blocks == 2 * SD15.in_blocks + text_and_vae
@@ -101,6 +106,7 @@ def test_a_plan_is_found_by_its_name() -> None:
     plans = ladder(work(1024), Means())
     assert [named(plan.name, plans) for plan in plans] == list(range(len(plans)))
     assert named("of another time", plans) == 0
+    assert plans[named("evict tiles-384 split fp8", plans)].name == "evict tiles-384 split"
 
 
 @pytest.mark.parametrize(

@@ -166,6 +166,8 @@ def test_every_network_paints_by_every_plan(
 
     monkeypatch.setattr("studio.engine.plan.ladder", noted)
     desk.paint(**wish)
+    text = families()[family].text
+    assert plans[-1].drop_text == (text is None or bool(text.results))
     made: dict[str, list[bytes]] = {}
     for wanted in plans[-4:]:
         made[wanted.kept] = desk.paint(**wish)
