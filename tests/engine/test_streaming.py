@@ -123,7 +123,13 @@ def _denoiser(family: str) -> str:
     return next(found[part][0] for part in DENOISERS if part in found)
 
 
-ONE_EACH = tuple({_denoiser(family): family for family in families()}.values())
+QUICK = {"UNet2DConditionModel", "SD3Transformer2DModel"}
+"""A network of each shape, for every run; the others take most of a minute together."""
+
+ONE_EACH = [
+    pytest.param(family, marks=() if denoiser in QUICK else pytest.mark.slow)
+    for denoiser, family in {_denoiser(family): family for family in families()}.items()
+]
 """A family for each kind of denoiser."""
 
 
