@@ -67,9 +67,12 @@ def _run(command: str, options: dict[str, Any]) -> int:
     # nothing that is made until the page answers is garbage, and looking for some takes a sixth of
     # the start; `serve` turns it on again
     gc.disable()
-    from studio.commands.serve import serve
+    try:
+        from studio.commands.serve import serve
 
-    return serve(options)
+        return serve(options)
+    finally:
+        gc.enable()
 
 
 def parser() -> argparse.ArgumentParser:

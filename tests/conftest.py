@@ -3,8 +3,12 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.engine.tiny import save_tiny_sd
+
+settings.register_profile("patient", deadline=None)  # how long it takes is for tests/bench to say
+settings.load_profile("patient")
 
 
 @pytest.fixture(scope="session")

@@ -263,11 +263,12 @@ def _require_weights(part: Path, out: Any, done: int, block: bytes) -> None:
     with part.open("rb") as file:
         begin = (file.read(done) + block)[:9]
     header_bytes = int.from_bytes(begin[:8], "little")
+    name = part.name.removesuffix(".part").lower()
     for ending, kind, fits in (
         (".safetensors", "safetensors", header_bytes <= MAX_HEADER_BYTES and begin[8:] == b"{"),
         (".gguf", "GGUF", begin[:4] == b"GGUF"),
     ):
-        if ending in part.name and not fits:
+        if name.endswith(ending) and not fits:
             raise InvalidRequest(
                 f"What lies there is no {kind} file.",
                 "Only .safetensors and .gguf can be installed: other formats can run code.",

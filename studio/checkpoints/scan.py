@@ -68,11 +68,15 @@ def _in_hub(walk: "_Walk", hub: Path) -> Iterator[Found]:
 
 
 def _keyed(walk: "_Walk", models: Path) -> Iterator[Found]:
-    for place in sorted(models.glob(KEY)):
+    taken: set[str] = set()
+    for place in sorted(models.iterdir()):
+        if place.is_symlink() or not KEY.fullmatch(place.name):
+            continue
         for found in walk.inside(place, 1):
             alone = not (place / "config.json").is_file()
             name = found.id.removeprefix(f"{place.name}/") if alone else found.id
-            yield replace(found, id=name, loose=True)
+            yield replace(found, id=found.id if name in taken else name, loose=True)
+            taken.add(name)
 
 
 def _snapshot(repository: Path) -> Path | None:

@@ -1,5 +1,6 @@
 """Where weights of each kind lie: in the data folder, and below the folders of other programs."""
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -91,8 +92,8 @@ LAYOUTS = (
     ),
 )
 
-KEY = "-".join("[0-9a-f]" * digits for digits in (8, 4, 4, 4, 12))
-"""What InvokeAI's keys look like, as a pattern for folders."""
+KEY = re.compile("-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12)))
+"""What InvokeAI's keys look like."""
 IN_THE_HUB = frozenset({Kind.CHECKPOINTS, Kind.LORAS, Kind.VAE, Kind.CONTROLNET, Kind.IPADAPTER})
 """Kinds that are told by their keys, so that they are found among everything else."""
 
@@ -101,8 +102,8 @@ def folders_below(root: Path, kind: Kind) -> tuple[Path, ...]:
     """Where `kind` lies below a folder of weights, told by its layout.
 
     The folder may be a program's own or the `models` in it. Hugging Face's cache has all kinds in
-    one, and so has what InvokeAI keeps by key; a folder of no known layout is taken for one of checkpoints. One that is missing or cannot
-    be read has none.
+    one, and so has what InvokeAI keeps by key; a folder of no known layout is taken for one of
+    checkpoints. One that is missing or cannot be read has none.
     """
     try:
         if is_hub(root):
@@ -110,7 +111,7 @@ def folders_below(root: Path, kind: Kind) -> tuple[Path, ...]:
         if is_hub(root / "hub"):
             return folders_below(root / "hub", kind)
         for place in (root, root / "models"):
-            if is_keyed(place):
+            if place.is_dir() and is_keyed(place):
                 return (place,) if kind in IN_THE_HUB else ()
         for marks, below in _as_given(LAYOUTS):
             if any(_matching(root, mark) for mark in marks):
@@ -128,8 +129,9 @@ def is_hub(folder: Path) -> bool:
 
 def is_keyed(folder: Path) -> bool:
     """Whether it is laid out as InvokeAI's `models` of today: a folder for each of them, named by
-    its key (invoke-ai/InvokeAI#8607)."""
-    return any(folder.glob(KEY))
+    its key, and no others (invoke-ai/InvokeAI#8607). Raises `OSError`."""
+    inside = [one for one in folder.iterdir() if one.is_dir() and not one.name.startswith(".")]
+    return bool(inside) and all(KEY.fullmatch(one.name) for one in inside)
 
 
 def _as_given(

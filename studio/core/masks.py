@@ -177,7 +177,8 @@ def harmonised(new: Pixels, drawn_out: Pixels, mask: Mask) -> Pixels:
         found: Any = cv2.resize(pixels.astype(np.float32), small, interpolation=cv2.INTER_AREA)
         return found
 
-    inside = shrunk(mask > 0) > 0.5
+    share = shrunk(mask > 0)
+    inside = share > min(0.5, share.max() / 2)  # what is new may be a thin strip
     if inside.all() or not inside.any():
         return new
     deep: Any = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)

@@ -333,9 +333,9 @@ class Studio:
         """Whether a checkpoint stays in memory once it is there. Raises `Refused` and
         `InvalidRequest`."""
         _require_trusted(owner)
-        self._shelves.catalog.get(checkpoint_id)
-        self._costs.pin(checkpoint_id, pinned)
-        self._worker.wish("pin", checkpoint=checkpoint_id, pinned=pinned)
+        found = self._shelves.catalog.get(checkpoint_id)
+        self._costs.pin(found.id, pinned)
+        self._worker.wish("pin", checkpoint=found.id, pinned=pinned)
 
     # Where weights come from
 

@@ -121,7 +121,7 @@ def resolve_for(
     request = with_presets(request, facts)
     request, left_out = _felt(role, request, checkpoint)
     added = resolve_extras(request, checkpoint, facts)
-    _require_refiner(request.refiner, checkpoint, facts)
+    refiner = _refiner(request.refiner, checkpoint, facts)
     for prompt in (words(request.prompt), request.negative_prompt):
         grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
     size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
@@ -138,6 +138,7 @@ def resolve_for(
         height=size[1],
         units=resolve_units(request.units, checkpoint, facts),
         references=resolve_references(request.references, checkpoint, facts),
+        refiner=refiner,
         **decided(request, checkpoint),
         **added,
     )
@@ -175,10 +176,11 @@ def unheard(request: Sampled, checkpoint: Checkpoint) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _require_refiner(refiner_id: str, checkpoint: Checkpoint, facts: Facts) -> None:
-    """Raises `InvalidRequest` if there is none of that id, or if it is none for the checkpoint."""
+def _refiner(refiner_id: str, checkpoint: Checkpoint, facts: Facts) -> str:
+    """Its id in full. Raises `InvalidRequest` if there is none of that id, or if it is none for the
+    checkpoint."""
     if not refiner_id:
-        return
+        return ""
     found = facts.checkpoint(refiner_id)
     if found.family not in checkpoint.refiners:
         raise InvalidRequest(
@@ -186,6 +188,7 @@ def _require_refiner(refiner_id: str, checkpoint: Checkpoint, facts: Facts) -> N
             "Choose a refiner that was made for it, or none.",
             field="refiner",
         )
+    return found.id
 
 
 def felt(

@@ -24,7 +24,7 @@ from studio.tasks._presets import Presets
 from studio.tasks._references import LEAST_PX, MOST_REFERENCES, Reference
 from studio.tasks._sampled import Painted
 from studio.tasks._task import Facts, Resolved, Task, Tools
-from studio.tasks._units import Unit, Units, refs
+from studio.tasks._units import Unit, Units, refs, weighty
 
 EDGES = "edges"
 
@@ -139,7 +139,7 @@ def _resolved_painting(request: Restyle, how: Repaint, facts: Facts) -> Resolved
 def _held(request: Restyle, facts: Facts) -> tuple[Restyle, tuple[str, ...]]:
     """The request with a unit that holds the structure, as far as there is a ControlNet."""
     kind = request.structure or EDGES
-    if request.units or kind == "none":
+    if weighty(request.units) or kind == "none":
         return request, ()
     checkpoint = facts.checkpoint(request.checkpoint)
     try:
@@ -169,7 +169,7 @@ def _painting(request: Restyle, how: Repaint) -> img2img.Img2Img:
     )
     return img2img.Img2Img(
         image=request.image,
-        strength=request.strength * (HELD if request.units else LOOSE),
+        strength=request.strength * (HELD if weighty(request.units) else LOOSE),
         styles=request.presets,
         references=references,
         **{name: getattr(request, name) for name in DECIDED},

@@ -16,9 +16,7 @@ anything = some.recursive(
     ),
     max_leaves=8,
 )
-quickly = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+quickly = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def sane(answer) -> None:

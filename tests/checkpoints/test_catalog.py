@@ -244,6 +244,21 @@ def test_of_what_invokeai_keeps_by_key_only_checkpoints_are_listed(tmp_path: Pat
     assert {one.id: one.family for one in found} == {"a": "sd15", keys[2]: "sdxl"}
 
 
+def test_two_that_invokeai_keeps_under_one_name_are_both_listed(tmp_path: Path) -> None:
+    keys = [f"0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f{digit}" for digit in range(2)]
+    for key in keys:
+        (tmp_path / key).mkdir()
+        sparse(tmp_path / key / "a.safetensors", "sd15-file")
+    assert [one.id for one in Catalog((tmp_path,)).all()] == [f"{keys[1]}/a", "a"]
+
+
+def test_a_key_among_other_folders_hides_none(tmp_path: Path) -> None:
+    (tmp_path / "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0").mkdir()
+    (tmp_path / "mine").mkdir()
+    sparse(tmp_path / "mine" / "a.safetensors", "sd15-file")
+    assert [one.id for one in Catalog((tmp_path,)).all()] == ["mine/a"]
+
+
 def test_ids_are_unique(tmp_path: Path) -> None:
     for name in ("x.ckpt", "x.pt"):
         (tmp_path / name).write_bytes(b"")

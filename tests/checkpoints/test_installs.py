@@ -429,6 +429,27 @@ class TestInstalls:
         assert len(installs.sums()) == len(entry.plan.files)
         installs.close()
 
+    def test_a_repository_in_shards_becomes_a_folder_too(self, hub, checkpoints, tmp_path) -> None:
+        files = {
+            file.relative_to(checkpoints / "tiny").as_posix(): file.read_bytes()
+            for file in (checkpoints / "tiny").rglob("*")
+            if file.is_file()
+        }
+        weights = files.pop("unet/diffusion_pytorch_model.safetensors")
+        shard = "diffusion_pytorch_model-00001-of-00001.safetensors"
+        names = json.loads(weights[8 : 8 + int.from_bytes(weights[:8], "little")])
+        index = {"weight_map": dict.fromkeys(names.keys() - {"__metadata__"}, shard)}
+        files[f"unet/{shard}"] = weights
+        files["unet/diffusion_pytorch_model.safetensors.index.json"] = json.dumps(index).encode()
+        hub.repos["ann/fox"] = files
+        installs = Installs(tmp_path, manners=HASTY)
+        entry = installs.add("ann/fox")
+        installs.start(entry.id)
+        self.until(installs, entry.id, "done")
+        [found] = Catalog((tmp_path / "checkpoints",)).all()
+        assert (found.family, found.problem) == ("sd15", "")
+        installs.close()
+
     def test_what_a_preprocessor_wants_goes_beside_what_is_there(self, hub, tmp_path) -> None:
         """Two want files of one repository; none of them is a checkpoint."""
         hub.repos["ann/otators"] = {"hed.pth": b"h" * 50, "in/line.pth": b"l" * 70, "a.bin": b""}

@@ -62,6 +62,13 @@ def test_so_does_what_invokeai_keeps_by_key(tmp_path: Path) -> None:
         assert folders_below(given, Kind.UPSCALERS) == ()
 
 
+def test_a_key_beside_other_folders_is_one_of_them(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    (models / "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f0").mkdir(parents=True)
+    (models / "Stable-diffusion").mkdir()
+    assert folders_below(tmp_path, Kind.CHECKPOINTS) == (models / "Stable-diffusion",)
+
+
 def test_a_folder_of_no_layout_holds_checkpoints(tmp_path: Path) -> None:
     assert folders_below(tmp_path, Kind.CHECKPOINTS) == (tmp_path,)
     assert folders_below(tmp_path, Kind.LORAS) == ()

@@ -186,6 +186,14 @@ class TestOutpaint:
         desk.paint(seed=99)
         assert desk.paint(checkpoint="v", **ask) == first
 
+    def test_it_goes_on_in_the_tones_of_the_picture(
+        self, desk: Desk, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        ask = {"task": "outpaint", "image": desk.put(photo(), folder), "right": 40}
+        tuned = desk.paint(checkpoint="v", **ask)
+        monkeypatch.setattr(masks, "harmonised", lambda new, drawn_out, mask: drawn_out)
+        assert desk.paint(checkpoint="v", **ask) != tuned
+
 
 def sky(top: tuple[int, int, int], bottom: tuple[int, int, int]) -> Image.Image:
     share = np.linspace(0, 1, 128)[:, None, None]
@@ -289,7 +297,6 @@ def outside_is_kept(desk: Desk, folder: Path, ask: dict[str, Any]) -> None:
 
 
 ANYTHING = settings(
-    deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 

@@ -18,9 +18,7 @@ from studio.gallery.store import Gallery, Query
 from tests.gallery.painted import JOB, files, listed, painted, picture
 
 Keep = Callable[..., ImageRecord]
-SHARED = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SHARED = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def test_a_saved_picture_has_its_pixels_and_its_story_in_the_file(

@@ -1117,7 +1117,7 @@ SAMPLES = {name: make(A1111) for name, make in CONTAINERS.items()} | {
 }
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data(), name=st.sampled_from(sorted(SAMPLES)))
 def test_a_damaged_file_is_read_or_refused_in_words(data: st.DataObject, name: str) -> None:
     broken = bytearray(SAMPLES[name])
@@ -1141,7 +1141,7 @@ _values = st.recursive(
 _KEYS = sorted({*INVOKE, *FOOOCUS, "sui_image_params", "image", "uc", "v4_prompt", "request"})
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     st.dictionaries(st.sampled_from(_KEYS), _values, max_size=8),
     st.sampled_from(["invokeai_metadata", "parameters", "Comment", "sd__metadata", "pochade"]),
@@ -1154,7 +1154,7 @@ def test_any_json_is_read_or_refused_in_words(values: dict[str, Any], key: str) 
             assert error.message
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.data())
 def test_any_graph_is_read_or_refused_in_words(data: st.DataObject) -> None:
     graph = comfy_graph()

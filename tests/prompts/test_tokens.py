@@ -61,7 +61,7 @@ def test_a_small_vocabulary_gives_the_ids_of_transformers(folder: Path) -> None:
     assert ours.window == theirs.model_max_length - 2 == 75
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(text=st.text(max_size=60))
 def test_any_text_gives_the_ids_of_transformers(folder: Path, text: str) -> None:
     theirs, ours = _pair(folder)
