@@ -101,6 +101,12 @@ class Settings:
         """Whether a page is only shown to who has logged in."""
         return bool(self.auth) or (self.beyond_loopback and not self.public)
 
+    @property
+    def missing_dirs(self) -> tuple[Path, ...]:
+        """Folders that were added and are not there. They are looked at again with every question."""
+        added = (*self.checkpoint_dirs, *self.upscaler_dirs, *self.models_dirs)
+        return tuple(folder for folder in added if not folder.is_dir())
+
     def all_dirs(self, kind: Kind) -> tuple[Path, ...]:
         """Where weights of a kind are looked for: what comes with the studio, the data folder's
         own, those that were added, other programs' folders, Hugging Face's cache. They need not

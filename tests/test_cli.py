@@ -181,6 +181,12 @@ class TestServing:
         # the browser on this machine has a token of its own, so the printed one stays good
         assert not keys.opened or keys.opened not in told
 
+    def test_a_folder_that_is_not_there_is_named(self, tmp_path: Path) -> None:
+        settings = self.settings(tmp_path, models_dirs=(tmp_path / "a1111", tmp_path))
+        told = welcome(Addresses("http://127.0.0.1:7860", ()), settings, Keys.for_(settings))
+        assert f"There is no folder {tmp_path / 'a1111'} yet" in told
+        assert told.count("There is no folder") == 1
+
     def test_no_two_starts_share_a_secret(self, tmp_path: Path) -> None:
         one, two = (Keys.for_(self.settings(tmp_path, listen=True)) for _ in range(2))
         assert len({one.local, one.printed, one.opened, two.local, two.printed, two.opened}) == 6

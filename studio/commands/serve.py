@@ -253,6 +253,10 @@ def welcome(addresses: Addresses, settings: Settings, keys: Keys) -> str:
         lines.append("Anybody who can reach it may use it (--public).")
     if settings.share:
         lines.append("Opening the share link …")
+    lines += [
+        f"There is no folder {folder} yet: nothing is read from it until there is."
+        for folder in settings.missing_dirs
+    ]
     return "\n".join([*lines, "Ctrl+C stops it."])
 
 
