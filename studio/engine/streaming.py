@@ -7,6 +7,7 @@ blocks come from their files, on a GPU from the machine's memory, on a stream of
 
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -28,6 +29,10 @@ class Supply(Protocol):
         """Begins to fill tensors by name."""
         ...
 
+    def close(self) -> None:
+        """Returns once nothing is being filled any more, however it ended."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class FromFiles:
@@ -41,6 +46,9 @@ class FromFiles:
 
     def fetch(self, into: Mapping[str, Tensor]) -> Wait:
         return self._reader.submit(self._filled, into).result
+
+    def close(self) -> None:
+        self._reader.shutdown(cancel_futures=True)
 
     def _filled(self, into: Mapping[str, Tensor]) -> None:
         with torch.inference_mode():  # as the thread does that made these tensors
@@ -67,6 +75,10 @@ class FromMemory:
             self._copied(into)
             arrived = self._stream.record_event()
         return lambda: torch.cuda.current_stream().wait_event(arrived)
+
+    def close(self) -> None:
+        if self._stream is not None:
+            self._stream.synchronize()
 
     def _copied(self, into: Mapping[str, Tensor]) -> Wait:
         for name, target in into.items():
@@ -169,8 +181,10 @@ class Streamed:
             self._follow(block)
 
     def close(self) -> None:
-        """Lets go of all memory; the network must not be called any more."""
-        self._give_up()
+        """Lets go of all memory, whatever became of what was brought ahead; the network must not be
+        called any more."""
+        self._supply.close()
+        self._coming = None
         for slot in self._slots:
             _put(slot, self._empty[slot.name])
         self._free.clear()
@@ -204,7 +218,12 @@ class Streamed:
         assert self._coming is not None
         _, memory, tensors, wait = self._coming
         self._coming = None
-        wait()
+        try:
+            wait()
+        except BaseException:
+            self._free.append(memory)
+            del wait  # it knows the error, which knows this frame: none would ever go
+            raise
         return memory, parameters(tensors)
 
     def _look_ahead(self, block: Block) -> None:
@@ -213,16 +232,18 @@ class Streamed:
             self._fetch(following)
 
     def _fetch(self, block: Block) -> None:
-        memory = self._free.pop()
+        memory = self._free[-1]
         tensors = views(memory, block.places)
         self._coming = (block, memory, tensors, self._supply.fetch(tensors))
+        self._free.pop()
 
     def _give_up(self) -> None:
-        """What was brought ahead is not what comes next."""
+        """What was brought ahead is not what comes next; how that ended is nobody's concern."""
         if self._coming is not None:
             _, memory, _, wait = self._coming
             self._coming = None
-            wait()
+            with suppress(Exception):
+                wait()
             self._free.append(memory)
 
 

@@ -1,6 +1,7 @@
 """Blocks that are in memory one after another: the same numbers, in a fraction of the memory."""
 
 import os
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +101,44 @@ def test_a_block_that_fails_leaves_the_network_fit_for_the_next_call() -> None:
             streamed.module(torch.zeros(1, 4))
         empty.layers[4].forward = real
         assert torch.equal(streamed.module(torch.ones(1, 4)), whole(torch.ones(1, 4)))
+
+
+def test_reading_that_fails_costs_no_memory_and_no_painted_picture() -> None:
+    whole = Deep()
+    weights = dict(whole.named_parameters(remove_duplicate=False))
+    with torch.device("meta"):
+        empty = Deep()
+    skeleton = Skeleton(empty, "cpu")
+    places, _ = arranged((name, shape, torch.float32) for name, shape in skeleton.shapes.items())
+    read, most = list[str](), 0
+
+    def pour(into: Mapping[str, Tensor]) -> None:
+        read.extend(into)
+        if len(read) > most:
+            raise Unavailable("It is gone.", "Put it back.")
+        for name, target in into.items():
+            target.copy_(weights[name])
+
+    before, threads = outstanding(), set(threading.enumerate())
+    pieces, supply, x = cut(skeleton, places), FromFiles(pour), torch.randn(1, 4)
+    most = len(pieces.rest)
+    streamed = Streamed(skeleton, pieces, supply, "cpu")
+    with torch.inference_mode():
+        wanted = whole(x)
+        for _ in range(3):
+            with pytest.raises(Unavailable):
+                streamed.module(x)
+        most = 10_000
+        told = [len(read)]
+        for _ in range(3):
+            assert torch.equal(streamed.module(x), wanted)
+            supply.fetch({})()  # comes after all else
+            told.append(len(read))
+        most = 2 * told[-1] - told[-2] - 1  # the last that is read is what may come next
+        assert torch.equal(streamed.module(x), wanted)
+    streamed.close()
+    assert outstanding() == before and there(empty) == 0
+    assert set(threading.enumerate()) == threads
 
 
 def test_blocks_are_what_is_numbered_and_small_enough() -> None:
