@@ -188,11 +188,8 @@ class Catalog:
         The name is only ever compared with names, never made into a path.
         """
         listed = self.all()
-        for named in (lambda one: one.id, _file_name):
-            for checkpoint in listed:
-                if named(checkpoint) == name:
-                    return checkpoint
-        return None
+        named = [one for one in listed if one.id == name]
+        return next(iter((*named, *(one for one in listed if _file_name(one) == name))), None)
 
     def _found(self) -> tuple[Found, ...]:
         """Everything there is, each id once."""

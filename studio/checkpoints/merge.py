@@ -1,7 +1,7 @@
 """Two or three checkpoints made into one, a block at a time."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -71,14 +71,14 @@ def merge(
             for name, tensors in first.items()
         }
         size = write_folder(checkpoints[0], parts, target, configs, dtype, force, progress)
-        return Merged(path=target, size_bytes=size, **mix.told)
+        return mix.told(Merged(path=target, size_bytes=size))
     first, *others = (as_file(checkpoint) for checkpoint in checkpoints)
     wanted = mix.of(first.tensors, [other.tensors for other in others])
     require_free(target, size_of(wanted))
     counter = Counter(size_of(wanted), progress)
     with replacing(target, force=force) as fresh:
         digest = write(fresh, wanted, without_hashes(first.metadata), counter.step)
-    return Merged(path=target, size_bytes=target.stat().st_size, sha256=digest, **mix.told)
+    return mix.told(Merged(path=target, size_bytes=target.stat().st_size, sha256=digest))
 
 
 @dataclass
@@ -91,12 +91,11 @@ class _Mix:
     only_first: list[str] = field(default_factory=list[str])
     not_taken: set[str] = field(default_factory=set[str])
 
-    @property
-    def told(self) -> dict[str, tuple[str, ...]]:
-        return {
-            "only_first": tuple(self.only_first),
-            "not_taken": tuple(sorted(self.not_taken)),
-        }
+    def told(self, merged: Merged) -> Merged:
+        """With the names of those tensors."""
+        return replace(
+            merged, only_first=tuple(self.only_first), not_taken=tuple(sorted(self.not_taken))
+        )
 
     def of(self, first: Tensors, others: Sequence[Tensors], prefix: str = "") -> dict[str, Wanted]:
         """The tensors of the result; `prefix` stands before their names in what is told."""
