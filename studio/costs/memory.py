@@ -49,6 +49,8 @@ class Memory:
     means: tuple[str, ...] = ()
     """Fields of `plan.Means` that hold here."""
     components: tuple[Held, ...] = ()
+    whole: tuple[str, ...] = ()
+    """Ids of the checkpoints that nothing is missing of."""
 
     @property
     def weights(self) -> int:
@@ -69,9 +71,10 @@ class Memory:
         return sum(held.bytes for held in self.of(owner) if held.tier == self.home)
 
     def where(self, owner: str) -> Tier:
-        """Where all of a checkpoint is; `disk` if nothing of it was loaded."""
-        tiers: set[Tier] = {held.tier for held in self.of(owner)}
-        return min(tiers, key=FARTHEST.index) if tiers else "disk"
+        """Where all of a checkpoint is."""
+        if owner not in self.whole:
+            return "disk"
+        return min((held.tier for held in self.of(owner)), key=FARTHEST.index, default="disk")
 
     def data(self) -> dict[str, Any]:
         """As JSON data; `memory_of` is the other way."""
@@ -85,6 +88,7 @@ def memory_of(data: Mapping[str, Any]) -> Memory:
             **data,
             "components": tuple(_held(one) for one in data.get("components", ())),
             "means": tuple(data.get("means", ())),
+            "whole": tuple(data.get("whole", ())),
         }
         return Memory(**snapshot)
     except (KeyError, TypeError) as error:

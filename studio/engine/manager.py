@@ -534,7 +534,8 @@ class Manager:
         kept: Kept = "whole",
     ) -> Generator[tuple[_Known, dict[str, Any], list[Entry]]]:
         """The networks of a file, by part, for as long as the block runs; denoisers that are kept in
-        blocks are not among them."""
+        blocks are not among them. Those that are kept in another way than whole are not kept any
+        longer than that, since no job may count on them."""
         known = self._current(name, label, stamp_of, opened)
         with explained(label, name):
             recipes, wants = self._kept(known, kept)
@@ -558,7 +559,11 @@ class Manager:
                     recipe.part: stack.enter_context(self._worn(recipe, entry))
                     for recipe, entry in zip(recipes, entries, strict=False)
                 }
-            yield known, modules, entries
+            try:
+                yield known, modules, entries
+            finally:
+                if kept != "whole":
+                    self._store.leave(name, [e for e in entries if e.part in DENOISERS])
         self._contents.found_out_later(entries, self._store)
         self._self_check.look()
 

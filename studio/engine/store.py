@@ -179,6 +179,13 @@ class Store:
                 entry.holders.discard(holder)
             self._drop([e for e in self.rows() if not e.holders and not e.leases])
 
+    def leave(self, holder: str, entries: Iterable[Entry]) -> None:
+        """Components on loan are no longer a checkpoint's: what nobody else has goes with the last
+        lease."""
+        with self.lock:
+            for entry in entries:
+                entry.holders.discard(holder)
+
     def drop_idle(self) -> None:
         """Drops everything that is not on loan."""
         with self.lock:

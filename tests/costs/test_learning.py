@@ -160,6 +160,7 @@ MEMORY = Memory(
         held("other", "other", size=1_700_000_000),
         held("far", "away", size=5, tier="ram"),
     ),
+    whole=("sd", "away"),
 )
 
 
@@ -175,6 +176,15 @@ def test_what_a_snapshot_says() -> None:
             memory_of(broken)
 
 
+def test_a_checkpoint_without_its_denoiser_is_not_there(tmp_path: Path) -> None:
+    """As a job leaves it whose denoiser came in blocks."""
+    history = History(tmp_path / "costs.db")
+    left = replace(MEMORY, components=MEMORY.components[1:], whole=("away",))
+    assert left.where("sd") == "disk"
+    assert Costs(history).swap("sd", SD, left) == pytest.approx(1.72)
+    history.close()
+
+
 def test_a_front_end_hears_of_the_plan_or_the_refusal(tmp_path: Path) -> None:
     history = History(tmp_path / "costs.db")
     history.add([replace(ROW, peak_bytes=0)])
@@ -185,7 +195,7 @@ def test_a_front_end_hears_of_the_plan_or_the_refusal(tmp_path: Path) -> None:
     large = replace(WORK, passes=(replace(ONE, width=1536, height=1536),))
     tight = here.of(large, SD, {}, MEMORY)
     assert tight["changes"] == ["Pictures encoded and decoded in tiles of 512 px."]
-    full = replace(MEMORY, free=0, components=())
+    full = replace(MEMORY, free=0, components=(), whole=())
     refused = here.of(large, SD, {}, full)["refused"]
     assert refused and "there are 1 MB" in refused["message"]
     assert here.swap("sd", SD, MEMORY) == 0

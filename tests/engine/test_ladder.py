@@ -272,6 +272,7 @@ def test_what_a_plan_gives_back_is_gone_while_it_paints_and_there_for_the_next_j
     assert all(parts["unet"] < 0.4 * wide and "text_encoder" not in parts for parts in seen)
     off = np.frombuffer(narrow[0], np.uint8).astype(int) - np.frombuffer(split[0], np.uint8)
     assert narrow != split and np.abs(off).mean() < 40
+    assert "unet" not in held(desk)  # no job may count on what is narrow
     hires = {"factor": 2.0, "strength": 0.5, "upscaler": "lanczos", "steps": 3}
     assert painted(hires=hires)
     rung = "evict tiles-32 split drop-text blocks"
