@@ -9,7 +9,7 @@ from studio.costs.admission import gigabytes
 from studio.costs.anatomy import Anatomy
 from studio.costs.history import Loaded, Painted
 from studio.costs.needs import needs
-from studio.costs.plan import WHOLE
+from studio.costs.plan import WHOLE, Kept, Plan, kept_by
 from studio.costs.work import Pass, Work
 
 NEWEST = 5
@@ -51,10 +51,15 @@ class Estimate:
 
 
 def seconds(
-    work: Work, anatomy: Anatomy, machine: Machine, history: Sequence[Painted]
+    work: Work,
+    anatomy: Anatomy,
+    machine: Machine,
+    history: Sequence[Painted],
+    kept: Kept = "whole",
 ) -> tuple[float | None, bool]:
-    """Seconds of painting, and whether they were measured rather than guessed."""
-    here = [row for row in history if _same(row, machine)]
+    """Seconds of painting, and whether they were measured rather than guessed. Weights that are kept
+    in another way say nothing: one may take ten times as long as another."""
+    here = [row for row in history if _same(row, machine) and kept_by(row.plan) == kept]
     total, known = 0.0, True
     for one in work.passes:
         found = _pass_seconds(one, work, anatomy, here)
@@ -114,18 +119,23 @@ def swap_seconds(
     return start + missing_bytes / READ_BYTES_S
 
 
-def correction(checkpoint: str, machine: Machine, history: Sequence[Painted]) -> float:
-    """What measured activations were of predicted ones: the most of the newest ones; 1 where
-    nothing was measured."""
-    ratios = [
-        row.peak_bytes / row.predicted_bytes
+def correction(
+    checkpoint: str, machine: Machine, history: Sequence[Painted], kept: Kept = "whole"
+) -> float:
+    """What measured activations were of predicted ones: the most of the newest ones where weights
+    were kept so, or else whole; 1 where nothing was measured."""
+    rows = [
+        row
         for row in history
         if row.checkpoint == checkpoint
         and _same(row, machine)
         and row.peak_bytes > 0
         and row.predicted_bytes >= TOLD_APART_BYTES
     ]
-    return min(10.0, max(ratios[-4 * NEWEST :])) if ratios else 1.0
+    own = [row for row in rows if kept_by(row.plan) == kept]
+    rows = own or [row for row in rows if kept_by(row.plan) == "whole"]
+    ratios = [row.peak_bytes / row.predicted_bytes for row in rows[-4 * NEWEST :]]
+    return min(10.0, max(ratios, default=1.0))
 
 
 def estimate(
@@ -138,13 +148,14 @@ def estimate(
     painted: Sequence[Painted],
     loaded: Sequence[Loaded],
     refiner: int = 0,
+    plan: Plan = WHOLE,
 ) -> Estimate:
-    """What a job will take. `controls` has parameters by ControlNet; `missing_bytes` are weights
+    """What a job will take under a plan. `controls` has parameters by ControlNet; `missing_bytes` are weights
     that are not in memory yet; `refiner` has the parameters of the one that takes over."""
-    found, known = seconds(work, anatomy, machine, painted)
-    factor = correction(work.checkpoint, machine, painted)
+    found, known = seconds(work, anatomy, machine, painted, plan.kept)
+    factor = correction(work.checkpoint, machine, painted, plan.kept)
     needed = needs(
-        work, anatomy, controls, dtype=machine.dtype, plan=WHOLE, factor=factor, refiner=refiner
+        work, anatomy, controls, dtype=machine.dtype, plan=plan, factor=factor, refiner=refiner
     )
     return Estimate(
         seconds=found,

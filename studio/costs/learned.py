@@ -5,6 +5,7 @@ from typing import Any
 
 from studio.costs.estimate import Machine, correction
 from studio.costs.history import Loaded, Painted, sent
+from studio.costs.plan import Kept
 from studio.costs.work import Pass
 
 MOST = 1000
@@ -28,9 +29,9 @@ class Learned:
         told, self._fresh = self._fresh, []
         return told
 
-    def factor(self, checkpoint: str, machine: Machine) -> float:
+    def factor(self, checkpoint: str, machine: Machine, kept: Kept) -> float:
         """What measured activations were of predicted ones."""
-        return correction(checkpoint, machine, self._painted)
+        return correction(checkpoint, machine, self._painted, kept)
 
     def worked(self, checkpoint: str, one: Pass, plan: str) -> None:
         """A plan got through where those before it ran out of memory."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, get_args
 
 from studio.costs.anatomy import Anatomy
 from studio.costs.work import Work
@@ -65,6 +65,12 @@ class Plan:
 
 
 WHOLE = Plan()
+
+
+def kept_by(name: str) -> Kept:
+    """How a plan of that name keeps weights."""
+    words = name.split()
+    return next((kept for kept in get_args(Kept) if kept in words), "whole")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

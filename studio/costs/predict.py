@@ -18,7 +18,7 @@ from studio.costs.estimate import (
 from studio.costs.history import History
 from studio.costs.memory import Memory
 from studio.costs.needs import SIZES, Needs, needs
-from studio.costs.plan import Plan, ladder, means_for
+from studio.costs.plan import WHOLE, Plan, ladder, means_for
 from studio.costs.work import Work
 
 UNKNOWN = Machine(device="cpu", dtype="float32")
@@ -52,6 +52,28 @@ class Costs:
         refining = refiner.parameters if refiner else 0
         machine = _machine(memory)
         painted = self._history.painted()
+
+        def needed(plan: Plan) -> Needs:
+            return needs(
+                work,
+                anatomy,
+                controls,
+                dtype=machine.dtype,
+                plan=plan,
+                factor=correction(work.checkpoint, machine, painted, plan.kept),
+                refiner=refining,
+            )
+
+        plan, refused = WHOLE, None
+        if memory is not None:
+            means = means_for(work, anatomy, SIZES.get(machine.dtype, 4), memory.means)
+            plans, room = ladder(work, means), room_for(work, memory)
+            place = admitted(plans, room, needed)
+            if place is None:
+                error = refusal(work, needed(plans[-1]), room.most)
+                refused = {"message": error.message, "hint": error.hint}
+            else:
+                plan = plans[place]
         found = estimate(
             work,
             anatomy,
@@ -61,32 +83,11 @@ class Costs:
             painted=painted,
             loaded=self._history.loaded(),
             refiner=refining,
+            plan=plan,
         )
         if more := self.swap(work.refiner, refiner, memory):
             found = replace(found, swap_seconds=(found.swap_seconds or 0.0) + more)
-        if memory is None:
-            return _told(found, (), None)
-        factor = correction(work.checkpoint, machine, painted)
-
-        def needed(plan: Plan) -> Needs:
-            return needs(
-                work,
-                anatomy,
-                controls,
-                dtype=machine.dtype,
-                plan=plan,
-                factor=factor,
-                refiner=refining,
-            )
-
-        means = means_for(work, anatomy, SIZES.get(machine.dtype, 4), memory.means)
-        plans = ladder(work, means)
-        room = room_for(work, memory)
-        place = admitted(plans, room, needed)
-        if place is None:
-            error = refusal(work, needed(plans[-1]), room.most)
-            return _told(found, (), {"message": error.message, "hint": error.hint})
-        return _told(found, plans[place].changes, None)
+        return _told(found, plan.changes, refused)
 
     def swap(self, checkpoint: str, anatomy: Anatomy | None, memory: Memory | None) -> float | None:
         """Seconds until a checkpoint can paint; None if it never can."""

@@ -105,7 +105,7 @@ class Descent:
     def _needed(self, plan: Plan) -> Needs:
         if self.work is None or self.anatomy is None:
             return Needs(weights=0, controls=0, picture=0, peak=0)
-        factor = self.learned.factor(self.work.checkpoint, self.machine)
+        factor = self.learned.factor(self.work.checkpoint, self.machine, plan.kept)
         return needs(
             self.work,
             self.anatomy,

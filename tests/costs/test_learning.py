@@ -46,6 +46,20 @@ def test_the_same_again_takes_as_long_as_it_did() -> None:
     assert four == pytest.approx(4 * found)
 
 
+def test_weights_kept_in_another_way_tell_nothing() -> None:
+    slow = replace(
+        ROW, plan="evict tiles-512 split drop-text blocks", call_s=10.0, peak_bytes=10**9
+    )
+    rows = [ROW, slow, slow, slow]
+    assert costs.seconds(WORK, SD, HERE, rows) == (pytest.approx(2.5), True)
+    assert costs.seconds(WORK, SD, HERE, rows, "blocks") == (pytest.approx(200.5), True)
+    assert costs.seconds(WORK, SD, HERE, rows, "packed") == (None, False)
+    assert costs.seconds(replace(WORK, checkpoint="xl"), SD, HERE, [slow]) == (None, False)
+    most = [replace(ROW, peak_bytes=10**9), replace(slow, peak_bytes=3 * 10**9)]
+    factors = [costs.correction("sd", HERE, most, kept) for kept in ("whole", "packed", "blocks")]
+    assert factors == [1, 1, 3]
+
+
 def test_other_sizes_steps_and_guidance_follow_from_it() -> None:
     larger = replace(ONE, width=1024)
     found, known = costs.seconds(replace(WORK, passes=(larger,)), SD, HERE, [ROW])
@@ -196,6 +210,11 @@ def test_a_front_end_hears_of_the_plan_or_the_refusal(tmp_path: Path) -> None:
     tight = here.of(large, SD, {}, MEMORY)
     assert tight["changes"] == ["Pictures encoded and decoded in tiles of 512 px."]
     full = replace(MEMORY, free=0, components=(), whole=())
+    history.add([replace(ROW, plan="evict fp8", call_s=1.0, peak_bytes=0)])
+    narrow = replace(full, free=2 * 10**9, means=("fp8",))
+    slower = here.of(WORK, replace(SD, vae_width=1), {}, narrow)
+    assert slower["words"].startswith("≈ 20 s · 1.") and "8 bits" in slower["changes"][-1]
+    assert here.of(WORK, SD, {}, MEMORY)["seconds"] == pytest.approx(2.5)
     refused = here.of(large, SD, {}, full)["refused"]
     assert refused and "there are 1 MB" in refused["message"]
     assert here.swap("sd", SD, MEMORY) == 0
