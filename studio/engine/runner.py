@@ -303,7 +303,7 @@ class JobTools:
 
     @contextmanager
     def _read(self, checkpoint: Checkpoint, role: Role, plan: Plan = WHOLE) -> Generator[Lease]:
-        """A lease, as a plan wants it; what reading it took is measured."""
+        """A lease, as a plan wants it; what reading all of its bytes took is measured."""
         runner, told = self.runner, list[str]()
 
         def loading(what: str) -> None:
@@ -312,7 +312,7 @@ class JobTools:
 
         began = time.monotonic()
         with runner.manager.use(checkpoint, role, loading=loading, kept=plan.kept) as lease:
-            if told:
+            if told and plan.kept == "whole":
                 device = runner.manager.device
                 runner.learned.add(
                     Loaded(

@@ -19,6 +19,7 @@ from studio.engine.slabs import Slab
 from studio.families._family import Role
 from studio.tasks._task import Brush
 from tests.engine.desk import Desk
+from tests.engine.test_denoiser_files import keep
 
 Params = pytest.MonkeyPatch
 
@@ -365,7 +366,7 @@ def test_a_split_network_takes_its_part_of_everything() -> None:
     assert summed.tolist() == [[0.0], [2.0]] and scaled.tolist() == [[0.0], [2.0]]
 
 
-def test_what_jobs_took_is_told_once(desk: Desk) -> None:
+def test_what_jobs_took_is_told_once(desk: Desk, monkeypatch: Params) -> None:
     desk.paint(count=2, steps=4)
     desk.runner.account()
     told = desk.frames("account")[-1]
@@ -379,6 +380,12 @@ def test_what_jobs_took_is_told_once(desk: Desk) -> None:
     assert {held["name"] for held in memory["components"]} == {"unet", "vae", "text_encoder"}
     desk.runner.account()
     assert not desk.frames("account")[-1]["measured"]
+    for kept in ("fp8", "blocks"):  # of which less is in memory than was read
+        keep(monkeypatch, kept)
+        desk.paint(checkpoint="sd2")
+        desk.runner.account()
+        [row] = desk.frames("account")[-1]["measured"]
+        assert row["plan"].endswith(kept) and row["kind"] == "painted"
     desk.runner.unload()
     desk.runner.account()
     assert not desk.frames("account")[-1]["memory"]["components"]
