@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from safetensors import SafetensorError
@@ -116,6 +116,8 @@ class _Known:
     wants: tuple[Want, ...]
     denoiser: Path | None = None
     """The file that tells a checkpoint from others."""
+    ways: tuple[Kept, ...] = ("whole",)
+    """How the weights of its denoisers can be kept."""
 
 
 class _Stopped(Exception):
@@ -167,6 +169,15 @@ class Manager:
             and all(self._store.held(want.key) for want in known.wants)
         )
 
+    def ways(self, checkpoint: Checkpoint) -> tuple[Kept, ...]:
+        """How the weights of its denoisers can be kept. Raises `Unavailable` if it cannot be read."""
+        return self._current(
+            checkpoint.id,
+            f"'{checkpoint.label}'",
+            lambda: _stamp(checkpoint),
+            partial(self._open, checkpoint),
+        ).ways
+
     @contextmanager
     def use(
         self,
@@ -181,8 +192,8 @@ class Manager:
         """Lends a checkpoint; `loading` is told before weights are read, `check` may raise to end
         that. `extra` stands in for networks of the checkpoint, as another VAE does.
 
-        A denoiser that is `kept` in "blocks" is a network of this lease alone, for one thread at a
-        time.
+        `kept` is one of the checkpoint's `ways`. A denoiser that is kept in "blocks" is a network of
+        this lease alone, for one thread at a time.
 
         Raises `InvalidRequest` if the family has no such role and `Unavailable` if it cannot be
         read; the store is then as it was.
@@ -594,12 +605,32 @@ class Manager:
         family = families()[checkpoint.family]
         found = manifest(checkpoint, family, self.device, self._configs, self._objects)
         wants = tuple(self._want(recipe) for recipe in found.recipes)
-        return _Known(stamp=stamp, manifest=found, wants=wants, denoiser=denoiser_file(checkpoint))
+        return _Known(
+            stamp=stamp,
+            manifest=found,
+            wants=wants,
+            denoiser=denoiser_file(checkpoint),
+            ways=self._ways(found),
+        )
+
+    def _ways(self, found: Manifest) -> tuple[Kept, ...]:
+        """What only a converter can make it makes as a whole; once it is in memory, blocks of it are
+        as good as any."""
+        layouts = (
+            recipe.layout(self._layouts, partial(self._skeleton, recipe))
+            for recipe in found.recipes
+            if recipe.part in DENOISERS
+        )
+        if all(layout is not None for layout in layouts):
+            return get_args(Kept)
+        return ("whole",) if self.device.name == "cpu" else ("whole", "blocks")
 
     def _kept(self, known: _Known, kept: Kept) -> tuple[Sequence[Recipe], Sequence[Want]]:
         """What is read of a file, where the weights of denoisers are kept in some way."""
         if kept == "whole":
             return known.manifest.recipes, known.wants
+        if kept not in known.ways:
+            raise ValueError(f"weights that cannot be kept in the way '{kept}'")
         recipes: list[Recipe] = []
         wants: list[Want] = []
         for recipe, want in zip(known.manifest.recipes, known.wants, strict=True):
@@ -618,8 +649,7 @@ class Manager:
             return self._skeleton(recipe)
 
         layout = recipe.layout(self._layouts, skeleton)
-        if layout is None:
-            return recipe
+        assert layout is not None  # else this is none of its ways
         if in_file:
             return recipe.packed(as_in_file(recipe.sources, layout, skeleton(), recipe.dtype))
         return recipe.packed(in_eight_bits(skeleton()))

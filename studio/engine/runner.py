@@ -228,6 +228,8 @@ class JobTools:
         last = runner.catalog.get(refiner.id) if refiner else None
         work = self._work(checkpoint, controls, added=extras != PLAIN or last is not None)
         parameters = {name: control.parameters for name, control in found.items()}
+        ways = runner.manager.ways(checkpoint)
+        self.descent.means = tuple(one for one in MEANS if one in ("drop_text", *ways))
         parameters_last = last.anatomy.parameters if last and last.anatomy else 0
         self.descent.begin(work, checkpoint.anatomy, parameters, parameters_last)
         with ExitStack() as borrowed:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from studio.engine.frugal import Split, tiled
 from studio.engine.gauge import Gauge
+from studio.engine.layouts import Layouts
 from studio.engine.runner import JobTools
 from studio.engine.slabs import Slab
 from studio.families._family import Role
@@ -303,6 +304,18 @@ def test_a_job_with_references_keeps_its_networks_as_they_are_and_never_climbs(
     hook = exhaust(1)
     assert desk.run(**asked)["message"].startswith("There is not enough memory")
     assert hook.count == 1  # there is no plan after it
+
+
+def test_weights_that_only_a_converter_can_make_are_kept_whole(
+    make_desk: Callable[..., Desk], shelf: Path, monkeypatch: Params
+) -> None:
+    monkeypatch.setattr(Layouts, "get", lambda *_: None)
+    desk = make_desk(shelf)
+    for kept in ("fp8", "blocks"):
+        rung = f"evict tiles-32 split drop-text {kept}"
+        monkeypatch.setattr(desk.runner.learned, "rung", lambda *_, rung=rung: rung)
+        desk.paint()
+        assert facts(desk)[0][-1] == "Text encoders dropped once the prompt is read."
 
 
 def test_another_prompt_of_the_same_job_is_read_though_text_encoders_are_gone(
