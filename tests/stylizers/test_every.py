@@ -1,6 +1,5 @@
 """What every stylizer promises, and what the neural one does to a picture."""
 
-import time
 from functools import cache
 
 import numpy as np
@@ -159,13 +158,10 @@ def test_a_pass_of_the_network_is_stopped_in_the_middle() -> None:
 
     large = np.zeros((1536, 1536, 3), np.float32)
     look = neural.numbers(example("night"))
-    before = time.process_time()
     with pytest.raises(InterruptedError):
         watch = Watch(check=check, tell=lambda done, steps, left: told.append(done))
         neural.painted(large, look, watch)
-    assert len(told) == 1
-    # all of it takes some three seconds of one core
-    assert time.process_time() - before < 1.5
+    assert len(told) == 1 and told[0] < neural.PARTS
 
 
 def test_how_far_it_is_is_told_to_the_end() -> None:
