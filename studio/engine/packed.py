@@ -16,7 +16,7 @@ from torch import Tensor
 
 from studio.checkpoints.gguf import PACKED
 from studio.engine.layouts import Layout, Piece
-from studio.engine.reading import DTYPES, FileFeed, Files, Sources
+from studio.engine.reading import DTYPES, PEEKED, FileFeed, Files, Sources, same, targets
 from studio.engine.skeletons import Skeleton
 from studio.engine.unpacking import UNPACK
 
@@ -134,29 +134,56 @@ class PackedFeed:
     packings: Mapping[str, Packing]
 
     def pour(self, into: Mapping[str, Tensor], check: Callable[[], None]) -> None:
-        converted: dict[str, Tensor] = {}
+        narrow, wide = self._parted(into)
         with Files(self.files.sources, check) as files:
-            for name, target in into.items():
-                packing = self.packings.get(name)
-                if packing is None:
-                    converted[name] = target
-                elif not packing.pieces:
-                    converted[name] = target.view(EIGHT_BITS).view(packing.shape)
-                else:
-                    sizes = [replace(packing, shape=p.shape).size_bytes for p in packing.pieces]
-                    parts = target.split(sizes)
-                    for piece, part in zip(packing.pieces, parts, strict=True):
-                        begin = replace(packing, shape=(piece.offset,)).size_bytes
-                        files.bytes_of(piece.source, begin, part)
-        self.files.pour(converted, check)
+            for name in self.files.in_order(narrow):
+                self._fill(files, name, narrow[name])
+        self.files.pour(wide, check)
 
     def equals(self, held: Mapping[str, Tensor]) -> bool:
-        for name, tensor in held.items():
-            fresh = torch.empty_like(tensor)
-            self.pour({name: fresh}, lambda: None)
-            if not torch.equal(fresh.view(torch.uint8), tensor.view(torch.uint8)):
+        narrow, wide = self._parted(held)
+        with Files(self.files.sources, lambda: None) as files:
+            if not all(self._begins_so(files, *one) for one in narrow.items()):
                 return False
+            if not self.files.equals(wide):
+                return False
+            for name in self.files.in_order(narrow):
+                fresh = torch.empty_like(narrow[name])
+                self._fill(files, name, fresh)
+                if not same(fresh, narrow[name]):
+                    return False
         return True
+
+    def _parted(self, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """Packed ones and others."""
+        narrow = {name: one for name, one in tensors.items() if name in self.packings}
+        return narrow, {name: one for name, one in tensors.items() if name not in narrow}
+
+    def _fill(self, files: Files, name: str, target: Tensor) -> None:
+        packing = self.packings[name]
+        if not packing.pieces:
+            numbers = target.view(EIGHT_BITS).view(packing.shape)
+            for piece, part in targets(self.files.layout[name], numbers):
+                files.read(piece, part)
+            return
+        sizes = [replace(packing, shape=piece.shape).size_bytes for piece in packing.pieces]
+        for piece, part in zip(packing.pieces, target.split(sizes), strict=True):
+            begin = replace(packing, shape=(piece.offset,)).size_bytes
+            files.bytes_of(piece.source, begin, part)
+
+    def _begins_so(self, files: Files, name: str, held: Tensor) -> bool:
+        """Whether the first bytes are those of the file."""
+        packing, few = self.packings[name], held[:PEEKED]
+        piece = (packing.pieces or self.files.layout[name].pieces)[0]
+        if packing.pieces:
+            fresh = torch.empty_like(few)
+            begin = replace(packing, shape=(piece.offset,)).size_bytes
+            files.bytes_of(piece.source, begin, fresh)
+            return same(fresh, few)
+        if not piece.in_one_piece or prod(piece.shape) < len(few):
+            return True
+        first = replace(piece, shape=(len(few),), strides=(1,))
+        return same(files.fresh(first, few.view(EIGHT_BITS)).view(torch.uint8), few)
 
 
 def _weights(skeleton: Skeleton) -> Iterator[tuple[str, str]]:

@@ -102,8 +102,8 @@ class FileFeed:
 
     def pour(self, into: Mapping[str, Tensor], check: Callable[[], None]) -> None:
         with Files(self.sources, check) as files:
-            for name in self._in_order(into):
-                for piece, target in _targets(self.layout[name], into[name]):
+            for name in self.in_order(into):
+                for piece, target in targets(self.layout[name], into[name]):
                     files.read(piece, target)
 
     def equals(self, held: Mapping[str, Tensor]) -> bool:
@@ -113,16 +113,16 @@ class FileFeed:
                 if piece.in_one_piece:
                     count = min(PEEKED, prod(piece.shape))
                     few = Piece(piece.source, piece.offset, (count,), (1,))
-                    if not _same(files.fresh(few, tensor), tensor.reshape(-1)[:count]):
+                    if not same(files.fresh(few, tensor), tensor.reshape(-1)[:count]):
                         return False
-            for name in self._in_order(held):
-                for piece, there in _targets(self.layout[name], held[name]):
-                    if not _same(files.fresh(piece, there), there):
+            for name in self.in_order(held):
+                for piece, there in targets(self.layout[name], held[name]):
+                    if not same(files.fresh(piece, there), there):
                         return False
         return True
 
-    def _in_order(self, names: Mapping[str, object]) -> list[str]:
-        """As they lie on disk."""
+    def in_order(self, names: Mapping[str, object]) -> list[str]:
+        """Names as their tensors lie on disk."""
 
         def place(name: str) -> tuple[int, int]:
             piece = self.layout[name].pieces[0]
@@ -146,10 +146,10 @@ class TensorFeed:
 
     def equals(self, held: Mapping[str, Tensor]) -> bool:
         made = self.make()
-        return all(_same(made[name].to(there.dtype), there) for name, there in held.items())
+        return all(same(made[name].to(there.dtype), there) for name, there in held.items())
 
 
-def _targets(ref: Ref, tensor: Tensor) -> Sequence[tuple[Piece, Tensor]]:
+def targets(ref: Ref, tensor: Tensor) -> Sequence[tuple[Piece, Tensor]]:
     """Each piece with the part of the tensor that it fills."""
     if len(ref.pieces) == 1:
         return ((ref.pieces[0], tensor),)
@@ -157,7 +157,7 @@ def _targets(ref: Ref, tensor: Tensor) -> Sequence[tuple[Piece, Tensor]]:
     return tuple(zip(ref.pieces, parts, strict=True))
 
 
-def _same(one: Tensor, other: Tensor) -> bool:
+def same(one: Tensor, other: Tensor) -> bool:
     """Bit for bit; numbers that are none are equal to themselves."""
     if one.shape != other.shape:
         return False

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.facts import verify
@@ -16,6 +17,10 @@ from studio.checkpoints.gguf import PACKED, read_gguf
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import BadFile
 from studio.checkpoints.install import File, Plan, settle
+from studio.engine.layouts import Piece, Ref
+from studio.engine.loading import _sources
+from studio.engine.packed import PackedFeed, Packing
+from studio.engine.reading import FileFeed, Files
 from studio.engine.unpacking import UNPACK
 from studio.families._family import Role
 from tests.engine.desk import Desk
@@ -110,6 +115,46 @@ def test_it_paints_as_its_numbers_written_out(
     digest = hashlib.sha256((tmp_path / "small.gguf").read_bytes()).hexdigest()
     assert verdict.sha256 == {"small.gguf": digest}
     assert (found.family, found.size_bytes) == ("flux", (tmp_path / "small.gguf").stat().st_size)
+
+
+def test_what_is_packed_is_told_apart_by_its_first_bytes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    numbers = {
+        "narrow": torch.randn(64, 64).to(torch.float8_e4m3fn),
+        "wide": torch.randn(64, 64),
+        "bias": torch.randn(4096),
+        "lone": torch.tensor(2.0),
+    }
+    save_file(numbers, tmp_path / "it.safetensors")
+    layout = {
+        name: Ref((Piece(name, 0, tuple(one.shape), one.stride()),))
+        for name, one in numbers.items()
+    }
+    packings = {
+        "narrow": Packing("F8_E4M3", (64, 64), pieces=layout["narrow"].pieces),
+        "wide": Packing("F8_E4M3", (64, 64)),
+    }
+    feed = PackedFeed(FileFeed(_sources((tmp_path / "it.safetensors",)), layout), packings)
+    held = {name: torch.empty(4096, dtype=torch.uint8) for name in packings}
+    held |= {"bias": torch.empty(4096), "lone": torch.empty(())}
+    feed.pour(held, lambda: None)
+    assert torch.equal(held["narrow"], numbers["narrow"].view(torch.uint8).flatten())
+    assert feed.equals(held)
+    real, read = Files.bytes_of, list[int]()
+
+    def counted(files: Files, source: str, begin: int, raw: torch.Tensor) -> None:
+        read.append(len(raw))
+        real(files, source, begin, raw)
+
+    monkeypatch.setattr(Files, "bytes_of", counted)
+    for name, tensor in held.items():
+        for at in (0, -1):
+            other = tensor.clone()
+            other.view(-1)[at] += 1
+            read.clear()
+            assert not feed.equals({**held, name: other})
+            assert at or sum(read) < 4096
 
 
 def as_llama(name: str) -> str:
