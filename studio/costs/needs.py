@@ -60,7 +60,7 @@ def needs(
     """
     value = SIZES.get(dtype, 4)
     heard = sum(controls.get(name, 0) for name in work.controls) * value
-    denoiser = _denoiser(anatomy, value, plan)
+    denoiser = denoiser_bytes(anatomy, value, plan)
     text = anatomy.text * value
     painting = denoiser + (anatomy.vae + refiner) * value
     picture = int(factor * activations(work, anatomy, dtype=dtype, plan=plan))
@@ -73,7 +73,7 @@ def needs(
     )
 
 
-def _denoiser(anatomy: Anatomy, value: int, plan: Plan) -> int:
+def denoiser_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
     """Bytes of its weights while it paints."""
     if plan.kept == "packed" and anatomy.stored:
         return anatomy.stored

@@ -17,7 +17,7 @@ from studio.costs.estimate import (
 )
 from studio.costs.history import History
 from studio.costs.memory import Memory
-from studio.costs.needs import SIZES, Needs, needs
+from studio.costs.needs import SIZES, Needs, denoiser_bytes, needs
 from studio.costs.plan import WHOLE, Plan, ladder, means_for
 from studio.costs.work import Work
 
@@ -79,7 +79,7 @@ class Costs:
             anatomy,
             controls,
             machine,
-            missing_bytes=_missing(work.checkpoint, anatomy, machine, memory),
+            missing_bytes=_missing(work.checkpoint, anatomy, machine, memory, plan),
             painted=painted,
             loaded=self._history.loaded(),
             refiner=refining,
@@ -121,10 +121,17 @@ def _machine(memory: Memory | None) -> Machine:
     return Machine(device=memory.device, dtype=memory.dtype) if memory else UNKNOWN
 
 
-def _missing(checkpoint: str, anatomy: Anatomy, machine: Machine, memory: Memory | None) -> int:
-    """Bytes of a checkpoint that are not where it computes."""
-    whole = anatomy.parameters * SIZES.get(machine.dtype, 4)
-    if memory is None or not memory.of(checkpoint):
+def _missing(
+    checkpoint: str,
+    anatomy: Anatomy,
+    machine: Machine,
+    memory: Memory | None,
+    plan: Plan = WHOLE,
+) -> int:
+    """Bytes of a checkpoint that are not where it computes once a job begins by that plan."""
+    value = SIZES.get(machine.dtype, 4)
+    whole = (anatomy.text + anatomy.vae) * value + denoiser_bytes(anatomy, value, plan)
+    if memory is None or plan.evict:  # which leaves nothing that is not on loan
         return whole
     if memory.where(checkpoint) == memory.home:
         return 0  # what is there is all that it has, however its parts were counted
