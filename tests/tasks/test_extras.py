@@ -10,8 +10,10 @@ from PIL import Image, PngImagePlugin
 from studio.app import App, compose
 from studio.core.errors import InvalidRequest
 from studio.core.records import Picture
+from studio.core.requests import parse
 from studio.prompts import infotext
 from studio.settings import Settings
+from studio.tasks import txt2img
 from tests.checkpoints.files import sparse_of
 
 LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
@@ -158,6 +160,17 @@ def test_words_that_stand_for_vectors_are_found(app: App) -> None:
     assert (plain["embeddings"], plain["vae"]) == ([], "")
     request = submit(app, prompt="a fox", negative_prompt="bad, (Blob:1.2)", vae="KL")
     assert (request["embeddings"], request["vae"]) == (["blob"], "kl")
+
+
+def test_what_acts_on_networks_is_known_before_they_are_lent(app: App) -> None:
+    def added(**fields: object) -> bool:
+        asked = parse(txt2img.TASK.request, submit(app, **{"prompt": "a fox", **fields}))
+        work = txt2img.TASK.work(asked)
+        return work is not None and work.added
+
+    assert not added()
+    assert all(added(**one) for one in ({"prompt": "a <lora:ink>"}, {"prompt": "blob"}))
+    assert added(vae="kl")
 
 
 def test_an_embedding_takes_as_many_tokens_as_it_has_vectors(app: App) -> None:
