@@ -1,9 +1,13 @@
 """What several rooms' tests share."""
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # the other core is the other worker's
 
 from tests.engine.tiny import save_tiny_sd
 

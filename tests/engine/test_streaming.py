@@ -59,6 +59,12 @@ def supplies(weights: Mapping[str, Tensor]) -> Mapping[str, Supply]:
     return {"files": FromFiles(pour), "memory": FromMemory(weights)}
 
 
+@pytest.fixture(autouse=True)
+def _no_slabs_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those of tests before, which may be given back at any moment, are not counted."""
+    monkeypatch.setattr("studio.engine.slabs._sizes", {})
+
+
 @pytest.mark.parametrize("kind", ["files", "memory"])
 def test_the_numbers_are_the_same_and_two_blocks_are_there_at_once(kind: str) -> None:
     whole = Deep()
@@ -70,9 +76,8 @@ def test_the_numbers_are_the_same_and_two_blocks_are_there_at_once(kind: str) ->
     places, size = arranged((name, shape, torch.float32) for name, shape in skeleton.shapes.items())
     pieces = cut(skeleton, places)
     assert len(pieces.blocks) == DEPTH and pieces.size_bytes < size / 4
-    before = outstanding()
     streamed = Streamed(skeleton, pieces, supplies(weights)[kind], "cpu")
-    assert outstanding() - before == streamed.size_bytes == pieces.size_bytes
+    assert outstanding() == streamed.size_bytes == pieces.size_bytes
     x, most = torch.randn(3, 4), list[int]()
     inside: list[int] = []
     empty.layers[3].register_forward_pre_hook(lambda *_: inside.append(there(empty)))
@@ -81,9 +86,9 @@ def test_the_numbers_are_the_same_and_two_blocks_are_there_at_once(kind: str) ->
         for _ in range(3):
             assert torch.equal(streamed.module(x, lambda one: most.append(there(one))), wanted)
     assert max(most) <= pieces.rest_bytes < max(inside) <= pieces.size_bytes
-    assert outstanding() - before == pieces.size_bytes
+    assert outstanding() == pieces.size_bytes
     streamed.close()
-    assert outstanding() == before and there(empty) == 0
+    assert outstanding() == there(empty) == 0
 
 
 def test_a_block_that_fails_leaves_the_network_fit_for_the_next_call() -> None:
@@ -119,7 +124,7 @@ def test_reading_that_fails_costs_no_memory_and_no_painted_picture() -> None:
         for name, target in into.items():
             target.copy_(weights[name])
 
-    before, threads = outstanding(), set(threading.enumerate())
+    threads = set(threading.enumerate())
     pieces, supply, x = cut(skeleton, places), FromFiles(pour), torch.randn(1, 4)
     most = len(pieces.rest)
     streamed = Streamed(skeleton, pieces, supply, "cpu")
@@ -137,8 +142,8 @@ def test_reading_that_fails_costs_no_memory_and_no_painted_picture() -> None:
         most = 2 * told[-1] - told[-2] - 1  # the last that is read is what may come next
         assert torch.equal(streamed.module(x), wanted)
     streamed.close()
-    assert outstanding() == before and there(empty) == 0
-    assert set(threading.enumerate()) == threads
+    assert outstanding() == there(empty) == 0
+    assert set(threading.enumerate()) <= threads
 
 
 def test_blocks_are_what_is_numbered_and_small_enough() -> None:
