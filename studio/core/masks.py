@@ -31,6 +31,10 @@ _SAME_COLOUR = 14.0
 """A standard deviation, as a distance in RGB."""
 _TRUSTED_OFF = 75.0
 """As a distance in RGB: less is another tone, more another thing."""
+_TRUSTED_DRIFT, _EVEN_PX = 40.0, 4.0
+"""As a distance in RGB, and how far around a place drifting tones are evened out."""
+_HELD = 0.5
+"""Share of the way to the far end over which they are held."""
 _DOUBT = 0.02
 """The share of the seam that must be alike before it is heard."""
 
@@ -165,7 +169,8 @@ def harmonised(new: Pixels, drawn_out: Pixels, mask: Mask) -> Pixels:
     masked part (see `filled`). How far `new` is off near the seam is learned there by place and
     colour, and taken out wherever `new` has such a colour, near and far. What is of another colour
     than anything at the seam, a moon or a house, keeps its own; so does what is so far off at the
-    seam that it is another thing and not another tone.
+    seam that it is another thing and not another tone. What drifts away from the seam little by
+    little is held near it, and let go further out.
     """
     import cv2
 
@@ -202,6 +207,13 @@ def harmonised(new: Pixels, drawn_out: Pixels, mask: Mask) -> Pixels:
         # not a matrix product: libraries for those may add in another order on another machine
         learned = np.stack([(counts * off[:, band]).sum(-1) for band in range(3)], -1)
         moved[row, columns] = learned / (counts.sum(-1, keepdims=True) + _DOUBT)
+    # tones that drift away from there are held for a while, as far as they are tones still
+    left = wanted - own - moved
+    trust = np.exp(-np.square(left).sum(-1) / _TRUSTED_DRIFT**2) * inside
+    even: Any = cv2.GaussianBlur(left * trust[..., None], (0, 0), _EVEN_PX)
+    sure: Any = cv2.GaussianBlur(trust, (0, 0), _EVEN_PX)
+    held = trust * np.exp(-np.square(deep / (_HELD * deep.max())))
+    moved += even / (sure + _DOUBT)[..., None] * held[..., None]
     smooth: Any = cv2.resize(moved, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.clip(np.rint(new[..., :3] + smooth), 0, 255).astype(np.uint8)
 

@@ -147,6 +147,16 @@ def test_a_sky_that_was_painted_in_another_tone_is_brought_back_to_its_own(
     assert mended[13:21, 103:111].min() >= 250
 
 
+def test_a_tone_that_drifts_away_is_held_near_the_seam() -> None:
+    old = np.full((96, 192, 3), (14, 20, 52), np.uint8)
+    new, mask = old.copy(), np.zeros((96, 192), np.uint8)
+    new[:, 96:] = old[:, 96:] + np.linspace(0, 40, 96).astype(np.uint8)[:, None]
+    mask[:, 96:] = 255
+    drift = masks.harmonised(new, old, mask)[48, 96:, 0].astype(int) - 14
+    assert abs(drift[:24]).max() <= 3 < (new[48, 96 + 23, 0] - 14)
+    assert drift[-1] > 20
+
+
 def test_what_is_another_thing_is_not_taken_for_another_tone() -> None:
     """A beach that goes on from the sea is not painted blue."""
     old = np.full((96, 96, 3), (50, 100, 130), np.uint8)
