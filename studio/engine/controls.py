@@ -10,7 +10,7 @@ from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from torch import Tensor
 
 from studio.checkpoints.controls import TOLD_APART, types_of
-from studio.tasks._task import Control
+from studio.tasks._task import Control, within
 
 SOFTER = 0.825
 """What each layer further out is weakened by where the prompt matters more, as in A1111."""
@@ -119,7 +119,7 @@ class Steered:
         down: list[Tensor] | None = None
         middle: Tensor | None = None
         for control, net, shown in self._units:
-            if done / total < control.start or (done + 1) / total > control.end:
+            if not within(done, total, control.start, control.end):
                 continue
             outer, inner = net(
                 sample[:, : net.config.in_channels],

@@ -30,7 +30,7 @@ from studio.engine.imageprompts import tokens
 from studio.engine.manager import Lease
 from studio.tasks._over import fitted, flat
 from studio.tasks._references import Reference
-from studio.tasks._task import Brush
+from studio.tasks._task import Brush, within
 
 COLOURS = 0.5
 """How far colours are brought towards a reference's at a weight of 1.0."""
@@ -320,7 +320,7 @@ def _first(options: Mapping[str, Any]) -> dict[str, Any]:
 def _acting(one: Reference, turn: Turn) -> Callable[[], bool]:
     def acts() -> bool:
         done, total = turn()
-        return one.start <= done / total and (done + 1) / total <= one.end
+        return within(done, total, one.start, one.end)
 
     return acts
 

@@ -188,6 +188,11 @@ ALONE = Span()
 """The only pass over its picture."""
 
 
+def within(step: int, steps: int, start: float, end: float) -> bool:
+    """Whether the whole of step number `step`, from 0 on, lies between two shares of the steps."""
+    return start <= step / steps and (step + 1) / steps <= end
+
+
 class Painter(Protocol):
     """A pipeline on loan; each `paint` has a fresh scheduler and a generator of its own."""
 

@@ -17,7 +17,7 @@ from studio.tasks._maps import check_map
 from studio.tasks._maps import named as named_map
 from studio.tasks._over import fitted, flat
 from studio.tasks._poses import read_pose
-from studio.tasks._task import Control, Facts, Tools
+from studio.tasks._task import Control, Facts, Tools, within
 
 Weight = Annotated[float, Ge(0), Le(2)]
 Share = Annotated[float, Ge(0), Le(1)]
@@ -56,10 +56,6 @@ class Unit:
     resize: Literal["stretch", "crop", "pad"] = "crop"
     """How the map is brought to the size of the picture."""
 
-    def acts(self, step: int, steps: int) -> bool:
-        """Whether the whole of step number `step`, from 0 on, is within its range."""
-        return step / steps >= self.start and (step + 1) / steps <= self.end
-
 
 Units = Annotated[tuple[Unit, ...], MaxLen(4)]
 
@@ -77,7 +73,7 @@ def idle(units: tuple[Unit, ...], steps: int) -> tuple[str, ...]:
         f"The map of {unit.kind} does nothing: none of the {steps} steps lies between "
         f"{unit.start:g} and {unit.end:g}."
         for unit in weighty(units)
-        if not any(unit.acts(step, steps) for step in range(steps))
+        if not any(within(step, steps, unit.start, unit.end) for step in range(steps))
     )
 
 
