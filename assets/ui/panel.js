@@ -192,15 +192,18 @@ export function panel(root) {
     }
   }
 
-  /** @param {Job} job */
+  /** Whoever stops a job after a picture knows why it ended; any other end is told, and what it left.
+   * @param {Job} job */
   function ending(job) {
-    const sad = job.state in ENDINGS && !job.images.length;
+    const kept = job.images.length;
+    const sad = job.state in ENDINGS && !(kept && job.state === "cancelled");
     trouble.hidden = !sad;
+    trouble.toggleAttribute("data-under", Boolean(kept));
     if (!sad || trouble.dataset.job === job.id) return;
     trouble.dataset.job = job.id;
     trouble.replaceChildren(
       h("p", {}, job.error?.message ?? ENDINGS[job.state]),
-      h("p", { class: "po-soft" }, job.error?.hint ?? ""),
+      h("p", { class: "po-soft" }, [job.error?.hint, kept && `${kept} of ${plural(job.request.count ?? 1, "picture")} ${kept > 1 ? "were" : "was"} done, and kept.`].filter(Boolean).join(" ")),
       button("Run again", "again", () => api.rerun(job.id).then(() => tell("asked"), complain)),
     );
   }
