@@ -4,8 +4,21 @@ import { tell } from "./bus.js";
 import { h } from "./dom.js";
 import { restored } from "./forms.js";
 import { tabs } from "./tabs.js";
+import { toast } from "./toasts.js";
 
-/** @param {{tab: string} & Record<string, any>} message see `understood` in studio/ui/shell.py */
+/** @typedef {{filled: string[], notes: string[]}} Answer what is in the form now, and what is not, in words */
+
+/** @type {((answer: Answer|null) => void)[]} who waits for what became of a message */
+const waiting = [];
+document.addEventListener("pochade-sent", (event) => {
+  const { detail } = /** @type {CustomEvent} */ (event);
+  for (const done of waiting.splice(0)) done(detail ? JSON.parse(detail) : null);
+});
+
+/**
+ * @param {{tab: string} & Record<string, any>} message see `understood` in studio/ui/shell.py
+ * @returns {Promise<Answer|null>} null if it was refused, which the person has been told
+ */
 export async function send(message) {
   await restored(message.tab);
   const box = /** @type {HTMLTextAreaElement} */ (document.querySelector("#bridge-message textarea"));
@@ -16,6 +29,14 @@ export async function send(message) {
   // Gradio takes the text over in its next tick
   setTimeout(() => button.click(), 30);
   tell("form");
+  return new Promise((done) => waiting.push(done));
+}
+
+/** Says what became of a message. @param {Answer|null} answer @param {string} [done] what there is to say if it was not refused */
+export function tellAnswer(answer, done) {
+  if (!answer) return;
+  if (done) toast(done);
+  for (const note of answer.notes) toast(note);
 }
 
 /** A menu of the tabs that can start from a picture; null while there is none. */
@@ -26,7 +47,7 @@ export function sendMenu(/** @type {() => string} */ imageId, /** @type {() => v
     h("select", { class: "po-select", "aria-label": "Send to" }, h("option", { value: "" }, "Send to …"), ...ways.map((tab) => h("option", { value: tab.id }, tab.label)))
   );
   menu.addEventListener("change", () => {
-    if (menu.value) send({ do: "send", image: imageId(), tab: menu.value });
+    if (menu.value) send({ do: "send", image: imageId(), tab: menu.value }).then(tellAnswer);
     menu.value = "";
     done();
   });

@@ -56,10 +56,11 @@ export function drop(tools) {
 async function read(file, report, tab) {
   report.replaceChildren(h("p", { class: "po-notice" }, `Reading ${file.name} …`));
   try {
-    const [found, choices] = await Promise.all([api.settings(file), api.choices()]);
+    const found = await api.settings(file);
     const settings = found.request ?? { ...found.fields, prompt: found.prompt, negative_prompt: found.negative_prompt };
-    send({ do: "fill", settings, tab });
-    tellOutcome(report, found.source, settings, [...found.notes, ...missing(settings, choices)]);
+    const answer = await send({ do: "fill", settings, tab });
+    if (!answer) return report.replaceChildren();
+    tellOutcome(report, found.source, answer.filled, [...found.notes, ...answer.notes]);
   } catch (error) {
     const { message, hint } = /** @type {any} */ (error);
     if (!hint) return report.replaceChildren(), complain(error);
@@ -67,21 +68,14 @@ async function read(file, report, tab) {
   }
 }
 
-/** @param {Record<string, any>} settings @param {Record<string, any>} choices */
-function missing(settings, choices) {
-  const here = choices.checkpoints.some((/** @type {any} */ row) => row.id === settings.checkpoint && !row.problem);
-  return settings.checkpoint && !here ? [`The checkpoint '${settings.checkpoint}' is not here; the form keeps its own.`] : [];
-}
-
-/** @param {HTMLElement} report @param {string} source @param {Record<string, any>} settings @param {string[]} lost */
-function tellOutcome(report, source, settings, lost) {
-  const names = Object.entries(settings).filter(([, value]) => value !== null && value !== "").map(([name]) => name.replaceAll("_", " "));
+/** @param {HTMLElement} report @param {string} source @param {string[]} filled @param {string[]} lost */
+function tellOutcome(report, source, filled, lost) {
   const unique = [...new Set(lost)];
   notice(
     report,
     unique.length ? "partly" : "good",
     h("b", {}, `Settings of a picture by ${source}`),
-    h("p", {}, `In the form: ${names.join(", ")}.`),
+    h("p", {}, `In the form: ${filled.join(", ").toLowerCase()}.`),
     unique.length ? h("p", {}, "Not taken over:") : "",
     unique.length ? h("ul", {}, ...unique.map((note) => h("li", {}, note))) : "",
   );

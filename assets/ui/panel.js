@@ -1,7 +1,7 @@
 /** The picture that is being made, and the ones that just were. */
 
 import { api, url } from "./api.js";
-import { send } from "./bridge.js";
+import { send, tellAnswer } from "./bridge.js";
 import { tell } from "./bus.js";
 import { comparison, under } from "./compare.js";
 import { button, h, icon, keyed, say, swap } from "./dom.js";
@@ -50,7 +50,7 @@ export function panel(root) {
   }, { id: `${tab}-stop`, class: "po-button po-stop" });
   const beside = comparison();
   const compare = button("Compare", "swap", () => (remember(!comparing), shown && last && show(last)), { "aria-pressed": "true", id: `${tab}-compare` });
-  const source = button("Use as source", "picture", () => chosen && send({ do: "send", image: chosen, tab }), { id: `${tab}-use-result` });
+  const source = button("Use as source", "picture", () => chosen && send({ do: "send", image: chosen, tab }).then(tellAnswer), { id: `${tab}-use-result` });
   const full = button("Full screen", "fit", () => shown && view(shown.images.map((one) => one.id), chosen), { quiet: true });
   const tools = h("div", { class: "po-result-tools", role: "group", "aria-label": "With this picture" }, compare, source, full);
   const foot = h("div", { class: "po-foot" }, meter, h("div", { class: "po-foot-row" }, words, tools, stop), noted);

@@ -1,7 +1,7 @@
 /** One picture on the whole screen, with how it was made beside it. */
 
 import { api, url } from "./api.js";
-import { send, sendMenu } from "./bridge.js";
+import { send, sendMenu, tellAnswer } from "./bridge.js";
 import { hear, tell } from "./bus.js";
 import { button, h, icon, say, swap } from "./dom.js";
 import { duration, moment, size } from "./format.js";
@@ -210,9 +210,8 @@ function make() {
 
   function reuse() {
     if (!record) return;
-    send({ do: "reuse", image: record.id, tab: tabOf(record.task) });
+    send({ do: "reuse", image: record.id, tab: tabOf(record.task) }).then((answer) => tellAnswer(answer, "The settings are in the form."));
     root.close();
-    toast("The settings are in the form.");
   }
 
   return {

@@ -20,12 +20,12 @@ from studio.ui.form import Follow, Form, Now, Updates, Values
 from studio.ui.head import head
 from studio.ui.now import now_for
 from studio.ui.owner import owner_of
-from studio.ui.tabs._tab import Context, Tab
+from studio.ui.tabs._tab import Arrival, Context, Tab
 from studio.ui.theme import theme
+from studio.ui.widgets import presets
 from studio.ui.widgets.mounts import mount as place
-from studio.ui.widgets.presets import as_typed
-from studio.ui.widgets.sampling import checkpoint, possible
-from studio.ui.widgets.units import brought
+from studio.ui.widgets.sampling import absent, possible
+from studio.ui.widgets.unheld import unheld
 
 MOST_BRIDGE_CHARS = 64 * 1024
 MOST_SESSIONS = 500
@@ -35,8 +35,11 @@ MOST_SESSIONS = 500
 _RESTORED = """() => requestAnimationFrame(() => requestAnimationFrame(
     () => document.body.setAttribute("data-restored-TAB", "")))"""
 _WRITTEN = """() => document.dispatchEvent(new CustomEvent("pochade-written", {detail: "TAB"}))"""
-_SENT = """(message) => document.dispatchEvent(
-    new CustomEvent("pochade-written", {detail: JSON.parse(message).tab}))"""
+_SENT = """(message, said) => {
+    document.dispatchEvent(new CustomEvent("pochade-written", {detail: JSON.parse(message).tab}));
+    document.dispatchEvent(new CustomEvent("pochade-sent", {detail: said}));
+}"""
+_REFUSED = """() => document.dispatchEvent(new CustomEvent("pochade-sent"))"""
 
 
 def mount(app: FastAPI, studio: Studio) -> FastAPI:
@@ -290,24 +293,37 @@ def _bridge(
     """A message from the page's modules: put these settings, or this picture, into a form, which
     they have had restored before."""
     message = gr.Textbox(visible="hidden", elem_id="bridge-message", label="Message")
+    said = gr.Textbox(visible="hidden", elem_id="bridge-said", label="What became of it")
     button = _button("bridge-send")
 
     @told
     def receive(text: str, request: gr.Request) -> Updates:
         owner = owner_of(request)
-        tab, values = understood(studio, tabs, forms, owner, text)
         now = now_for(studio, owner)
+        tab, found = understood(studio, tabs, forms, owner, now, text)
+        form = forms[tab.id]
+        values = possible(found.values, now.choices)
         draft = possible(studio.draft(owner, tab.id), now.choices)
-        written = forms[tab.id].write(possible(values, now.choices), now, over=draft)
-        return {bar: gr.Tabs(selected=tab.id), **written}
+        answer = {"filled": filled(form, values), "notes": found.notes}
+        written = form.write(values, now, over=draft)
+        return {bar: gr.Tabs(selected=tab.id), said: json.dumps(answer), **written}
 
-    button.click(
+    done = button.click(
         receive,
         message,
-        [bar, *(block for form in forms.values() for block in form.outputs)],
+        [bar, said, *(block for form in forms.values() for block in form.outputs)],
         api_name="bridge",
         **quiet,
-    ).then(None, message, None, js=_SENT)
+    )
+    done.success(None, [message, said], None, js=_SENT)
+    done.failure(None, None, None, js=_REFUSED)
+
+
+def filled(form: Form, values: Values) -> list[str]:
+    """What the widgets are called that these values put something into."""
+    widgets = form.widgets
+    named = [widgets[name].label for name, value in values.items() if name in widgets and value]
+    return [label for label in dict.fromkeys(named) if label]
 
 
 def understood(
@@ -315,43 +331,47 @@ def understood(
     tabs: Mapping[str, Tab],
     forms: Mapping[str, Form],
     owner: str,
+    now: Now,
     text: str,
-) -> tuple[Tab, dict[str, Any]]:
-    """The tab and the form values that a bridge message stands for.
+) -> tuple[Tab, Arrival]:
+    """The tab that a bridge message is for, what its form holds from then on, and what it cannot
+    take.
 
     A message is {"do": "reuse", "image": id}, {"do": "send", "image": id, "tab": id} or
-    {"do": "fill", "settings": fields, "tab": id}; the page adds the tab to the first, too. Raises `InvalidRequest`, or `NotFound` for a
-    picture that is not this owner's.
+    {"do": "fill", "settings": fields, "tab": id}; the page adds the tab to the first, too. Raises
+    `InvalidRequest`, or `NotFound` for a picture that is not this owner's.
     """
+
+    def typed(asked: Mapping[str, Any], tab: Tab) -> Mapping[str, Any]:
+        if presets.NAME not in forms[tab.id].widgets:
+            return asked
+        return presets.as_typed(asked, lambda name: studio.seen_by(owner).preset(name))
+
+    def lost(asked: Mapping[str, Any], tab: Tab) -> tuple[str, ...]:
+        widgets = forms[tab.id].widgets
+        return (*absent(asked, now.choices), *presets.unwritten(asked), *unheld(asked, widgets))
+
     try:
         message = json.loads(text[:MOST_BRIDGE_CHARS])
         action = message["do"]
         if action == "fill":
             tab = tabs[message["tab"]]
             if tab.id in forms:
-                return tab, tab.from_settings(dict(message["settings"]))
+                asked = typed(dict(message["settings"]), tab)
+                return tab, Arrival(values=tab.from_settings(asked), notes=lost(asked, tab))
         record = record_json(studio.record(owner, str(message["image"])))
+        tab = _form_tab(tabs, forms, record["task"]) if action == "reuse" else tabs[message["tab"]]
+        if tab.id in forms:
+            record["request"] = typed(record["request"], tab)
         if action == "reuse":
-            tab = _form_tab(tabs, forms, record["task"])
-            asked = as_typed(record["request"], lambda name: studio.seen_by(owner).preset(name))
-            return tab, tab.from_record({**record, "request": asked})
-        tab = tabs[message["tab"]]
+            return tab, Arrival(values=tab.from_record(record), notes=lost(record["request"], tab))
         if action == "send" and tab.from_picture is not None and tab.id in forms:
-            values = tab.from_picture(record)
-            if "units" in forms[tab.id].widgets and "units" not in values:
-                values = {**values, **_units_of(record, studio, owner, tab)}
-            return tab, values
+            draft = possible(studio.draft(owner, tab.id), now.choices)
+            held = {**forms[tab.id].defaults(now.choices), **draft}
+            return tab, tab.from_picture(record, held, now)
     except (KeyError, TypeError, ValueError):
         pass
     raise InvalidRequest("The page sent something that it should not.", "Reload it and try again.")
-
-
-def _units_of(record: Mapping[str, Any], studio: Studio, owner: str, tab: Tab) -> dict[str, Any]:
-    """The control units that a picture brings to a tab that it is sent to."""
-    draft, asked = studio.draft(owner, tab.id), record["request"]
-    there = checkpoint(studio.offers(), draft.get("checkpoint")) or {}
-    same = there.get("id") == asked.get("checkpoint")
-    return brought(asked, draft.get("units"), same_checkpoint=same)
 
 
 def _form_tab(tabs: Mapping[str, Tab], forms: Mapping[str, Form], task: str | None) -> Tab:

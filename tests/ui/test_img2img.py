@@ -65,7 +65,9 @@ def test_settings_of_another_studio_bring_a_size_and_no_picture() -> None:
 
 def test_a_picture_can_be_sent_here() -> None:
     assert TAB.from_picture is not None
-    assert TAB.from_picture({"id": PICTURE}) == {"image": PICTURE}
+    assert TAB.from_picture({"id": PICTURE, "request": {}}, {}, Now(choices={})).values == {
+        "image": PICTURE
+    }
 
 
 def test_the_size_that_is_shown_is_of_the_pictures_shape() -> None:

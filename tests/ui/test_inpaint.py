@@ -63,7 +63,9 @@ def test_a_mask_of_another_picture_is_not_taken_over() -> None:
 def test_a_picture_from_the_gallery_leaves_the_mask_to_the_canvas() -> None:
     # which asks whether to keep it
     assert TAB.from_picture is not None
-    assert TAB.from_picture({"id": "c" * 32}) == {"image": "c" * 32}
+    assert TAB.from_picture({"id": "c" * 32, "request": {}}, {}, Now(choices={})).values == {
+        "image": "c" * 32
+    }
 
 
 def test_the_canvas_is_told_values_as_text() -> None:

@@ -5,6 +5,7 @@ import pytest
 from studio.core.errors import InvalidRequest
 from studio.core.requests import parse
 from studio.tasks.outpaint import TASK
+from studio.ui.form import Now
 from studio.ui.tabs.outpaint import FEATHER_PX, MOST_ADDED_PX, SIDES, STRENGTH, TAB, to_requests
 
 IMAGE = "a" * 64
@@ -43,5 +44,5 @@ def test_a_record_gives_the_form_that_made_it() -> None:
 
 def test_another_picture_begins_without_anything_added() -> None:
     assert TAB.from_picture is not None
-    values = TAB.from_picture({"id": "c" * 32})
+    values = TAB.from_picture({"id": "c" * 32, "request": {}}, {}, Now(choices={})).values
     assert values == {"image": "c" * 32, "left": 0, "right": 0, "top": 0, "bottom": 0}

@@ -8,12 +8,12 @@ import pytest
 
 from studio.core.errors import Busy, InvalidRequest, NotFound
 from studio.core.events import JobState
-from studio.core.records import ImageRecord, Job
+from studio.core.records import ImageRecord, Job, Preset
 from studio.service.studio import Studio
 from studio.ui.errors import told
 from studio.ui.form import Follow, Form, Now, Piece, shown_by, unchanged
 from studio.ui.shell import about, submitted, tabs_in_order, understood, wanted
-from studio.ui.tabs._tab import Tab
+from studio.ui.tabs._tab import Arrival, Tab
 
 RECORD = ImageRecord(
     id="a" * 32,
@@ -35,6 +35,17 @@ RECORD = ImageRecord(
 class Shelf:
     """A studio with one picture in it."""
 
+    def seen_by(self, owner: str) -> "Shelf":
+        return self
+
+    def preset(self, name: str) -> Preset:
+        if name != "Night":
+            raise NotFound("There is no such style.")
+        return Preset(name=name, prompt="{prompt}, moonlight", negative_prompt="")
+
+    def draft(self, owner: str, tab: str) -> dict[str, Any]:
+        return {}
+
     def record(self, owner: str, image_id: str) -> ImageRecord:
         if (owner, image_id) != (RECORD.owner, RECORD.id):
             raise NotFound("There is no such picture.", "Look in the gallery.")
@@ -42,10 +53,19 @@ class Shelf:
 
 
 def read(message: object, owner: str = "local") -> tuple[Tab, dict[str, Any]]:
+    tab, found = arrived(message, owner)
+    return tab, found.values
+
+
+def arrived(message: object, owner: str = "local") -> tuple[Tab, Arrival]:
     tabs = {tab.id: tab for tab in tabs_in_order()}
-    forms = cast(dict[str, Form], {"txt2img": object()})
+    with gr.Blocks():
+        held = {name: gr.Textbox() for name in ("prompt", "presets")}
+        words = Piece(widgets=held, defaults=lambda choices: dict.fromkeys(held, ""))
+        forms = {"txt2img": Form(generate=gr.Button(), pieces=(words,))}
     text = message if isinstance(message, str) else json.dumps(message)
-    return understood(cast(Studio, Shelf()), tabs, forms, owner, text)
+    now = Now(choices={"checkpoints": [], "samplers": []})
+    return understood(cast(Studio, Shelf()), tabs, forms, owner, now, text)
 
 
 def test_painting_comes_first_and_the_gallery_last() -> None:
@@ -57,6 +77,26 @@ def test_a_pictures_settings_go_to_the_tab_of_its_task() -> None:
     tab, values = read({"do": "reuse", "image": RECORD.id})
     assert tab.id == "txt2img"
     assert (values["prompt"], values["seed"], values["seed_mode"]) == ("a fox", "2", "Fixed")
+
+
+def test_settings_from_a_file_are_words_as_they_were_typed() -> None:
+    typed = {"prompt": "a fox", "negative_prompt": ""}
+    asked = {**typed, "prompt": "a fox, moonlight", "styled": ["Night"], "typed": typed}
+    _, found = arrived({"do": "fill", "settings": asked, "tab": "txt2img"})
+    assert (found.values["prompt"], found.values["presets"]) == ("a fox", '["Night"]')
+    assert found.notes == ()
+    _, found = arrived({"do": "fill", "settings": {**asked, "styled": ["Day"]}, "tab": "txt2img"})
+    assert (found.values["prompt"], found.values["presets"]) == ("a fox, moonlight", "")
+    assert "Day" in found.notes[0]
+
+
+def test_what_a_form_has_no_place_for_is_said() -> None:
+    asked = {"prompt": "a fox", "checkpoint": "gone", "image": "a" * 64, "mask": "b" * 64}
+    _, found = arrived({"do": "fill", "settings": asked, "tab": "txt2img"})
+    assert found.notes == (
+        "The checkpoint 'gone' is not here; the form keeps its own.",
+        "This form has no place for the picture it was painted over and its mask.",
+    )
 
 
 def test_another_owners_picture_does_not_exist() -> None:

@@ -31,13 +31,6 @@ def test_switched_off_there_are_none(tab) -> None:
     assert "units" not in tab.from_settings({}), "settings that say nothing do not"
 
 
-@TABS
-def test_a_picture_sent_there_leaves_them_as_they_are(tab) -> None:
-    record = {"id": "b" * 32, "task": "control", "request": {"units": ROWS}, "facts": {}}
-    if tab.TAB.from_picture is not None:
-        assert "units" not in tab.TAB.from_picture(record)
-
-
 @pytest.mark.parametrize(
     ("request_units", "held", "brought"),
     [
@@ -49,15 +42,16 @@ def test_a_picture_sent_there_leaves_them_as_they_are(tab) -> None:
     ],
 )
 def test_a_picture_brings_its_own(request_units, held, brought) -> None:
-    found = units.brought({"units": request_units}, held, same_checkpoint=True)
+    found = units.brought({"units": request_units}, {"units": held})
     assert ("units" in found) == (brought is not None)
     assert units.read(found.get("units")) == (brought or [])
 
 
 def test_another_checkpoint_looks_for_its_own_controlnet() -> None:
     row = {**ROWS[0], "controlnet": "of-sdxl"}
-    for same, net in ((True, "of-sdxl"), (False, None)):
-        found = units.brought({"units": [row]}, "", same_checkpoint=same)
+    asked = {"units": [row], "checkpoint": "sdxl"}
+    for there, net in (("sdxl", "of-sdxl"), ("other", None)):
+        found = units.brought(asked, {"units": "", "checkpoint": there})
         assert units.read(found["units"])[0]["controlnet"] == net
 
 

@@ -38,7 +38,8 @@ def test_enlarging_alone_asks_for_nothing_else() -> None:
 
 
 def test_words_out_of_view_are_only_taken_with_the_picture_they_were_said_of() -> None:
-    sent = VALUES | UPSCALE.from_picture({"id": ID, "request": {"prompt": "a boat"}})
+    record = {"id": ID, "request": {"prompt": "a boat"}}
+    sent = VALUES | UPSCALE.from_picture(record, VALUES, Now(choices={})).values
     assert UPSCALE.to_requests(sent)[0]["prompt"] == "a boat"
     assert "prompt" not in UPSCALE.to_requests(sent | {"image": REF})[0]
     assert "prompt" not in UPSCALE.to_requests(sent | {"image": f"{ID} {REF}"})[0]

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from studio.ui.form import Choices, Form, Values
+from studio.ui.form import Choices, Form, Now, Values
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -12,6 +12,15 @@ class Context:
     """What a tab may use while it is built."""
 
     choices: Choices
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Arrival:
+    """What a picture becomes in a form that it is sent to."""
+
+    values: dict[str, Any]
+    notes: tuple[str, ...] = ()
+    """What of it the form cannot take, a sentence each."""
 
 
 def _empty(data: Mapping[str, Any]) -> dict[str, Any]:
@@ -42,6 +51,6 @@ class Tab:
     """A picture's record as JSON → form values that make it again. Pure."""
     from_settings: Callable[[Mapping[str, Any]], dict[str, Any]] = _empty
     """Request fields of doubtful origin → form values; what does not fit is left out. Pure."""
-    from_picture: Callable[[Mapping[str, Any]], dict[str, Any]] | None = None
-    """A picture's record → form values that start from that picture. With it, the tab is offered
-    under "Send to …"."""
+    from_picture: Callable[[Mapping[str, Any], Values, Now], Arrival] | None = None
+    """A picture's record, and what the form holds → what the form holds that starts from that
+    picture. Pure. With it, the tab is offered under "Send to …"."""

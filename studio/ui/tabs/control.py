@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from studio.core.errors import InvalidRequest
-from studio.ui.form import Form, Values
-from studio.ui.tabs._tab import Context, Tab
+from studio.ui.form import Form, Now, Values
+from studio.ui.tabs._tab import Arrival, Context, Tab
 from studio.ui.widgets import canvas, painting, sampling, units
+from studio.ui.widgets.unheld import unheld
 from studio.ui.widgets.units import units as control_units
 
 ID = "control"
@@ -49,17 +50,40 @@ def _own(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {"units": units.write(fields["units"])} if fields.get("units") else {}
 
 
-def from_picture(record: Mapping[str, Any]) -> dict[str, Any]:
-    """The picture becomes the first unit's; a map is taken as it is, people as they are."""
-    if record["task"] == "preprocess":
-        if pose := record["facts"].get("pose"):
-            return {"units": units.write([{"kind": "pose", "pose": pose}])}
-        return {"units": units.write([{"kind": _kind(record), "map": record["id"]}])}
-    return {"units": units.write([{"kind": "edges", "image": record["id"]}])}
+def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
+    """The settings and units that the picture was painted with, or else the units that are there,
+    and the picture itself in a unit that is free."""
+    asked = record["request"]
+    painted = bool(asked.get("checkpoint"))
+    values = sampling.possible(from_record(record), now.choices) if painted else {}
+    notes = (*sampling.absent(asked, now.choices), *unheld(asked, HOLDS)) if painted else ()
+    own = "units" in values
+    meant = asked.get("checkpoint") if own else held.get("checkpoint")
+    there = units.fitted(
+        units.rows(values["units"] if own else held.get("units")),
+        same_checkpoint=meant == values.get("checkpoint", held.get("checkpoint")),
+    )
+    more = units.with_one_more(there, _unit(record))
+    if more is None:
+        notes = (*notes, TAKEN_OWN if own else TAKEN)
+    return Arrival(values={**values, "units": units.write(more or there)}, notes=notes)
 
 
-def _kind(record: Mapping[str, Any]) -> str:
-    return str(record["facts"].get("kind") or "edges")
+HOLDS = ("units",)
+"""Of the parts of a request that not every form has, those that this one has."""
+TAKEN = "All four units are taken, so the picture is in none. Remove one, and send it again."
+TAKEN_OWN = (
+    "The picture was painted under four units, as many as there can be: it is in none itself."
+)
+
+
+def _unit(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The picture as a unit: a map is taken as it is, people as they are."""
+    if record["task"] != "preprocess":
+        return {"image": record["id"]}
+    if pose := record["facts"].get("pose"):
+        return {"kind": "pose", "pose": pose}
+    return {"kind": str(record["facts"].get("kind") or "edges"), "map": record["id"]}
 
 
 TAB = Tab(

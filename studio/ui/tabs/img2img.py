@@ -9,7 +9,7 @@ import gradio as gr
 from studio.core.errors import InvalidRequest
 from studio.core.geometry import Size, near
 from studio.ui.form import Form, Now, Piece, Values
-from studio.ui.tabs._tab import Context, Tab
+from studio.ui.tabs._tab import Arrival, Context, Tab
 from studio.ui.widgets import painting, references, sampling, size, slots, units
 from studio.ui.widgets.names import named
 from studio.ui.widgets.strength import strength
@@ -115,8 +115,8 @@ def _own(fields: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def from_picture(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {"image": record["id"]}
+def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
+    return Arrival(values={"image": record["id"], **units.brought(record["request"], held)})
 
 
 TAB = Tab(

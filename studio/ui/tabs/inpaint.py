@@ -9,7 +9,7 @@ import gradio as gr
 from studio.core.errors import InvalidRequest
 from studio.families._family import Role
 from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values
-from studio.ui.tabs._tab import Context, Tab
+from studio.ui.tabs._tab import Arrival, Context, Tab
 from studio.ui.widgets import canvas, painting, references, sampling, slots, units
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
@@ -189,6 +189,10 @@ def _own(fields: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
+    return Arrival(values={"image": record["id"], **units.brought(record["request"], held)})
+
+
 TAB = Tab(
     id=ID,
     label="Inpaint",
@@ -199,5 +203,5 @@ TAB = Tab(
     to_requests=to_requests,
     from_record=from_record,
     from_settings=from_settings,
-    from_picture=lambda record: {"image": record["id"]},
+    from_picture=from_picture,
 )

@@ -8,8 +8,8 @@ import gradio as gr
 from studio.core.errors import InvalidRequest
 from studio.core.intake import MAX_PIXELS, MAX_SIDE_PX
 from studio.families._family import Role
-from studio.ui.form import Choices, Form, Piece, Values
-from studio.ui.tabs._tab import Context, Tab
+from studio.ui.form import Choices, Form, Now, Piece, Values
+from studio.ui.tabs._tab import Arrival, Context, Tab
 from studio.ui.widgets import canvas, painting, references, sampling, slots, units
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
@@ -138,9 +138,10 @@ def _own(fields: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def from_picture(record: Mapping[str, Any]) -> dict[str, Any]:
+def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
     """Another picture has other sides."""
-    return {"image": record["id"], **dict.fromkeys(SIDES, 0)}
+    own = units.brought(record["request"], held)
+    return Arrival(values={"image": record["id"], **dict.fromkeys(SIDES, 0), **own})
 
 
 TAB = Tab(

@@ -9,7 +9,7 @@ from studio.core.errors import InvalidRequest
 from studio.paths import STYLES
 from studio.tasks.style import stylizers
 from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values
-from studio.ui.tabs._tab import Context, Tab
+from studio.ui.tabs._tab import Arrival, Context, Tab
 from studio.ui.widgets import painting, presets, sampling, slots
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
@@ -210,8 +210,8 @@ def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def from_picture(record: Mapping[str, Any]) -> dict[str, Any]:
-    return {"image": record["id"]}
+def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
+    return Arrival(values={"image": record["id"]})
 
 
 TAB = Tab(

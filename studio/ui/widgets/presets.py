@@ -55,6 +55,17 @@ def as_typed(asked: Values, preset: Callable[[str], Preset]) -> Values:
     return {**asked, "prompt": words[0], "negative_prompt": words[1], NAME: names}
 
 
+def unwritten(asked: Values) -> tuple[str, ...]:
+    """A sentence if the styles of such a request are not what they were."""
+    styled = asked.get("styled")
+    if not isinstance(styled, list | tuple) or not styled or asked.get(NAME):
+        return ()
+    listed = ", ".join(map(str, cast(list[Any], styled)))
+    return (
+        f"What the styles say is written into the prompt, since they are others here: {listed}.",
+    )
+
+
 def names(value: object) -> list[str]:
     """The names in a form's value; what is none is left out."""
     try:

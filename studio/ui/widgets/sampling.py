@@ -199,6 +199,15 @@ def possible(values: Values, choices: Choices) -> dict[str, Any]:
     return kept
 
 
+def absent(asked: Values, choices: Choices) -> tuple[str, ...]:
+    """A sentence if the checkpoint of a request is not here, or cannot be used."""
+    wanted = asked.get("checkpoint")
+    here = any(row["id"] == wanted and not row["problem"] for row in choices["checkpoints"])
+    if not wanted or here:
+        return ()
+    return (f"The checkpoint '{wanted}' is not here; the form keeps its own.",)
+
+
 BOUNDS = {
     "width": (64, 2048),
     "height": (64, 2048),

@@ -17,6 +17,9 @@ from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
 
 MOST_CHARS = 256 * 1024
+MOST = 4
+KINDS = ("edges", "depth", "pose")
+"""What a new unit shows: the first of these that no other does."""
 SOURCES = ("image", "map", "pose")
 """What a unit may take its map from; one without any is not set up yet."""
 
@@ -64,26 +67,51 @@ def shown(request: Mapping[str, Any]) -> dict[str, Any]:
     return {"units": write(request.get("units"))} if "units" in request else {}
 
 
-def brought(asked: Mapping[str, Any], held: object, *, same_checkpoint: bool) -> dict[str, Any]:
-    """The form values for a picture, made of that request, that is sent to a form whose units are
-    `held`: it brings its own. Without any, those of another picture are put away; those of the tab
-    Control stay.
+def brought(asked: Mapping[str, Any], held: Values) -> dict[str, Any]:
+    """The form values for a picture, made of that request, that is sent to a form that carries
+    units along: it brings its own. Without any, those of another picture are put away; those of the
+    tab Control stay."""
+    if not asked.get("units"):
+        there = held.get("units")
+        follows = isinstance(there, str) and there.startswith("{")
+        return {} if follows or not there else {"units": ""}
+    same = asked.get("checkpoint") == held.get("checkpoint")
+    return {"units": write(fitted(rows(write(asked["units"])), same_checkpoint=same))}
 
-    For another checkpoint than the picture's, a ControlNet is found anew.
-    """
-    rows = [row for row in asked.get("units") or () if isinstance(row, Mapping)]
-    if not rows:
-        follows = isinstance(held, str) and held.startswith("{")
-        return {} if follows or not held else {"units": ""}
-    other = {} if same_checkpoint else {"controlnet": None}
-    return {"units": write([{**row, **other} for row in rows])}
+
+def fitted(units: list[dict[str, Any]], *, same_checkpoint: bool) -> list[dict[str, Any]]:
+    """The units for a checkpoint: for another one than theirs a ControlNet is found anew."""
+    return units if same_checkpoint else [{**unit, "controlnet": None} for unit in units]
+
+
+def with_one_more(
+    units: list[dict[str, Any]], unit: Mapping[str, Any]
+) -> list[dict[str, Any]] | None:
+    """The units, and one that shows `unit`: the first that is not set up becomes it, and keeps
+    what was chosen there, else one is added. None if all are taken."""
+    for place, there in enumerate(units):
+        if not is_set_up(there):
+            same = there.get("kind") == unit.get("kind", there.get("kind"))
+            return [*units[:place], {**(there if same else {}), **unit}, *units[place + 1 :]]
+    if len(units) >= MOST:
+        return None
+    taken = {there.get("kind") for there in units}
+    free = next((kind for kind in KINDS if kind not in taken), KINDS[0])
+    return [*units, {"kind": free, **unit}]
+
+
+def is_set_up(unit: Mapping[str, Any]) -> bool:
+    """Whether there is something to take a map from."""
+    return any(unit.get(source) for source in SOURCES)
 
 
 def read(value: object) -> list[dict[str, Any]]:
-    """The units in a form's value that have something to take a map from, as request fields.
+    """The units in a form's value that are set up, as request fields. Raises `InvalidRequest`."""
+    return [unit for unit in rows(value) if is_set_up(unit)]
 
-    Raises `InvalidRequest`.
-    """
+
+def rows(value: object) -> list[dict[str, Any]]:
+    """All units in a form's value. Raises `InvalidRequest`."""
     text = value if isinstance(value, str) else ""
     if not text.strip():
         return []
@@ -95,9 +123,7 @@ def read(value: object) -> list[dict[str, Any]]:
         found = cast(dict[str, Any], found).get("units")
     if not isinstance(found, list):
         raise InvalidRequest("The control units cannot be read.", "Reload the page.", field="units")
-    rows = cast(list[Any], found)
-    known = [cast(dict[str, Any], row) for row in rows if isinstance(row, dict)]
-    return [row for row in known if any(row.get(source) for source in SOURCES)]
+    return [cast(dict[str, Any], row) for row in cast(list[Any], found) if isinstance(row, dict)]
 
 
 def write(rows: object) -> str:
