@@ -1,4 +1,4 @@
-/** A photograph, taken with the camera of a machine that has no app of its own for that. */
+/** Photographs: taken by a machine that is held in the hand with its own app, by others in the page. */
 
 import { ApiError } from "./api.js";
 import { button, h } from "./dom.js";
@@ -15,11 +15,29 @@ const REASONS = /** @type {Record<string, [string, string]>} */ ({
   NotReadableError: ["The camera is in use by something else.", "Close that, and try again."],
 });
 
+/** A machine that is held in the hand. */
+export const HELD = matchMedia("(pointer: coarse)").matches;
 /** Whether the browser lends its camera: only to pages over https or of this machine. */
-export const lent = Boolean(navigator.mediaDevices?.getUserMedia);
+const LENT = Boolean(navigator.mediaDevices?.getUserMedia);
+
+/**
+ * A place for pictures that takes photographs, too: `button` makes what they are asked for with, and
+ * `input` goes anywhere beside it; null where there is no camera.
+ * @param {(photo: File) => void} taken
+ */
+export function camera(taken) {
+  if (!HELD && !LENT) return null;
+  const input = /** @type {HTMLInputElement} */ (h("input", { type: "file", accept: "image/*", capture: "environment", class: "po-sr", tabindex: "-1", "aria-hidden": "true" }));
+  input.addEventListener("change", () => {
+    if (input.files?.[0]) taken(input.files[0]);
+    input.value = "";
+  });
+  const ask = () => (HELD ? input.click() : photograph().then((photo) => photo && taken(photo)));
+  return { input, button: (/** @type {Record<string, any>} */ props = {}) => button("Take a photo", "camera", ask, props) };
+}
 
 /** Shows what the camera sees until a photograph is taken. @returns {Promise<File|null>} null if it is given up */
-export async function photograph() {
+async function photograph() {
   try {
     const stream = await navigator.mediaDevices.getUserMedia({ video: { facingMode: "environment", ...WANTED_PX } });
     return await taken(stream).finally(() => stream.getTracks().forEach((track) => track.stop()));

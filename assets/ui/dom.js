@@ -85,16 +85,20 @@ export function say(/** @type {HTMLElement} */ node, /** @type {string} */ text)
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** Shows a picture once it is decoded, in place of the one before: never a blank frame between. */
-export async function swap(/** @type {HTMLImageElement} */ image, /** @type {string} */ url) {
-  if (image.dataset.wanted === url) return;
+/**
+ * Shows a picture once it is decoded, in place of the one before: never a blank frame between.
+ * @param {HTMLImageElement} image @param {string} url @returns {Promise<boolean>} false if there is none
+ */
+export async function swap(image, url) {
+  if (image.dataset.wanted === url) return true;
   image.dataset.wanted = url;
   const next = new Image();
   next.src = url;
   try {
     await next.decode();
   } catch {
-    return;
+    return false;
   }
   if (image.dataset.wanted === url) image.src = url;
+  return true;
 }

@@ -1,15 +1,12 @@
 /** A place for pictures in a form: chosen, dropped, pasted, taken, or sent from the gallery. */
 
 import { api, url } from "./api.js";
-import { lent, photograph } from "./camera.js";
+import { camera, HELD } from "./camera.js";
 import { button, h, icon, keyed, say } from "./dom.js";
 import { field } from "./field.js";
 import { carries, PICTURES } from "./files.js";
 import { plural } from "./format.js";
 import { complain, toast } from "./toasts.js";
-
-/** A machine held in the hand: it takes photographs by itself, and has no folders to choose. */
-const HELD = matchMedia("(pointer: coarse)").matches;
 
 /**
  * The value is the refs with a space between them; `data-several` allows more than one.
@@ -24,18 +21,18 @@ export function slot(root) {
 
   const choose = input({ accept: PICTURES.join(","), id: `${tab}-${name}-file`, multiple: Boolean(several) });
   const folder = input({ webkitdirectory: true });
-  const shoot = input({ accept: "image/*", capture: "environment" });
   const pick = button(several ? "Choose pictures" : "Choose a picture", "picture", () => choose.click());
+  // what is held in the hand has no folders to choose
   const all = several && !HELD && button("Choose a folder", "folder", () => folder.click());
-  const camera = (HELD || lent) && button("Take a photo", "camera", () => (HELD ? shoot.click() : photograph().then((photo) => photo && take([photo]))));
+  const shutter = camera((photo) => take([photo]));
   const hint = h("p", { class: "po-soft" }, several ? "or drop or paste one or more here" : "or drop or paste one here");
-  const empty = h("div", { class: "po-slot-empty" }, icon("picture"), h("div", { class: "po-slot-ways" }, pick, all, camera), hint);
+  const empty = h("div", { class: "po-slot-empty" }, icon("picture"), h("div", { class: "po-slot-ways" }, pick, all, shutter?.button()), hint);
   const list = h("ul", { class: "po-slot-pictures" });
   const another = button(several ? "Add more" : "Change", "picture", () => choose.click(), { class: "po-link" });
   const clear = button(several ? "Remove all" : "Remove", "close", () => put([]), { class: "po-link" });
   const words = h("span", { class: "po-soft", role: "status" });
-  const foot = h("div", { class: "po-slot-foot" }, words, another, clear);
-  const zone = h("div", { class: "po-slot", role: "group", "aria-label": label, tabindex: "-1" }, empty, list, foot, choose, folder, shoot);
+  const foot = h("div", { class: "po-slot-foot" }, words, another, shutter?.button({ class: "po-link" }), clear);
+  const zone = h("div", { class: "po-slot", role: "group", "aria-label": label, tabindex: "-1" }, empty, list, foot, choose, folder, shutter?.input);
   root.append(h("div", { class: "po-slot-label", "aria-hidden": "true" }, label), zone);
 
   /** @param {Record<string, any>} props */

@@ -1,6 +1,7 @@
 /** One control unit as a card: its picture, the map made of it, and how far that is followed. */
 
 import { api, url } from "./api.js";
+import { camera } from "./camera.js";
 import { choose, percent, slider } from "./controls.js";
 import { button, h, icon, say, swap } from "./dom.js";
 import { carries, PICTURES } from "./files.js";
@@ -16,6 +17,7 @@ import { weights } from "./weights.js";
 const BALANCES = { prompt: "Prompt matters more", balanced: "Balanced", control: "Map matters more" };
 const RESIZES = { crop: "Crop", stretch: "Stretch", pad: "Pad" };
 const PAUSE_MS = 500;
+const GONE = "This picture is gone. Choose another one.";
 
 /**
  * @param {Unit} first
@@ -28,6 +30,8 @@ export function card(first, around, change, drop) {
   let made = "";
   let timer = 0;
   let running = "";
+  /** The ref of a picture that cannot be shown. */
+  let gone = "";
   /** Whom the shown map shows. @type {any} */
   let people = null;
 
@@ -53,14 +57,15 @@ export function card(first, around, change, drop) {
   const pick = button("Choose a picture", "picture", () => file.click());
   const stand = button("Pose somebody", "person", posed);
   const open = button("Load a pose", "up-from", () => poseFile.click(), { class: "po-link" });
-  const another = button("Change", "picture", () => file.click(), { class: "po-link" });
+  const shutter = camera(take);
+  const another = h("div", { class: "po-unit-ways" }, button("Change", "picture", () => file.click(), { class: "po-link" }), shutter?.button({ class: "po-link" }));
   const edit = button("Edit the pose", "person", posed, { class: "po-link" });
   const save = h("a", { class: "po-link", download: "map.png", hidden: true }, icon("down-to"), h("span", {}, "Save the map"));
-  const empty = h("div", { class: "po-slot-empty" }, h("div", { class: "po-slot-ways" }, pick, stand), h("p", { class: "po-soft" }, "or drop or paste one here"), open);
+  const empty = h("div", { class: "po-slot-empty" }, h("div", { class: "po-slot-ways" }, pick, shutter?.button(), stand), h("p", { class: "po-soft" }, "or drop or paste one here"), open);
   const caption = h("figcaption", {}, "Map");
   const figure = h("figure", {}, source, h("figcaption", {}, "Picture"));
   const pair = h("div", { class: "po-unit-pair" }, figure, h("figure", {}, drawn, caption));
-  const zone = h("div", { class: "po-slot", role: "group", tabindex: "0", "aria-label": "Picture of this unit" }, empty, pair, words, h("div", { class: "po-slot-foot" }, edit, another, save), file, poseFile);
+  const zone = h("div", { class: "po-slot", role: "group", tabindex: "0", "aria-label": "Picture of this unit" }, empty, pair, words, h("div", { class: "po-slot-foot" }, edit, another, save), file, shutter?.input, poseFile);
 
   const weight = slider("Weight", { min: 0, max: 2, step: 0.05 }, (weight) => change({ weight }));
   const start = slider("From", { min: 0, max: 1, step: 0.05 }, (from) => change({ start: Math.min(from, 0.95), end: Math.max(unit.end ?? 1, Math.min(1, from + 0.05)) }), percent);
@@ -237,12 +242,12 @@ export function card(first, around, change, drop) {
       pair.dataset.own = own || !unit.image ? "yes" : "";
       say(/** @type {HTMLElement} */ (figure.lastElementChild), unit.image ? "Picture" : "Map");
       say(caption, row?.id === "depth_estimate" && !unit.pose ? "Map, estimated" : "Map");
-      if (ref) swap(source, url.picture(ref));
+      if (ref) swap(source, url.picture(ref)).then((shown) => shown || ((gone = ref), say(words, GONE)));
       if (!unit.pose) people = made === madeOf(unit, row?.id) ? people : null;
       if (own) {
         made = madeOf(unit, undefined);
         save.hidden = true;
-        say(words, "");
+        say(words, gone === ref ? GONE : "");
       } else if (given && row && (row.ready || unit.pose)) soon(row.id);
       else {
         made = "";

@@ -321,9 +321,10 @@ def _bridge(
 
 def filled(form: Form, values: Values) -> list[str]:
     """What the widgets are called that these values put something into."""
-    widgets = form.widgets
-    named = [widgets[name].label for name, value in values.items() if name in widgets and value]
-    return [label for label in dict.fromkeys(named) if label]
+    widgets = {name: widget for name, widget in form.widgets.items() if values.get(name)}
+    # a seed goes by the name of what it is chosen with
+    named = [str(widget.label or "") for name, widget in widgets.items() if name != "seed"]
+    return [label for label in dict.fromkeys(one.partition(" (")[0] for one in named) if label]
 
 
 def understood(

@@ -73,7 +73,7 @@ HOLDS = ("units",)
 """Of the parts of a request that not every form has, those that this one has."""
 TAKEN = "All four units are taken, so the picture is in none. Remove one, and send it again."
 TAKEN_OWN = (
-    "The picture was painted under four units, as many as there can be: it is in none itself."
+    "All four units are those the picture was painted under: none is free for the picture itself."
 )
 
 
