@@ -37,6 +37,8 @@ export function drawing(width, height, echo) {
   let strokes = [];
   /** @type {Stroke[]} */
   let undone = [];
+  /** What could come again before the last stroke was begun. @type {Stroke[]} */
+  let undoneBefore = [];
 
   /** @param {Rect} rect @param {() => void} work @returns {Rect} */
   function change(rect, work) {
@@ -63,6 +65,7 @@ export function drawing(width, height, echo) {
   /** @param {Stroke} stroke */
   function keep(stroke) {
     strokes.push(stroke);
+    undoneBefore = undone;
     undone = [];
     if (strokes.length <= MOST_STROKES) return;
     ground ??= new Uint8Array(width * height);
@@ -114,9 +117,10 @@ export function drawing(width, height, echo) {
       strokes.push(stroke);
       return put(stroke);
     },
-    /** Takes the last stroke back for good. */
+    /** Takes the last stroke back as if it had never been begun. */
     drop() {
       const stroke = strokes.pop();
+      undone = undoneBefore;
       return stroke ? again(reach(stroke, all)) : none();
     },
     /** A mask from elsewhere that cannot be undone; null is empty. @param {Uint8Array|null} mask */

@@ -19,6 +19,8 @@ import { complain } from "./toasts.js";
 
 /** @typedef {import("./canvas-strokes.js").Rect} Rect */
 /** @typedef {import("./canvas-view.js").Point} Point */
+/** @typedef {import("./canvas-tools.js").Tool} Tool */
+/** @typedef {{tool: Tool, erase: boolean, opacity: number, shape: number[], last: [number, number, number]}} Under */
 
 /** A mask is sent once the hand has rested for so long. */
 const REST_MS = 300;
@@ -61,9 +63,8 @@ export function canvas(root) {
   let sending = null;
   /** Masks from elsewhere that are on their way; nothing is painted until they are there. */
   let awaited = 0;
-  /** The shape under the hand. @type {number[]} */
-  let shape = [];
-  let takesAway = false;
+  /** The stroke under the hand, with the tool that it was begun with; null while the hand is lifted. @type {Under|null} */
+  let under = null;
 
   const look = view({
     down(point, event) {
@@ -102,32 +103,50 @@ export function canvas(root) {
 
   /** @param {Point} point @param {PointerEvent} event */
   function begin(point, event) {
+    finish();
     const { tool, opacity, softness, away } = box.held;
     const penEnd = Boolean(event.buttons & 32);
-    takesAway = tool === "eraser" || penEnd || event.altKey || (away && isShape(tool));
-    shape = [point.x, point.y];
-    if (!isShape(tool)) edit(drawn?.add({ kind: "brush", erase: takesAway, opacity, softness, points: [point.x, point.y, radius(event)] }));
+    const erase = tool === "eraser" || penEnd || event.altKey || (away && isShape(tool));
+    const last = at(point, event);
+    under = { tool, erase, opacity, shape: [point.x, point.y], last };
+    if (!isShape(tool)) edit(drawn?.add({ kind: "brush", erase, opacity, softness, points: [...last] }));
   }
 
   /** @param {Point} point @param {PointerEvent} event */
   function goOn(point, event) {
-    const { tool } = box.held;
-    if (!isShape(tool)) return edit(drawn?.extend(point.x, point.y, radius(event)));
-    shape = tool === "rectangle" ? [shape[0], shape[1], point.x, point.y] : [...shape, point.x, point.y];
-    lines.shape(tool, shape);
+    if (!under) return;
+    const { tool, shape } = under;
+    under.last = at(point, event);
+    if (!isShape(tool)) return edit(drawn?.extend(...under.last));
+    under.shape = tool === "rectangle" ? [shape[0], shape[1], point.x, point.y] : [...shape, point.x, point.y];
+    lines.shape(tool, under.shape);
   }
 
   function finish() {
-    const { tool, opacity } = box.held;
-    lines.shape("", []);
-    if (isShape(tool) && shape.length >= 4) edit(drawn?.add({ kind: tool, erase: takesAway, opacity, points: shape }));
+    if (!under) return;
+    const { tool, erase, opacity, shape, last } = under;
+    lift();
+    if (!isShape(tool)) edit(drawn?.extend(...last, true));
+    else if (shape.length >= 4) edit(drawn?.add({ kind: tool, erase, opacity, points: shape }));
     changed();
   }
 
   function giveUp() {
-    lines.shape("", []);
-    if (!isShape(box.held.tool)) edit(drawn?.drop());
+    if (!under) return;
+    const { tool } = under;
+    lift();
+    if (!isShape(tool)) edit(drawn?.drop());
     changed();
+  }
+
+  function lift() {
+    under = null;
+    lines.shape("", []);
+  }
+
+  /** @param {Point} point @param {PointerEvent} event @returns {[number, number, number]} x, y and radius */
+  function at(point, event) {
+    return [point.x, point.y, radius(event)];
   }
 
   /** A pen that feels pressure paints up to the brush's size. @param {PointerEvent} event */
@@ -140,9 +159,10 @@ export function canvas(root) {
     return drawn !== null && !ask.open && !awaited;
   }
 
-  /** @param {() => Rect|undefined} work */
+  /** Whatever is done to the mask, the stroke under the hand ends before. @param {() => Rect|undefined} work */
   function act(work) {
     if (!free()) return;
+    finish();
     edit(work());
     changed();
   }
@@ -363,6 +383,7 @@ export function canvas(root) {
 
   /** Nothing is on the canvas any more. */
   function leave() {
+    lift();
     clearTimeout(timer);
     timer = 0;
     version += 1;
@@ -481,14 +502,14 @@ export function canvas(root) {
     " ": () => look.grab(true),
   });
 
-  /** The brush is moved with the arrows, and set down and lifted with Enter. @type {{x: number, y: number, down: boolean}|null} */
+  /** The brush is moved with the arrows, and set down and lifted with Enter. @type {Point|null} */
   let steered = null;
   const ways = /** @type {Record<string, [number, number]>} */ ({ ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] });
 
   /** @param {KeyboardEvent} event @returns {boolean} whether it was one of these keys */
   function steer(event) {
     if (document.activeElement !== stage || !picture) return false;
-    const pen = (steered ??= { x: picture.width / 2, y: picture.height / 2, down: false });
+    const pen = (steered ??= { x: picture.width / 2, y: picture.height / 2 });
     // a key has no buttons and no pressure: as a mouse
     const hand = /** @type {PointerEvent} */ (/** @type {unknown} */ (event));
     const way = ways[event.key];
@@ -496,18 +517,17 @@ export function canvas(root) {
       const step = event.shiftKey ? 1 : Math.max(1, Math.round(box.held.size / 4));
       pen.x = Math.max(0, Math.min(picture.width, pen.x + way[0] * step));
       pen.y = Math.max(0, Math.min(picture.height, pen.y + way[1] * step));
-      if (pen.down) goOn(pen, hand);
+      goOn(pen, hand);
     } else if (event.key === "Enter" && !event.ctrlKey && !event.metaKey) {
-      pen.down = !pen.down;
-      if (pen.down) begin(pen, hand);
-      else finish();
+      if (under) finish();
+      else begin(pen, hand);
     } else return false;
     brush.hidden = false;
     putRing(look.place.x + pen.x * look.place.scale, look.place.y + pen.y * look.place.scale);
     return true;
   }
   stage.addEventListener("blur", () => {
-    if (steered?.down) finish();
+    if (steered) finish();
     steered = null;
     brush.hidden = true;
   });

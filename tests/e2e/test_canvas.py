@@ -114,6 +114,35 @@ def test_strokes_are_taken_back_and_come_again(canvas: Canvas) -> None:
 
 
 @pytest.mark.slow
+def test_what_is_pressed_in_mid_stroke_ends_it_or_is_for_the_next_one(canvas: Canvas) -> None:
+    page = canvas.page
+    size = canvas.size(30)
+    canvas.drag(ACROSS)
+    one = canvas.settled().mask()
+
+    def dragged(points: list[tuple[float, float]], pressed: str) -> None:
+        page.mouse.move(*canvas.at(*points[0]))
+        page.mouse.down()
+        page.mouse.move(*canvas.at(*points[1]), steps=6)
+        page.keyboard.press(pressed)
+        for point in points[2:]:
+            page.mouse.move(*canvas.at(*point), steps=6)
+        page.mouse.up()
+
+    corners = [(250.0, 200.0), (420.0, 210.0), (400.0, 340.0), (230.0, 320.0)]
+    dragged(corners, "Control+z")
+    assert (canvas.settled().mask() == one).all()
+    dragged(corners, "l")
+    brushed = stroke(one, corners, size)
+    assert overlap(canvas.settled().mask(), brushed) >= ALIKE
+    dragged(corners, "b")
+    assert overlap(canvas.settled().mask(), polygon(brushed, corners)) >= ALIKE
+    expect(page.locator("#inpaint-canvas [data-tool=brush]")).to_have_attribute(
+        "aria-pressed", "true"
+    )
+
+
+@pytest.mark.slow
 def test_a_mask_outlives_tab_and_page_and_goes_on(canvas: Canvas) -> None:
     page = canvas.page
     size = canvas.size(36)
@@ -252,6 +281,8 @@ def test_fingers_paint_and_two_of_them_only_move_the_picture(open_canvas: OpenCa
     drawn = canvas.settled().mask()
     assert overlap(drawn, expected) >= ALIKE
 
+    page.get_by_role("button", name="Undo").click()
+    page.locator("#inpaint-canvas .po-c-stage").scroll_into_view_if_needed()
     scroll = page.evaluate("scrollY")
     before = canvas.at(0, 0)
     one, other = canvas.at(200, 150), canvas.at(280, 210)
@@ -263,6 +294,7 @@ def test_fingers_paint_and_two_of_them_only_move_the_picture(open_canvas: OpenCa
     fingers("touchEnd")
     assert canvas.at(0, 0)[0] < before[0] - 20
     assert abs(page.evaluate("scrollY") - scroll) <= 1  # where it stands between two pixels
+    page.get_by_role("button", name="Redo").click()
     assert (canvas.settled().mask() == drawn).all()
 
 
