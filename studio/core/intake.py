@@ -368,8 +368,8 @@ def _upright(image: "Image", rotation: int) -> "Image":
 
 
 def _coloured(image: "Image") -> "Image":
-    if image.mode.startswith("I"):  # 16 bit grey
-        return image.convert("I").point(lambda value: value / 257).convert("L").convert("RGB")
+    if image.mode.startswith("I"):  # 16 bit grey; as Pillow's decoder does with 16 bit colours
+        return image.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
         return image.convert("RGBA")
     if image.mode in {"RGB", "CMYK"} and image.info.get("icc_profile"):

@@ -26,6 +26,7 @@ from studio.tasks._task import Facts, Resolved, Task, Tools
 from studio.tasks._units import controls, maps, refs
 
 Side = Annotated[int, Ge(0), Le(4096)]
+SIDES = ("left", "right", "top", "bottom")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
@@ -52,7 +53,7 @@ class Outpaint(Sampled):
 
 def resolve(request: Outpaint, facts: Facts) -> Resolved:
     size = facts.size(request.image)
-    if not any((request.left, request.right, request.top, request.bottom)):
+    if not any(getattr(request, side) for side in SIDES):
         raise InvalidRequest(
             "Nothing is added on any side.",
             "Say how many pixels to add on the left, right, top or bottom.",
@@ -63,7 +64,7 @@ def resolve(request: Outpaint, facts: Facts) -> Resolved:
         raise InvalidRequest(
             f"The picture would become {width}×{height} px, which is too large.",
             f"Keep it within {MAX_SIDE_PX} px a side and {MAX_PIXELS // 10**6} megapixels.",
-            field="left",
+            field=max(SIDES, key=lambda side: getattr(request, side)),
         )
     return _sampled.resolve_for(Role.INPAINT, request, facts, shape=looked_at(request, size).size)
 

@@ -181,8 +181,8 @@ class TestRefused:
 
     def test_a_result_that_is_too_large(self, studio: Studio) -> None:
         image = upload(studio, picture((5000, 20)))
-        error = refused(studio, "outpaint", image=image, left=4096)
-        assert "9096×20" in error.message
+        error = refused(studio, "outpaint", image=image, left=1, right=4096)
+        assert error.field == "right" and "9097×20" in error.message
 
     def test_a_checkpoint_that_cannot_do_it(self, studio: Studio, checkpoints: Path) -> None:
         roles = {row["id"]: row["roles"] for row in studio.choices()["checkpoints"]}
