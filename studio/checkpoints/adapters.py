@@ -34,7 +34,8 @@ _PREFIXES = {
 }
 _BARE = (
     *("down_blocks", "up_blocks", "mid_block", "transformer_blocks", "single_transformer_blocks"),
-    *("double_blocks", "single_blocks", "joint_blocks"),
+    *("double_blocks", "single_blocks", "joint_blocks", "blocks"),
+    *("layers", "noise_refiner", "context_refiner"),
 )
 """How names of layers begin where nothing says that they are the denoiser's."""
 
@@ -154,3 +155,23 @@ def width_in(pieces: Mapping[str, str], shapes: Shapes) -> int | None:
         case _:
             flat = prod(shapes[pieces["scale"]]) if "scale" in pieces else 0
             return flat or None
+
+
+def height_out(pieces: Mapping[str, str], shapes: Shapes) -> int | None:
+    """How many rows the layer's weight has that these pieces add to; None if they do not tell."""
+
+    def high(piece: str) -> int:
+        return shapes[pieces[piece]][0]
+
+    match kind_of(pieces):
+        case "LoRA":
+            return high("up")
+        case "LoHa" if "hada_t1" not in pieces:
+            return high("hada_w1_a")
+        case "LoKr" if "lokr_t2" not in pieces:
+            first = high("lokr_w1" if "lokr_w1" in pieces else "lokr_w1_a")
+            return first * high("lokr_w2" if "lokr_w2" in pieces else "lokr_w2_a")
+        case "difference":
+            return high("diff")
+        case _:
+            return None

@@ -22,7 +22,7 @@ from studio.checkpoints.folder import (
 from studio.checkpoints.gguf import ENDING, UnknownFormat, read_any
 from studio.checkpoints.header import BadFile, Header, NotSafetensors, Tensor
 from studio.checkpoints.latents import latent_channels
-from studio.checkpoints.originals import ORIGINALS, bare, is_plain
+from studio.checkpoints.originals import SINGLE_FILES, bare, is_plain
 from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import Sidecar, read_sidecar
 from studio.checkpoints.trunks import Trunk, trunk_of
@@ -69,8 +69,7 @@ class Checkpoint:
     encoder: Encoder | None = None
     """What a ControlNet must be made for to fit; None if none can."""
     trunk: Trunk | None = None
-    """What a LoRA must be made for to fit, where the denoiser is a transformer over text and picture.
-    """
+    """What a LoRA must be made for to fit, where the denoiser is a transformer."""
     latents: int = 0
     """Channels of its autoencoder's latents; a VAE must have as many to fit."""
     advice: str = ""
@@ -285,7 +284,7 @@ def _file(blank: Checkpoint, noted: Sidecar, offers: tuple[Offer, ...]) -> Check
         said = families().get(noted.family or "")
         family = said if said and said.configs == family.configs else family
         return _denoiser(blank, noted, family, header, offers)
-    blank = replace(blank, **_parts(shapes, header.tensors))
+    blank = replace(blank, **_parts(shapes, header.tensors, family))
     return _known(blank, family, noted, family.native_px, family.multiple_px)
 
 
@@ -299,7 +298,7 @@ def _denoiser(
     own = bare(shapes)
     try:
         needs = family.needs(own)
-        ORIGINALS[family.components["transformer"][0]].changes(own)
+        SINGLE_FILES[family.components["transformer"][0]](own)
     except (KeyError, ValueError, IndexError, ZeroDivisionError):
         return _unreadable(blank, family)
     if not is_plain(shapes):
@@ -319,7 +318,7 @@ def _denoiser(
         **shapes,
         **{f"{one.part}.{key}": shape for one in lent for key, shape in one.offer.shapes},
     }
-    blank = replace(blank, **_parts(whole, header.tensors), lent=tuple(lent))
+    blank = replace(blank, **_parts(whole, header.tensors, family), lent=tuple(lent))
     return _known(blank, family, noted, family.native_px, family.multiple_px)
 
 
@@ -334,7 +333,7 @@ def _folder(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
     family = identify(shapes, families())
     if family is None:
         return _unknown(blank)
-    blank = replace(blank, **_parts(shapes, tensors))
+    blank = replace(blank, **_parts(shapes, tensors, family))
     of = {part.name: part for part in parts}
     for name, kinds in family.components.items():
         if name not in of and name in family.optional:
@@ -357,13 +356,13 @@ def _quick(schedule: Mapping[str, Any]) -> bool:
     return trailing and schedule.get("prediction_type", "epsilon") == "epsilon"
 
 
-def _parts(shapes: Shapes, tensors: Mapping[str, Tensor]) -> dict[str, Any]:
+def _parts(shapes: Shapes, tensors: Mapping[str, Tensor], family: Family) -> dict[str, Any]:
     """What is read from the shapes of a checkpoint's tensors, as its fields; `tensors` are those of
     its own files."""
     stored = {key: tensor.end - tensor.begin for key, tensor in tensors.items()}
     return {
         "encoder": encoder_of(shapes),
-        "trunk": trunk_of(shapes),
+        "trunk": trunk_of(shapes, family.components.get("transformer", ("",))[0]),
         "latents": latent_channels(shapes),
         "anatomy": anatomy_of(shapes, stored),
     }

@@ -29,7 +29,7 @@ class Lora(File):
     context: int = 0
     """Width of the text states of the checkpoints it was made for; 0 if that cannot be told."""
     trunk: Trunk | None = None
-    """The same for transformers over text and picture: what it needs of one."""
+    """What it needs of a transformer; None if it was made for a UNet."""
     networks: tuple[str, ...] = ()
     """What it adds to: `denoiser`, `text_encoder`, `text_encoder_2`."""
 

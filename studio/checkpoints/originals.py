@@ -1,8 +1,8 @@
-"""What the makers of FLUX.1 and Stable Diffusion 3 call the layers of their transformers.
+"""A transformer under the names that its makers gave its layers.
 
 Their layers are joined where diffusers has several: queries, keys and values are rows of one matrix.
-All of it is data, read in both directions: single files are loaded by it, and LoRAs that were trained
-with the original code find their layers.
+The tables are read in both directions: single files of FLUX.1 and Stable Diffusion 3 are loaded by
+them, and LoRAs of every family that were trained with the original code find their layers.
 """
 
 import re
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import isqrt, prod
 from typing import Any
 
+from studio.checkpoints.tables import TABLES, Table
 from studio.families._keys import Shapes
 
 PREFIX = "model.diffusion_model."
@@ -40,113 +41,47 @@ class Joined:
     """Shift and scale, the halves of the rows, are the other way round."""
 
 
-_QKV = ("to_q", "to_k", "to_v")
-_ADDED = ("add_q_proj", "add_k_proj", "add_v_proj")
-
-_FLUX: Mapping[str, tuple[str, ...]] = {
-    "img_in": ("x_embedder",),
-    "txt_in": ("context_embedder",),
-    **{
-        f"{old}.{side}_layer": (f"time_text_embed.{new}.linear_{number}",)
-        for old, new in (
-            ("time_in", "timestep_embedder"),
-            ("vector_in", "text_embedder"),
-            ("guidance_in", "guidance_embedder"),
-        )
-        for side, number in (("in", 1), ("out", 2))
-    },
-    "final_layer.linear": ("proj_out",),
-    "final_layer.adaLN_modulation.1": ("norm_out.linear",),
-    "double_blocks.#.img_mod.lin": ("transformer_blocks.#.norm1.linear",),
-    "double_blocks.#.txt_mod.lin": ("transformer_blocks.#.norm1_context.linear",),
-    "double_blocks.#.img_attn.qkv": tuple(f"transformer_blocks.#.attn.{n}" for n in _QKV),
-    "double_blocks.#.txt_attn.qkv": tuple(f"transformer_blocks.#.attn.{n}" for n in _ADDED),
-    "double_blocks.#.img_attn.proj": ("transformer_blocks.#.attn.to_out.0",),
-    "double_blocks.#.txt_attn.proj": ("transformer_blocks.#.attn.to_add_out",),
-    "double_blocks.#.img_attn.norm.query_norm": ("transformer_blocks.#.attn.norm_q",),
-    "double_blocks.#.img_attn.norm.key_norm": ("transformer_blocks.#.attn.norm_k",),
-    "double_blocks.#.txt_attn.norm.query_norm": ("transformer_blocks.#.attn.norm_added_q",),
-    "double_blocks.#.txt_attn.norm.key_norm": ("transformer_blocks.#.attn.norm_added_k",),
-    "double_blocks.#.img_mlp.0": ("transformer_blocks.#.ff.net.0.proj",),
-    "double_blocks.#.img_mlp.2": ("transformer_blocks.#.ff.net.2",),
-    "double_blocks.#.txt_mlp.0": ("transformer_blocks.#.ff_context.net.0.proj",),
-    "double_blocks.#.txt_mlp.2": ("transformer_blocks.#.ff_context.net.2",),
-    "single_blocks.#.modulation.lin": ("single_transformer_blocks.#.norm.linear",),
-    "single_blocks.#.linear1": (
-        *(f"single_transformer_blocks.#.attn.{n}" for n in _QKV),
-        "single_transformer_blocks.#.proj_mlp",
-    ),
-    "single_blocks.#.linear2": ("single_transformer_blocks.#.proj_out",),
-    "single_blocks.#.norm.query_norm": ("single_transformer_blocks.#.attn.norm_q",),
-    "single_blocks.#.norm.key_norm": ("single_transformer_blocks.#.attn.norm_k",),
-}
-
-_SD3: Mapping[str, tuple[str, ...]] = {
-    "x_embedder.proj": ("pos_embed.proj",),
-    "context_embedder": ("context_embedder",),
-    **{
-        f"{old}.mlp.{place}": (f"time_text_embed.{new}.linear_{number}",)
-        for old, new in (("t_embedder", "timestep_embedder"), ("y_embedder", "text_embedder"))
-        for place, number in ((0, 1), (2, 2))
-    },
-    "final_layer.linear": ("proj_out",),
-    "final_layer.adaLN_modulation.1": ("norm_out.linear",),
-    **{
-        f"joint_blocks.#.{old}": tuple(f"transformer_blocks.#.{layer}" for layer in new)
-        for old, new in {
-            "x_block.attn.qkv": tuple(f"attn.{n}" for n in _QKV),
-            "context_block.attn.qkv": tuple(f"attn.{n}" for n in _ADDED),
-            "x_block.attn2.qkv": tuple(f"attn2.{n}" for n in _QKV),
-            "x_block.attn.proj": ("attn.to_out.0",),
-            "context_block.attn.proj": ("attn.to_add_out",),
-            "x_block.attn2.proj": ("attn2.to_out.0",),
-            "x_block.attn.ln_q": ("attn.norm_q",),
-            "x_block.attn.ln_k": ("attn.norm_k",),
-            "x_block.attn2.ln_q": ("attn2.norm_q",),
-            "x_block.attn2.ln_k": ("attn2.norm_k",),
-            "context_block.attn.ln_q": ("attn.norm_added_q",),
-            "context_block.attn.ln_k": ("attn.norm_added_k",),
-            "x_block.adaLN_modulation.1": ("norm1.linear",),
-            "context_block.adaLN_modulation.1": ("norm1_context.linear",),
-            "x_block.mlp.fc1": ("ff.net.0.proj",),
-            "x_block.mlp.fc2": ("ff.net.2",),
-            "context_block.mlp.fc1": ("ff_context.net.0.proj",),
-            "context_block.mlp.fc2": ("ff_context.net.2",),
-        }.items()
-    },
-}
-
-_NUMBER = re.compile(r"(?<=_blocks\.)\d+")
+_BLOCK = re.compile(
+    r"((?:single_)?transformer_blocks|(?:double_|single_|joint_)?blocks|layers|\w+_refiner)\.(\d+)\."
+)
+"""How the name of a layer begins that is in one of many alike blocks."""
+_SCALE_FIRST = frozenset({"norm_out.linear"})
+"""Layers of diffusers' whose halves are scale and shift, where the original has shift and scale."""
 
 
 @dataclass(frozen=True, slots=True)
 class Original:
     """The layout of one transformer as its makers wrote it."""
 
-    table: Mapping[str, tuple[str, ...]]
-    changes: Callable[[Shapes], dict[str, Any]]
-    """What the shapes of its tensors, without `PREFIX`, say about diffusers' config."""
+    table: Table
 
     def joined(self, layer: str, blocks: int) -> Joined | None:
         """What diffusers has for a layer of a network of so many blocks; None for none of its layers."""
-        found = _NUMBER.search(layer)
-        number = found[0] if found else ""
-        layers = self.table.get(_NUMBER.sub("#", layer))
+        pattern, number = numbered(layer)
+        layers = self.table.get(pattern)
         if layers is None:
             return None
         # the last block of SD3 has only an output norm for the text
-        ends = f"joint_blocks.{blocks - 1}.context_block.adaLN_modulation.1"
-        swapped = layer in {"final_layer.adaLN_modulation.1", ends}
+        ends = layer == f"joint_blocks.{blocks - 1}.context_block.adaLN_modulation.1"
+        swapped = ends or not _SCALE_FIRST.isdisjoint(layers)
         return Joined(tuple(one.replace("#", number) for one in layers), swapped)
 
-    def every(self, joint: int, single: int) -> Iterator[tuple[str, Joined]]:
-        """All layers of a network of so many blocks of both kinds, whether it has them or not."""
-        for name in self.table:
-            count = single if name.startswith("single_") else joint
-            for number in range(count if "#" in name else 1):
-                layer = name.replace("#", str(number))
-                if joined := self.joined(layer, joint):
-                    yield layer, joined
+    def every(self, layers: Iterable[str]) -> Iterator[tuple[str, Joined]]:
+        """The layers of the original that make up a network which has these of diffusers'."""
+        there = tuple(layers)
+        count = blocks(there, "transformer_blocks")
+        named = {new[0]: old for old, new in self.table.items()}
+        for layer in there:
+            pattern, number = numbered(layer)
+            name = named.get(pattern, "").replace("#", number)
+            if joined := self.joined(name, count):
+                yield name, joined
+
+
+def numbered(layer: str) -> tuple[str, str]:
+    """A layer's name with `#` for the number of its block, and that number; "" outside of blocks."""
+    found = _BLOCK.match(layer)
+    return (f"{found[1]}.#.{layer[found.end() :]}", found[2]) if found else (layer, "")
 
 
 def bare(shapes: Shapes) -> dict[str, tuple[int, ...]]:
@@ -203,8 +138,12 @@ def _sd3(shapes: Shapes) -> dict[str, Any]:
     }
 
 
-ORIGINALS: Mapping[str, Original] = {
-    "FluxTransformer2DModel": Original(_FLUX, _flux),
-    "SD3Transformer2DModel": Original(_SD3, _sd3),
-}
+ORIGINALS: Mapping[str, Original] = {kind: Original(table) for kind, table in TABLES.items()}
 """By diffusers' class."""
+
+SINGLE_FILES: Mapping[str, Callable[[Shapes], dict[str, Any]]] = {
+    "FluxTransformer2DModel": _flux,
+    "SD3Transformer2DModel": _sd3,
+}
+"""What the shapes of a single file's tensors, without `PREFIX`, say about diffusers' config; by its
+class, for those that are read from single files."""

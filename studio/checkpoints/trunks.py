@@ -1,75 +1,118 @@
-"""The shape of a transformer over text and picture, by which a LoRA is known to fit it."""
+"""The layers of a transformer, by which a LoRA is known to fit it."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from studio.checkpoints.adapters import DENOISER, Layers, width_in
-from studio.checkpoints.originals import bare
+from studio.checkpoints.adapters import DENOISER, Layers, height_out, width_in
+from studio.checkpoints.originals import ORIGINALS, PREFIX, Joined, Original
 from studio.families._keys import Shapes
+
+FOLDER = "transformer."
+"""Before the names of the denoiser's tensors among those of a folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One that every block of a kind has, or one outside of them."""
+
+    high: int | None
+    """Rows of its weight; None where a LoRA does not tell."""
+    wide: int | None
+    """Columns of it: how wide its input is."""
+    count: int
+    """Of the blocks; 1 outside of them."""
+
+    def carries(self, other: "Layer") -> bool:
+        """Whether it is as large as the one that a LoRA was made for, in as many blocks at least."""
+        sizes = ((self.high, other.high), (self.wide, other.wide))
+        same = all(own == asked for own, asked in sizes if asked is not None)
+        return same and self.count >= other.count
 
 
 @dataclass(frozen=True, slots=True)
 class Trunk:
-    """FLUX.1's, Stable Diffusion 3's and their kin."""
+    """What a transformer consists of, or what a LoRA needs of one."""
 
-    width: int
-    """Of what runs through all blocks."""
-    joint: int
-    """Blocks with layers of their own for the text."""
-    single: int
-    """Blocks that see text and picture alike."""
+    layers: Mapping[str, Layer]
+    """By name, with `#` for the number of a block and `_` between its parts."""
 
     def carries(self, other: "Trunk") -> bool:
-        """Whether all that a LoRA adds to, as `other` tells, is there."""
-        return (
-            self.width == other.width and self.joint >= other.joint and self.single >= other.single
-        )
+        """Whether all that a LoRA adds to in blocks, as `other` tells, is there, and what else is there
+        fits too: checkpoints of a family differ in layers outside of them, as for guidance."""
+        if any("#" in name for name in other.layers.keys() - self.layers.keys()):
+            return False
+        shared = other.layers.keys() & self.layers.keys()
+        return all(self.layers[name].carries(other.layers[name]) for name in shared)
 
 
-_JOINT = re.compile(r"(?:transformer|double|joint)_blocks[._](\d+)[._]")
-_SINGLE = re.compile(r"single_(?:transformer_)?blocks[._](\d+)[._]")
-_FIRST = (
-    "transformer.transformer_blocks.0.attn.add_k_proj.weight",
-    "double_blocks.0.img_attn.qkv.weight",
-    "joint_blocks.0.x_block.attn.qkv.weight",
+_BLOCK = re.compile(
+    r"((?:single_)?transformer_blocks|(?:double_|single_|joint_)?blocks|layers|[a-z]+_refiner)_(\d+)_"
 )
-"""Layers whose input is the trunk: of a folder, and of files in their makers' layout."""
-_READ_TRUNK = (
-    *("attn_to_q", "attn_to_k", "attn_to_v", "attn_add_q_proj", "attn_add_k_proj"),
-    *("attn_add_v_proj", "attn_qkv", "linear1", "img_mlp_0", "txt_mlp_0", "mlp_fc1"),
-    *("ff_net_0_proj", "ff_context_net_0_proj", "mod_lin", "modulation_lin", "norm_linear"),
-    *("norm1_linear", "proj_mlp", "adaLN_modulation_1"),
-)
+"""How the name of a transformer's layer begins that is in one of many alike blocks."""
 
 
-def trunk_of(shapes: Shapes) -> Trunk | None:
-    """Of a checkpoint; None if its denoiser is of another kind."""
-    own = bare(shapes)
-    first = next((own[key] for key in _FIRST if key in own), None)
-    if first is None or len(first) != 2:
+def trunk_of(shapes: Shapes, kind: str) -> Trunk | None:
+    """Of a checkpoint whose denoiser is of diffusers' class `kind`; None if it is no transformer.
+
+    Its layers go by both diffusers' names and those of its makers, whichever its tensors have.
+    """
+    if not kind:
         return None
-    return Trunk(first[1], *_counted(key.removeprefix("transformer.") for key in own))
+    known = ORIGINALS.get(kind, Original({}))
+    found: dict[str, Size] = {}
+    if sizes := _sizes(shapes, FOLDER):
+        joins = known.every(sizes)
+        found = {**{name: _sum(joined, sizes) for name, joined in joins}, **sizes}
+    for name, size in (_sizes(shapes, PREFIX) or _sizes(shapes, "")).items():
+        if joined := known.joined(name, 0):
+            found |= {name: size, **dict(zip(joined.layers, _shares(joined, size), strict=True))}
+    return _trunk(found.items())
 
 
 def trunk_for(layers: Layers, shapes: Shapes) -> Trunk | None:
-    """What a LoRA needs at least; None if it was made for another kind of denoiser."""
+    """What a LoRA needs; None if it adds to no blocks of a transformer."""
     own = {layer: pieces for (network, layer), pieces in layers.items() if network == DENOISER}
-    counted = _counted(f"{layer}_" for layer in own)
-    if counted == (0, 0):
+    if not any(_BLOCK.match(layer) for layer in own):
         return None
-    for layer, pieces in own.items():
-        if layer.endswith(_READ_TRUNK) and (width := width_in(pieces, shapes)):
-            return Trunk(width, *counted)
-    return None
+    return _trunk(
+        (layer, (height_out(pieces, shapes), width_in(pieces, shapes)))
+        for layer, pieces in own.items()
+    )
 
 
-def _counted(names: Iterable[str]) -> tuple[int, int]:
-    """Blocks of both kinds, by the highest number of each."""
-    joint = single = 0
-    for name in names:
-        if found := _SINGLE.match(name):
-            single = max(single, int(found[1]) + 1)
-        elif found := _JOINT.match(name):
-            joint = max(joint, int(found[1]) + 1)
-    return joint, single
+Size = tuple[int | None, int | None]
+
+
+def _trunk(layers: Iterable[tuple[str, Size]]) -> Trunk:
+    found: dict[str, Layer] = {}
+    for name, (high, wide) in layers:
+        flat = name.replace(".", "_")
+        block = _BLOCK.match(flat)
+        kind = f"{block[1]}_#_{flat[block.end() :]}" if block else flat
+        count = int(block[2]) + 1 if block else 1
+        before = found.get(kind)
+        found[kind] = Layer(high, wide, max(count, before.count if before else 0))
+    return Trunk(found)
+
+
+def _sizes(shapes: Shapes, prefix: str) -> dict[str, Size]:
+    """Rows and columns of the matrices below a prefix, by the name of the layer."""
+    return {
+        key.removeprefix(prefix).removesuffix(".weight"): (shape[0], shape[1])
+        for key, shape in shapes.items()
+        if key.startswith(prefix) and key.endswith(".weight") and len(shape) in {2, 4}
+    }
+
+
+def _sum(joined: Joined, sizes: Mapping[str, Size]) -> Size:
+    own = [sizes.get(layer, (0, 0)) for layer in joined.layers]
+    return sum(high or 0 for high, _ in own), own[0][1]
+
+
+def _shares(joined: Joined, size: Size) -> list[Size]:
+    """Rows of the layers that are joined: all but the last are as high as they are wide."""
+    high, wide = size
+    before = len(joined.layers) - 1
+    rest = (high or 0) - before * (wide or 0)
+    return [*[(wide, wide)] * before, (rest, wide)]

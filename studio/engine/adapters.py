@@ -407,13 +407,22 @@ class _Table:
         self.spots = _named_spots(network)
 
     def placed(self, additions: Mapping[str, Addition]) -> _Placed:
-        """Where these go. Raises `ValueError` where one was made for a layer of another shape."""
+        """Where these go. Raises `ValueError` where one was made for a layer of another shape.
+
+        Some trainers write a joined layer and its parts alike, which are the same change: the parts
+        are taken, and the joined one where it is alone.
+        """
         parts: list[tuple[_Site, Addition]] = []
         missed = 0
+        named = {
+            spot.site for name in additions for spot in self.spots.get(name, ()) if not spot.rows
+        }
         for name, whole in additions.items():
             spots = self.spots.get(name, ())
             missed += not spots
             for spot in spots:
+                if spot.rows and spot.site in named:
+                    continue
                 part = whole.rows(spot.rows, spot.of) if spot.rows else whole
                 if not part.fits(spot.site.layer):
                     raise ValueError(f"{name} is of another shape")
@@ -520,9 +529,8 @@ def _joined_spots(
     known = ORIGINALS.get(type(module).__name__)
     if known is None:
         return {}
-    config: Any = module.config
     found: dict[str, tuple[_Spot, ...]] = {}
-    for name, joined in known.every(config.num_layers, getattr(config, "num_single_layers", 0)):
+    for name, joined in known.every(sites):
         own = [sites.get(layer) for layer in joined.layers]
         there = [site for site in own if site is not None]
         if len(there) < len(own):

@@ -26,7 +26,7 @@ from studio.checkpoints.folder import Part, read_parts, scheduler_config
 from studio.checkpoints.gguf import read_any
 from studio.checkpoints.header import BadFile, Damaged
 from studio.checkpoints.header import Tensor as Stored
-from studio.checkpoints.originals import ORIGINALS, PREFIX, Original, bare
+from studio.checkpoints.originals import ORIGINALS, PREFIX, SINGLE_FILES, Original, bare
 from studio.core.errors import Unavailable
 from studio.engine.device import Device, is_out_of_memory
 from studio.engine.layouts import Layout, Layouts, Ref, Tensors, Untraceable, trace
@@ -398,12 +398,11 @@ def _denoiser(
     others: dict[str, Any] = {}
     for name, kinds in family.components.items():
         kind = kinds[0]
-        if kind in ORIGINALS:
-            known = ORIGINALS[kind]
+        if kind in SINGLE_FILES:
             own = _below(sources, (PREFIX,)) or sources
             config = json.loads((place / name / "config.json").read_bytes())
-            config |= known.changes(shapes)
-            convert = partial(_renamed, known)
+            config |= SINGLE_FILES[kind](shapes)
+            convert = partial(_renamed, ORIGINALS[kind])
             recipes.append(_recipe(name, kind, place / name, config, own, device, convert=convert))
         elif name in needs:
             if name in lent and lent[name].part:

@@ -80,17 +80,15 @@ def original(networks: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def transformer(network: Any) -> dict[str, Any]:
-    """A FLUX.1 or SD3 transformer's tensors, by the studio's own table read backwards; that one is
+    """A transformer's tensors, by the studio's own table read backwards; that one is
     compared with diffusers' converters elsewhere."""
     import torch
 
     from studio.checkpoints.originals import ORIGINALS
 
     state, known = network.state_dict(), ORIGINALS[type(network).__name__]
-    count = network.config.num_layers
     found: dict[str, Any] = {}
-    single = getattr(network.config, "num_single_layers", 0)
-    for layer, joined in known.every(count, single):
+    for layer, joined in known.every(dict.fromkeys(key.rpartition(".")[0] for key in state)):
         for tail in ("weight", "bias"):
             parts = [state.get(f"{one}.{tail}") for one in joined.layers]
             if parts[0] is None:

@@ -14,7 +14,7 @@ import torch
 from diffusers.loaders import single_file_utils
 from safetensors.torch import save_file
 
-from studio.checkpoints.originals import ORIGINALS
+from studio.checkpoints.originals import ORIGINALS, SINGLE_FILES
 from studio.costs.plan import Kept
 from studio.engine.layouts import trace
 from studio.engine.loading import _renamed, _tokenizer
@@ -319,7 +319,7 @@ def test_names_are_those_of_diffusers_converters(
     theirs = trace(convert, shapes)
     ours = trace(partial(_renamed, ORIGINALS[kind], network), shapes)
     assert dict(ours) == dict(theirs)
-    told = ORIGINALS[kind].changes({key: shape for key, (shape, _) in shapes.items()})
+    told = SINGLE_FILES[kind]({key: shape for key, (shape, _) in shapes.items()})
     built = {name: network.config[name] for name in told}
     assert {k: list(v) if isinstance(v, tuple) else v for k, v in built.items()} == told
 

@@ -80,6 +80,7 @@ def trained(
     file.parent.mkdir(parents=True, exist_ok=True)
     save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, file)
     merged = type(network).from_config(network.config).eval()
+    merged.load_state_dict(network.state_dict())
     known = ORIGINALS[type(network).__name__]
     merged.load_state_dict(_renamed(known, merged, state), strict=False)
     return merged
