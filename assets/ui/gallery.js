@@ -7,6 +7,7 @@ import { button, h, icon, keyed, say } from "./dom.js";
 import { plural } from "./format.js";
 import { complain, toast } from "./toasts.js";
 import { discard, restore, view } from "./viewer.js";
+import { windowed } from "./windowed.js";
 
 /** @typedef {import("./viewer.js").ImageJson} ImageJson */
 
@@ -80,7 +81,7 @@ export function gallery(root) {
       const fresh = page.images.filter((/** @type {ImageJson} */ row) => !known.has(row.id));
       rows = [...rows, ...fresh];
       cursor = page.next;
-      list.append(...fresh.map((/** @type {ImageJson} */ row) => refreshed(tile(row), row)));
+      grid.draw();
     } catch (error) {
       complain(error);
     } finally {
@@ -94,9 +95,19 @@ export function gallery(root) {
     if (cursor && shown() && end.getBoundingClientRect().top < innerHeight + 1200) further();
   }
 
+  /** Whoever walks by keys goes on from the nearest tile when theirs is no longer drawn. */
+  const grid = windowed(list, () => rows, (some, first) => {
+    const held = /** @type {HTMLElement|null} */ (list.querySelector("li:focus-within"));
+    const before = some.length && held ? rows.findIndex((row) => row.id === held.dataset.key) < first : false;
+    keyed(list, some, (row) => row.id, tile, (node, row, place) => placed(refreshed(node, row), first + place));
+    const lost = held && !held.isConnected ? tileAt(before ? 0 : -1) : null;
+    rove(lost, { preventScroll: true });
+  });
+
+  const tileAt = (/** @type {number} */ place) => /** @type {HTMLElement|null} */ (list.children[place < 0 ? list.children.length + place : place]?.querySelector(".po-open") ?? null);
+
   function draw() {
-    keyed(list, rows, (row) => row.id, tile, refreshed);
-    rove();
+    grid.draw();
     nothing.hidden = rows.length > 0;
     say(nothing, trashed ? "The trash is empty." : fields.narrow() ? "No picture fits. Try fewer words or filters." : "Nothing here yet. Pictures that you paint are kept here; control maps are shown by Maps.");
     empty.hidden = !trashed || !rows.length;
@@ -127,6 +138,12 @@ export function gallery(root) {
     return node;
   }
 
+  /** Not all tiles have elements, so each says which of them it is. @param {HTMLElement} node @param {number} place */
+  function placed(node, place) {
+    node.setAttribute("aria-posinset", String(place + 1));
+    node.setAttribute("aria-setsize", String(cursor ? -1 : rows.length));
+  }
+
   list.addEventListener("click", (event) => {
     const target = /** @type {HTMLElement} */ (event.target);
     const id = /** @type {HTMLElement|null} */ (target.closest("li"))?.dataset.key;
@@ -146,9 +163,9 @@ export function gallery(root) {
     redraw();
   }
 
-  /** Each tile shows its marks again; only those that differ are touched, since there may be thousands. */
+  /** Each tile shows its marks again. */
   function redraw() {
-    [...list.children].forEach((node, place) => refreshed(/** @type {HTMLElement} */ (node), rows[place]));
+    grid.draw();
     bar();
   }
 
@@ -179,12 +196,12 @@ export function gallery(root) {
   }
 
   /** One tile at a time can be reached by Tab; the arrows move between them. */
-  function rove(/** @type {HTMLElement|null} */ to = null) {
+  function rove(/** @type {HTMLElement|null} */ to = null, /** @type {FocusOptions} */ how = {}) {
     const next = to ?? /** @type {HTMLElement|null} */ (list.querySelector(".po-open[tabindex='0']")) ?? /** @type {HTMLElement|null} */ (list.querySelector(".po-open"));
     for (const one of list.querySelectorAll("[tabindex='0']")) one.setAttribute("tabindex", "-1");
     next?.setAttribute("tabindex", "0");
     next?.parentElement?.querySelector(".po-choose")?.setAttribute("tabindex", "0");
-    if (to) to.focus();
+    if (to) to.focus(how);
   }
 
   list.addEventListener("focusin", (event) => {
@@ -197,21 +214,26 @@ export function gallery(root) {
     }
   });
 
+  /** @param {number} place */
+  function goTo(place) {
+    const row = rows[place];
+    if (!row) return;
+    grid.reveal(place);
+    rove([...list.children].find((one) => /** @type {HTMLElement} */ (one).dataset.key === row.id)?.querySelector(".po-open"), { preventScroll: true });
+  }
+
   list.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const node = /** @type {HTMLElement|null} */ (/** @type {HTMLElement} */ (event.target).closest("li"));
     if (!node) return;
-    const tiles = [...list.children];
-    const place = tiles.indexOf(node);
-    const across = Math.max(1, tiles.findIndex((one) => /** @type {HTMLElement} */ (one).offsetTop > /** @type {HTMLElement} */ (tiles[0]).offsetTop));
-    const steps = /** @type {Record<string, number>} */ ({ ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across, Home: -place, End: tiles.length - 1 - place });
     const id = node.dataset.key ?? "";
-    const row = rows.find((one) => one.id === id);
-    if (event.key in steps) {
-      const next = tiles[Math.min(tiles.length - 1, Math.max(0, place + steps[event.key]))];
-      rove(next?.querySelector(".po-open"));
-    } else if (event.key === "Delete" && !trashed) {
-      rove((tiles[place + 1] ?? tiles[place - 1])?.querySelector(".po-open") ?? null);
+    const place = rows.findIndex((one) => one.id === id);
+    const across = grid.across();
+    const steps = /** @type {Record<string, number>} */ ({ ArrowLeft: -1, ArrowRight: 1, ArrowUp: -across, ArrowDown: across, Home: -place, End: rows.length - 1 - place });
+    const row = rows[place];
+    if (event.key in steps) goTo(Math.min(rows.length - 1, Math.max(0, place + steps[event.key])));
+    else if (event.key === "Delete" && !trashed) {
+      goTo(place + 1 < rows.length ? place + 1 : place - 1);
       discard([id]).catch(complain);
     } else if (event.key === "s" && row) mark([id], !row.starred);
     else if (event.key === "x") choose(id, false);

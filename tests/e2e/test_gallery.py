@@ -7,7 +7,11 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.e2e.steps import PROMPT, foreign_png, gallery, give, painted
+from studio.gallery.store import Gallery
+from tests.bench.bench_gallery import fill
+from tests.e2e.conftest import NewPage
+from tests.e2e.steps import PROMPT, foreign_png, gallery, give, painted, until
+from tests.serving import Server
 
 
 def test_search_star_trash_and_undo(page: Page) -> None:
@@ -117,3 +121,37 @@ def test_a_picture_without_settings_is_answered_in_words(page: Page, tmp_path: P
     page.set_input_files("#txt2img-settings-file", file)
     expect(page.locator("#txt2img-recovered .po-notice[data-kind=bad]")).to_be_visible()
     expect(page.locator(PROMPT)).to_have_value("stays")
+
+
+@pytest.mark.slow
+def test_a_long_gallery_draws_only_what_is_near_and_is_walked_to_its_end(
+    new_page: NewPage, tmp_path: Path
+) -> None:
+    kept = Gallery(tmp_path / "data")
+    fill(kept, tmp_path / "data", 260)
+    kept.close()
+    with Server(tmp_path / "data", flags=("--device", "cpu")) as server:
+        page = new_page(server.url)
+        tiles = gallery(page)
+        tiles.first.locator(".po-open").focus()
+        held = "document.activeElement.closest('li')?.getAttribute('aria-posinset')"
+
+        def at_the_end(place: str | None) -> bool:
+            page.keyboard.press("End")  # of what is there, and more comes
+            return place == "260"
+
+        until(page, f"Promise.resolve({held})", at_the_end)
+        assert tiles.count() < 200
+        expect(page.locator("#po-grid > li:focus-within")).to_be_in_viewport()
+        page.keyboard.press("ArrowUp")
+        page.keyboard.press("ArrowRight")
+        expect(page.locator("#po-grid > li:focus-within")).to_be_in_viewport()
+        # turned away by the wheel, the keys go on from what is in view
+        page.evaluate("window.scrollTo(0, 0)")
+        until(page, f"Promise.resolve({held})", lambda place: place and int(place) < 200)
+        page.keyboard.press("Home")
+        expect(page.locator("#po-grid > li:focus-within")).to_have_attribute("aria-posinset", "1")
+        page.keyboard.press("x")
+        page.keyboard.press("End")
+        page.keyboard.press("Home")
+        expect(page.locator("#po-grid > li.po-is-chosen")).to_have_attribute("aria-posinset", "1")
