@@ -13,7 +13,12 @@ from studio.training.card import Export, card
 
 log = logging.getLogger(__name__)
 
-PREFERRED = {"label": "Pochade sketch", "steps": 16, "guidance": 3.0, "sampler": "dpmpp_2m"}
+PREFERRED = {
+    "label": "Pochade sketch",
+    "steps": samples.STEPS,
+    "guidance": samples.GUIDANCE,
+    "sampler": "dpmpp_2m",
+}
 """What the studio paints with where a request does not say."""
 
 HISTORY = "training.json"
