@@ -1,6 +1,7 @@
 /** Photographs: taken by a machine that is held in the hand with its own app, by others in the page. */
 
 import { ApiError } from "./api.js";
+import { HELD } from "./device.js";
 import { button, h } from "./dom.js";
 import { complain } from "./toasts.js";
 
@@ -15,8 +16,6 @@ const REASONS = /** @type {Record<string, [string, string]>} */ ({
   NotReadableError: ["The camera is in use by something else.", "Close that, and try again."],
 });
 
-/** A machine that is held in the hand. */
-export const HELD = matchMedia("(pointer: coarse)").matches;
 /** Whether the browser lends its camera: only to pages over https or of this machine. */
 const LENT = Boolean(navigator.mediaDevices?.getUserMedia);
 

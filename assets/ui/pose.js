@@ -6,6 +6,7 @@
 import { api, ApiError, url } from "./api.js";
 import { lens, line, takesPictures } from "./canvas-frame.js";
 import { view } from "./canvas-view.js";
+import { HELD } from "./device.js";
 import { button, h, keyed, say, swap } from "./dom.js";
 import { figures } from "./pose-drawing.js";
 import { guessed, hanging, hasPlace, history, jointAt, limbAt, mirrored, moved, read, shown, standing, sureness, turned, withJoint, withPerson, write } from "./pose-people.js";
@@ -23,7 +24,7 @@ const TURN = Math.PI / 18;
 const STEP_PX = 1;
 const LARGE_STEP_PX = 10;
 const MOST_PEOPLE = 64;
-const HELP = "Drag a joint; with Shift what hangs on it comes along. Drag a limb to move all of the person.";
+const HELP = `Drag a joint${HELD ? "" : "; with Shift what hangs on it comes along"}. Drag a limb to move all of the person.`;
 
 /**
  * @param {Skeleton} skeleton

@@ -2,8 +2,10 @@
 
 import { api } from "./api.js";
 import { sure } from "./ask.js";
+import { HELD } from "./device.js";
 import { button, h, keyed, say } from "./dom.js";
 import { field } from "./field.js";
+import { plural } from "./format.js";
 import { complain, toast } from "./toasts.js";
 
 /** @typedef {{name: string, prompt: string, negative_prompt: string, own: boolean}} Preset */
@@ -79,7 +81,8 @@ export function presets(root) {
     open.setAttribute("aria-expanded", String(shown));
     if (shown) {
       load();
-      find.focus();
+      // which would bring up the keyboard of a machine that is held in the hand
+      if (!HELD) find.focus();
     }
   }
 
@@ -171,7 +174,8 @@ export function presets(root) {
     try {
       const before = known.length;
       known = (await api.importPresets(given)).presets;
-      toast(`${given.name} was read: ${known.length - before} styles more.`);
+      const more = known.length - before;
+      toast(`${given.name} was read: ${more ? plural(more, "new style") : "no new styles"}.`);
       draw();
     } catch (error) {
       complain(error);

@@ -1,7 +1,8 @@
 /** A place for pictures in a form: chosen, dropped, pasted, taken, or sent from the gallery. */
 
 import { api, url } from "./api.js";
-import { camera, HELD } from "./camera.js";
+import { camera } from "./camera.js";
+import { HELD } from "./device.js";
 import { button, h, icon, keyed, say } from "./dom.js";
 import { field } from "./field.js";
 import { carries, PICTURES } from "./files.js";

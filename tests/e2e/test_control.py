@@ -126,6 +126,17 @@ class TestPose:
         page.mouse.move(x + across, y + down, steps=6)
         page.mouse.up()
 
+    def drag_by_finger(self, page: Page, joint: int, across: float, down: float) -> None:
+        box = page.locator(f".po-pose [data-who='0'][data-joint='{joint}']").first.bounding_box()
+        assert box is not None
+        finger = page.context.new_cdp_session(page)
+        # beside the joint: a finger does not hit as exactly as a mouse
+        x, y = box["x"] + box["width"] / 2 + 12, box["y"] + box["height"] / 2
+        way = [(x, y), (x + across / 2, y + down / 2), (x + across, y + down)]
+        for kind, points in zip(("Start", "Move", "Move", "End"), [*way, ()], strict=True):
+            at = [{"x": points[0], "y": points[1]}] if points else []
+            finger.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": at})
+
     def test_what_is_posed_is_what_paints(self, page: Page, server: Server) -> None:
         before = joints(page)
         self.drag(page, self.WRIST, 60, -80)
@@ -146,6 +157,10 @@ class TestPose:
         for _ in range(3):
             page.keyboard.press("Control+y")
         assert joints(page)[self.WRIST] == there
+
+        self.drag_by_finger(page, self.NOSE, 40, 10)
+        (x, y, _), (start_x, start_y, _) = joints(page)[self.NOSE], before[self.NOSE]
+        assert (x - start_x, y - start_y) == pytest.approx((40 * scale, 10 * scale), abs=0.1)
 
         page.get_by_role("button", name="Add a person").click()
         self.drag(page, self.NOSE, -10, -4, person=1)
