@@ -411,6 +411,17 @@ def test_comfyuis_first_graph() -> None:
     assert found.notes == ()
 
 
+def test_a_prompt_of_comfyui_that_no_node_holds_is_said() -> None:
+    graph = comfy_graph()
+    graph["6"]["inputs"]["text"] = ["20", 0]
+    graph["20"] = {"class_type": "WordsOfTheDay", "inputs": {"day": 3}}
+    found = comfy(graph)
+    assert found.prompt == ""
+    assert found.notes == (
+        "The workflow's prompt was not found: it comes from a node that is not known.",
+    )
+
+
 def test_comfyuis_webp() -> None:
     root = {0x0110: "prompt:" + json.dumps(comfy_graph()), 0x010F: "workflow:{}"}
     found = fits(recover(saved("WEBP", exif(root=root))))

@@ -193,6 +193,8 @@ def _prompt(nodes: Graph, link: list[Any] | None, label: str) -> tuple[str, list
             return "", notes
         found = [text for name in _TEXTS if (text := text_of(_value(nodes, node, name))).strip()]
         texts |= dict.fromkeys(text.strip() for text in found)
+    if not texts and label == "prompt":
+        notes.append("The workflow's prompt was not found: it comes from a node that is not known.")
     if len(texts) > 1:
         notes.append(f"Several texts made up the {label}; they were joined by commas.")
     return ", ".join(texts), notes
