@@ -121,7 +121,8 @@ def encode(
     so 1 and 2 both mean that one there. A blank negative prompt becomes zeros where the pipeline's
     `force_zeros_for_empty_prompt` says so, as if none was given.
 
-    `words` have vectors of their own, [count, width] for each encoder. `device` is where the
+    `words` have vectors of their own, [count, width] for each encoder, of which a refiner has only the
+    second. `device` is where the
     embeddings go, by default where the encoder is. Nothing is kept. Raises
     `InvalidRequest` for what the grammar refuses and for a `clip_skip` beyond the encoder's layers.
     """
@@ -224,10 +225,10 @@ def _encoders(pipeline: Any, words: Mapping[str, Sequence[Tensor]]) -> list[_Enc
         (getattr(pipeline, "text_encoder_2", None), getattr(pipeline, "tokenizer_2", None)),
     ]
     paired = parts[1][0] is not None
-    there = [(model, tokenizer) for model, tokenizer in parts if model is not None]
     return [
         _Encoder(model, tokenizer, paired, {name: vectors[at] for name, vectors in words.items()})
-        for at, (model, tokenizer) in enumerate(there)
+        for at, (model, tokenizer) in enumerate(parts)
+        if model is not None
     ]
 
 

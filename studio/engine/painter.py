@@ -214,7 +214,8 @@ class LatentPainter:
         )
 
     def _handed_over(self, refining: Refining, brush: Brush, steps: "_Steps") -> Any:
-        """What the pipeline calls, and the refiner for the last steps. LoRAs are not for that one."""
+        """What the pipeline calls, and the refiner for the last steps. LoRAs, style references and
+        maps are not for that one."""
         pipeline, guided = self._lease.pipeline, self._family.guided(brush.guidance)
         key = (
             *(brush.prompt, brush.negative_prompt, guided, brush.clip_skip),
@@ -222,7 +223,9 @@ class LatentPainter:
         )
         if key not in self._refined:
             with torch.inference_mode():
-                self._refined[key] = refining.read(brush, guided, self._device.name)
+                self._refined[key] = refining.read(
+                    brush, guided, self._device.name, self._worn.words
+                )
         return HandedOver(
             pipeline.unet,
             refining.unet,

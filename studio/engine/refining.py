@@ -1,7 +1,7 @@
 """The last steps of a picture, taken by a refiner within the same walk: the sampler keeps what it
 remembers, as in A1111."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,8 +27,11 @@ class Refining:
     after: float
     """Share of the steps that the first network takes, 0.0 … 1.0."""
 
-    def read(self, brush: Brush, guided: bool, device: str) -> dict[str, Any]:
-        """The brush's prompts as the refiner's network is called with them."""
+    def read(
+        self, brush: Brush, guided: bool, device: str, words: Mapping[str, Sequence[Tensor]]
+    ) -> dict[str, Any]:
+        """The brush's prompts as the refiner's network is called with them; `words` as `encode` has
+        them."""
         pipeline = self.lease.pipeline
         found = encode(
             pipeline,
@@ -37,6 +40,7 @@ class Refining:
             guided=guided,
             clip_skip=brush.clip_skip,
             device=device,
+            words=words,
         ).arguments
         size = (brush.height, brush.width)
         pooled = found["pooled_prompt_embeds"]

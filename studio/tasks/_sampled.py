@@ -145,7 +145,7 @@ def resolve_for(
     taken = one_pass(request, size, strength=getattr(request, "strength", None)).calls
     return Resolved(
         request=request,
-        notes=(*notes, *idle(request.units, taken)),
+        notes=(*notes, *idle(request.units, taken), *_unrefined(request, facts)),
         pixels=size[0] * size[1],
     )
 
@@ -189,6 +189,23 @@ def _refiner(refiner_id: str, checkpoint: Checkpoint, facts: Facts) -> str:
             field="refiner",
         )
     return found.id
+
+
+def _unrefined(request: Sampled, facts: Facts) -> tuple[str, ...]:
+    """A sentence if the refiner paints its steps without some of what was added to the checkpoint."""
+    if not request.refiner:
+        return ()
+    used = {
+        "LoRAs": request.loras,
+        "style references": request.references,
+        "control maps": weighty(request.units),
+    }
+    without = [name for name, there in used.items() if there]
+    if not without:
+        return ()
+    last = facts.checkpoint(request.refiner).label
+    named = " and ".join([", ".join(without[:-1]), without[-1]] if without[1:] else without)
+    return (f"'{last}' paints the last steps without the {named}, which are not made for it.",)
 
 
 def felt(

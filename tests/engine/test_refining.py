@@ -11,18 +11,23 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image, PngImagePlugin
+from safetensors.torch import save_file
 
 from studio import samplers
 from studio.app import compose
 from studio.checkpoints.catalog import Catalog
 from studio.core.errors import InvalidRequest
 from studio.core.records import Picture
+from studio.engine import refining
+from studio.engine.conditioning import encode
 from studio.engine.schedulers import build
 from studio.prompts import infotext
 from studio.service.studio import Studio
 from studio.settings import Settings
 from studio.ui.widgets import sampling
+from tests.checkpoints.files import sparse_of
 from tests.engine.desk import REQUEST, Desk
+from tests.engine.original import vae
 from tests.engine.tiny import save_tiny_sd, save_tiny_sdxl
 from tests.engine.tiny_families import TINY
 
@@ -44,7 +49,7 @@ def desk(home: Path, make_desk: Callable[..., Desk]) -> Desk:
     return make_desk(home)
 
 
-def theirs(home: Path) -> bytes:
+def theirs(home: Path, another: Any = None) -> bytes:
     """What diffusers paints by handing latents from one pipeline to the other."""
     first: Any = diffusers.StableDiffusionXLPipeline.from_pretrained(home / "xl")
     last: Any = diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(home / "last")
@@ -61,7 +66,7 @@ def theirs(home: Path) -> bytes:
     latents = first(width=64, height=64, denoising_end=AFTER, **asked).images
     latents = last(image=latents, denoising_start=AFTER, **asked).images
     with torch.no_grad():
-        pixels = first.vae.decode(latents / first.vae.config.scaling_factor).sample
+        pixels = (another or first.vae).decode(latents / first.vae.config.scaling_factor).sample
     [image] = first.image_processor.postprocess(pixels, output_type="pil")
     return image.tobytes()
 
@@ -111,6 +116,43 @@ def test_with_a_second_pass_it_takes_over_in_that_one(desk: Desk) -> None:
     assert enlarged.tobytes() != picture.tobytes()
 
 
+def test_an_embedding_is_read_for_the_refiner_too(
+    desk: Desk, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has the second of the two encoders alone, and of the vectors those for that one."""
+    given: list[Any] = []
+
+    def reading(pipeline: Any, **options: Any) -> Any:
+        found = [
+            encode(pipeline, **{**options, "words": words}) for words in (options["words"], {})
+        ]
+        given.extend(one.arguments["prompt_embeds"] for one in found)
+        return found[0]
+
+    monkeypatch.setattr(refining, "encode", reading)
+    networks = desk.networks("xl")
+    widths = {"clip_l": "text_encoder", "clip_g": "text_encoder_2"}
+    pair = {key: torch.randn(2, networks[part].config.hidden_size) for key, part in widths.items()}
+    (home / "embeddings").mkdir()
+    save_file(pair, home / "embeddings" / "pair.safetensors")
+    desk.paint(**{**REFINED, "prompt": "a pair here"}, embeddings=["pair"])
+    with_it, without = given
+    assert with_it.shape == without.shape and not torch.allclose(with_it, without)
+
+
+def test_another_autoencoder_decodes_what_both_painted(desk: Desk, home: Path) -> None:
+    other: Any = diffusers.AutoencoderKL.from_pretrained(home / "xl" / "vae")
+    for weight in other.decoder.parameters():
+        weight.data *= 1.1
+    (home / "vae").mkdir()
+    save_file(vae(other), home / "vae" / "other.safetensors")
+    [ours], [own] = desk.paint(**REFINED, vae="other"), desk.paint(**REFINED)
+    assert ours != own
+    difference = np.frombuffer(ours, np.uint8).astype(int)
+    difference -= np.frombuffer(theirs(home, other), np.uint8)
+    assert abs(difference).max() <= 1
+
+
 def test_memory_that_runs_out_under_the_refiner_is_met_by_the_ladder(
     desk: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,6 +179,11 @@ def studio(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stu
     """Over the same checkpoints and a small one of another family; its engine is never started."""
     save_tiny_sd(home / "sd")
     data = tmp_path_factory.mktemp("data")
+    encoder = Catalog((home,)).get("xl").encoder
+    width = encoder.context if encoder else 0
+    layer = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+    shapes = {f"{layer}.lora_down.weight": (4, width), f"{layer}.lora_up.weight": (16, 4)}
+    sparse_of(data / "loras" / "ink.safetensors", shapes)
     app = compose(Settings(data_dir=data, checkpoint_dirs=(home,), hub_cache=None))
     yield app.studio
     app.close()
@@ -150,6 +197,17 @@ def test_only_refiners_are_offered_and_taken(studio: Studio) -> None:
             fields = {**REQUEST, "checkpoint": checkpoint, "refiner": refiner}
             studio.submit("local", "txt2img", fields)
         assert caught.value.hint
+
+
+def test_one_note_says_what_the_refiner_paints_without(studio: Studio) -> None:
+    fields: dict[str, Any] = {**REQUEST, "checkpoint": "xl", "loras": [{"name": "ink"}]}
+    told: list[list[str]] = []
+    for refiner in ("last", ""):
+        job = studio.submit("local", "txt2img", {**fields, "refiner": refiner})
+        studio.cancel("local", job.id)
+        told.append([note for note in job.notes if "last steps" in note])
+    [note] = told[0]
+    assert "'last'" in note and "without the LoRAs" in note and not told[1]
 
 
 def test_the_plan_counts_both(studio: Studio, home: Path) -> None:
