@@ -1,9 +1,9 @@
 /** What surrounds every canvas: closer and further, a line that says what is so, a question over it. */
 
-import { api } from "./api.js";
 import { button, h, icon, say } from "./dom.js";
 import { carries } from "./files.js";
 import { complain } from "./toasts.js";
+import { upload } from "./upload.js";
 
 /**
  * Buttons to step closer and back.
@@ -83,7 +83,7 @@ export function takesPictures(stage, take) {
     const file = carries(event.dataTransfer) ? event.dataTransfer?.files[0] : null;
     if (!file) return;
     event.preventDefault();
-    api.upload(file).then(({ ref }) => take(ref), complain);
+    upload(file).then(({ ref }) => take(ref), complain);
   });
 }
 

@@ -1,6 +1,6 @@
 /** A place for pictures in a form: chosen, dropped, pasted, taken, or sent from the gallery. */
 
-import { api, url } from "./api.js";
+import { url } from "./api.js";
 import { camera } from "./camera.js";
 import { HELD } from "./device.js";
 import { button, h, icon, keyed, say } from "./dom.js";
@@ -8,6 +8,7 @@ import { field } from "./field.js";
 import { carries, PICTURES } from "./files.js";
 import { plural } from "./format.js";
 import { complain, toast } from "./toasts.js";
+import { upload } from "./upload.js";
 
 /**
  * The value is the refs with a space between them; `data-several` allows more than one.
@@ -57,7 +58,7 @@ export function slot(root) {
     const made = [];
     for (const file of wanted) {
       try {
-        made.push((await api.upload(file)).ref);
+        made.push((await upload(file)).ref);
       } catch (error) {
         complain(error);
       }

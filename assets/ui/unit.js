@@ -9,6 +9,7 @@ import { KINDS, madeOf, mapOf, sentence, wayOf } from "./maps.js";
 import { editPose, emptyPose, parsed, standingPose } from "./pose.js";
 import { settings } from "./schema.js";
 import { complain, toast } from "./toasts.js";
+import { upload } from "./upload.js";
 import { weights } from "./weights.js";
 
 /** @typedef {import("./maps.js").Unit} Unit */
@@ -120,7 +121,7 @@ export function card(first, around, change, drop) {
     if (given.type === "application/json") return load(given);
     say(words, "Sending the picture …");
     try {
-      const { ref } = await api.upload(given);
+      const { ref } = await upload(given);
       say(words, "");
       replacing(unit.map && !unit.image ? { map: ref } : { image: ref, map: null });
     } catch (error) {

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.e2e.conftest import DRAFT, NewPage, ready
-from tests.e2e.steps import at, done, gallery, give, number, paint, painted, png, until
+from tests.e2e.steps import SLOW, at, done, gallery, give, number, paint, painted, png, until
 from tests.serving import Server
 
 TAB, LABEL = "img2img", "From a picture"
@@ -279,3 +279,15 @@ def test_what_another_tab_paints_is_told_and_can_be_stopped(page: Page) -> None:
     expect(row).to_contain_text("Paint · 64 × 64")
     row.get_by_role("button", name="Stop").click()
     expect(row).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_a_picture_larger_than_the_studio_takes_is_made_smaller_and_that_is_said(
+    page: Page,
+) -> None:
+    page.set_input_files(
+        f"#{TAB}-image-file",
+        [{"name": "8.png", "mimeType": "image/png", "buffer": png("teal", (9000, 4600))}],
+    )
+    expect(page.locator(".po-toast")).to_contain_text("8192 × 4187", timeout=SLOW)
+    expect(pictures(page)).to_have_count(1)
