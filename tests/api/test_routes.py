@@ -1,6 +1,7 @@
 """The API, asked as a client would."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import httpx
 import pytest
@@ -171,6 +172,13 @@ def test_pictures_are_found_starred_trashed_and_restored(
         owl,
         fox,
     ]
+    made = client.get(f"/api/images/{fox}").json()["created"]
+    day, night = (
+        datetime.fromtimestamp(made + days * 86_400, UTC).date().isoformat() for days in (0, -1)
+    )
+    assert found(f"text=quiet&since={day}&until={day}") == [owl, fox]
+    assert found(f"text=quiet&until={night}") == found(f"text=quiet&until={day}T00:00:00") == []
+    assert found("text=quiet&until=9999-12-31") == [owl, fox]
     assert found("text=quiet&checkpoint=other") == []
     first = client.get("/api/images?text=quiet&limit=1").json()
     assert [one["id"] for one in first["images"]] == [owl]

@@ -87,8 +87,16 @@ IDS = body_of(
 )
 
 
-def moment(name: str, text: str | None) -> float | None:
-    """Seconds since 1970 from seconds or an ISO 8601 date; a date without a zone is UTC."""
+_DATE_CHARS = 10
+"""An ISO 8601 date that is no longer than this has no time."""
+_DAY_S = 86_400
+
+
+def moment(name: str, text: str | None, *, end: bool = False) -> float | None:
+    """Seconds since 1970 from seconds or an ISO 8601 date; a date without a zone is UTC.
+
+    A date without a time is the beginning of that day, or its `end`. Raises `InvalidRequest`.
+    """
     if not text:
         return None
     try:
@@ -97,6 +105,8 @@ def moment(name: str, text: str | None) -> float | None:
         except ValueError:
             found = datetime.fromisoformat(text)
             seconds = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
+            if end and len(text) <= _DATE_CHARS:
+                seconds += _DAY_S
     except (ValueError, OverflowError):
         seconds = float("nan")
     if not abs(seconds) < 1e12:

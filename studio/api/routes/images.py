@@ -35,8 +35,9 @@ def build(door: Door) -> APIRouter:
         limit: Annotated[int, Query(ge=1, le=200)] = 60,
     ) -> dict[str, Any]:
         """Newest first. `text` are words of the prompts, `since` and `until` dates or seconds since
-        1970. `without` is a task whose pictures are left out, such as `preprocess`: control maps.
-        `next` is the `cursor` of the page after; null on the last one."""
+        1970; the days that they name are both among what is found. `without` is a task whose
+        pictures are left out, such as `preprocess`: control maps. `next` is the `cursor` of the page
+        after; null on the last one."""
         wanted = Wanted(
             text=text,
             checkpoint=checkpoint or None,
@@ -44,7 +45,7 @@ def build(door: Door) -> APIRouter:
             without=without or None,
             starred=starred,
             since=moment("since", since),
-            until=moment("until", until),
+            until=moment("until", until, end=True),
             trashed=trashed,
             cursor=cursor or None,
             limit=limit,
