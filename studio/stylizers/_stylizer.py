@@ -58,6 +58,8 @@ class Stylizer:
 
     id: str
     label: str
+    place: int
+    """Order among the others, from the left."""
     about: str
     """A sentence for people: what of the look it carries over."""
     params: type

@@ -70,6 +70,7 @@ def _power(matrix: Any, exponent: float) -> Any:
 STYLIZER = Stylizer(
     id="colours",
     label="Colours",
+    place=20,
     about="Gives the picture the colours and contrast of the style; nothing is painted anew.",
     params=Colours,
     run=run,

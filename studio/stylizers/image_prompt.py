@@ -21,6 +21,7 @@ def repaint(params: Any) -> Repaint:
 STYLIZER = Stylizer(
     id="image_prompt",
     label="Image prompt",
+    place=60,
     about="Paints the picture anew with the style as part of the prompt; needs an IP-Adapter for "
     "the checkpoint.",
     params=ImagePrompt,

@@ -191,6 +191,7 @@ def _network(name: str) -> Any:
 STYLIZER = Stylizer(
     id="neural",
     label="Neural",
+    place=10,
     about="Paints the picture anew with the strokes, texture and colours of the style.",
     params=Neural,
     run=run,

@@ -94,6 +94,7 @@ def _nearest(colours: Any, centres: Any) -> Any:
 STYLIZER = Stylizer(
     id="poster",
     label="Poster",
+    place=30,
     about="Flat areas in a few colours of the style, as a print of few inks.",
     params=Poster,
     run=run,

@@ -20,6 +20,7 @@ def repaint(params: Any) -> Repaint:
 STYLIZER = Stylizer(
     id="shared",
     label="Shared attention",
+    place=50,
     about="Paints the picture anew while looking at the style; works with any Stable Diffusion "
     "checkpoint.",
     params=Shared,

@@ -20,6 +20,7 @@ def repaint(params: Any) -> Repaint:
 STYLIZER = Stylizer(
     id="words",
     label="In words",
+    place=40,
     about="Paints the picture anew from a prompt and styles in words; no style picture is needed.",
     params=Words,
     repaint=repaint,

@@ -78,8 +78,9 @@ nothing does but what is left of the picture."""
 
 @cache
 def stylizers() -> Mapping[str, Stylizer]:
-    """The drawer of stylizers, opened once."""
-    return open_drawer("studio.stylizers", Stylizer)
+    """The drawer of stylizers, opened once, in their order."""
+    found = open_drawer("studio.stylizers", Stylizer).values()
+    return {one.id: one for one in sorted(found, key=lambda one: (one.place, one.id))}
 
 
 def resolve(request: Restyle, facts: Facts) -> Resolved:

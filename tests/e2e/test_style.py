@@ -45,3 +45,8 @@ def test_a_picture_gets_the_look_of_another(page: Page) -> None:
     line.focus()
     page.keyboard.press("Home")
     expect(line).to_have_value("0")
+    for method in ("In words", "Shared attention"):
+        page.get_by_label(method, exact=True).check()
+        expect(page.locator("#style-method-about")).to_contain_text("Paints the picture anew")
+    expect(page.get_by_label("What the picture shows")).to_be_visible()
+    expect(page.locator("#style-extras")).to_be_hidden()

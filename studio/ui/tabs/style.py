@@ -92,8 +92,7 @@ def _words() -> Piece:
         negative = gr.Textbox(
             value="", label="Negative prompt", lines=1, max_lines=4, **named(ID, "negative-prompt")
         )
-        presets.shown(ID)
-    styles = presets.held(ID)
+        styles = presets.presets(ID)
 
     def dress(values: Values, now: Now) -> Updates:
         return {**styles.dress(values, now), words: gr.update(visible=paints(values))}

@@ -10,7 +10,7 @@ from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values, u
 from studio.ui.tabs._tab import Arrival, Context, Tab
 from studio.ui.widgets import painting, sampling, slots, upscaling
 from studio.ui.widgets.mounts import mount
-from studio.ui.widgets.names import named
+from studio.ui.widgets.names import UNSEEN, named
 from studio.ui.widgets.strength import strength
 
 ID = "upscale"
@@ -74,7 +74,7 @@ def _words(choices: Choices) -> Piece:
         visible=sampling.supports(choices, None, "negative_prompt"),
         **named(ID, "negative-prompt"),
     )
-    said_of = gr.Textbox("", visible="hidden", label="Said of", **named(ID, "said-of"))
+    said_of = gr.Textbox("", visible="hidden", label="Said of", **named(ID, "said-of", UNSEEN))
 
     def dress(values: Values, now: Now) -> Updates:
         shown = sampling.supports(now.choices, values.get("checkpoint"), "negative_prompt")

@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 
 from studio.ui.form import Choices, Now, Piece, Updates, Values
-from studio.ui.widgets.names import named
+from studio.ui.widgets.names import UNSEEN, named
 
 
 def told(tab: str, names: tuple[str, ...], facts: Mapping[str, Any] | None = None) -> Piece:
@@ -17,7 +17,7 @@ def told(tab: str, names: tuple[str, ...], facts: Mapping[str, Any] | None = Non
     What a person changes the script sees by itself, in the controls `<tab>-<name>`; this tells it
     what the server writes.
     """
-    readout = gr.HTML(_readout(facts or {}), visible="hidden", **named(tab, "values"))
+    readout = gr.HTML(_readout(facts or {}), visible="hidden", **named(tab, "values", UNSEEN))
 
     def defaults(choices: Choices) -> Values:
         return {}

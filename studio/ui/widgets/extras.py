@@ -11,7 +11,7 @@ import gradio as gr
 from studio.core.errors import InvalidRequest
 from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values, unchanged
 from studio.ui.widgets.mounts import mount
-from studio.ui.widgets.names import named
+from studio.ui.widgets.names import UNSEEN, named
 
 MOST_CHARS = 16 * 1024
 _ROW = ("name", "weight", "text_weight")
@@ -21,10 +21,10 @@ def extras(tab: str) -> Piece:
     """What is added to the checkpoint, folded away."""
     with gr.Accordion("Extras", open=False, **named(tab, "extras-fold")) as fold:
         mount("extras", tab, name="extras")
-    box = gr.Textbox("", visible="hidden", label="Extras", **named(tab, "extras"))
+    box = gr.Textbox("", visible="hidden", label="Extras", **named(tab, "extras", UNSEEN))
     # pressed by the script once the box holds what was chosen, as in `slots`
-    given = gr.Button(visible="hidden", **named(tab, "extras-given"))
-    readout = gr.HTML(_readout("", ""), visible="hidden", **named(tab, "extras-seen"))
+    given = gr.Button(visible="hidden", **named(tab, "extras-given", UNSEEN))
+    readout = gr.HTML(_readout("", ""), visible="hidden", **named(tab, "extras-seen", UNSEEN))
 
     def defaults(choices: Choices) -> Values:
         return {"extras": ""}

@@ -17,18 +17,7 @@ NAME = "presets"
 
 def presets(tab: str) -> Piece:
     """Names of styles that are written into the prompt; the value is "" or a JSON list."""
-    shown(tab)
-    return held(tab)
-
-
-def shown(tab: str) -> None:
-    """Where they are chosen."""
     mount("presets", tab, name=NAME)
-
-
-def held(tab: str) -> Piece:
-    """Only the value. Not to be drawn into a part that is hidden at first: when Gradio shows that,
-    it shows what is hidden in it, too."""
     return kept(tab, NAME, "Styles", lambda value: str(value or ""))
 
 

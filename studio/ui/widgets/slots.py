@@ -13,7 +13,7 @@ import gradio as gr
 from studio.core.requests import ImageRef
 from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values, unchanged
 from studio.ui.widgets.mounts import mount
-from studio.ui.widgets.names import named
+from studio.ui.widgets.names import UNSEEN, named
 
 _REF = re.compile("[0-9a-f]{64}|[0-9a-f]{32}")
 
@@ -34,11 +34,13 @@ def held(tab: str, name: str, label: str) -> Piece:
 
 def kept(tab: str, name: str, label: str, told: Callable[[object], str]) -> Piece:
     """A value of a script's own; `told` is what of it the readout repeats."""
-    box = gr.Textbox("", visible="hidden", label=label, **named(tab, name))
-    readout = gr.HTML(_readout(tab, name, ""), visible="hidden", **named(tab, f"{name}-seen"))
+    box = gr.Textbox("", visible="hidden", label=label, **named(tab, name, UNSEEN))
+    readout = gr.HTML(
+        _readout(tab, name, ""), visible="hidden", **named(tab, f"{name}-seen", UNSEEN)
+    )
     # the box's own events also tell of what the server wrote, and too early: when a draft is
     # restored, the widgets after it still hold what they held before
-    given = gr.Button(visible="hidden", **named(tab, f"{name}-given"))
+    given = gr.Button(visible="hidden", **named(tab, f"{name}-given", UNSEEN))
 
     def defaults(choices: Choices) -> Values:
         return {name: ""}

@@ -14,7 +14,7 @@ import gradio as gr
 from studio.core.errors import InvalidRequest
 from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values, unchanged
 from studio.ui.widgets.mounts import mount
-from studio.ui.widgets.names import named
+from studio.ui.widgets.names import UNSEEN, named
 
 MOST_CHARS = 256 * 1024
 MOST = 4
@@ -37,9 +37,9 @@ def carried(tab: str) -> Piece:
 
 
 def _held(tab: str) -> Piece:
-    box = gr.Textbox("", visible="hidden", label="Control units", **named(tab, "units"))
-    readout = gr.HTML(_readout(""), visible="hidden", **named(tab, "units-seen"))
-    given = gr.Button(visible="hidden", **named(tab, "units-given"))
+    box = gr.Textbox("", visible="hidden", label="Control units", **named(tab, "units", UNSEEN))
+    readout = gr.HTML(_readout(""), visible="hidden", **named(tab, "units-seen", UNSEEN))
+    given = gr.Button(visible="hidden", **named(tab, "units-given", UNSEEN))
 
     def defaults(choices: Choices) -> Values:
         return {"units": ""}
