@@ -306,7 +306,7 @@ def _denoiser(
     lent: list[Lent] = []
     missing: list[str] = []
     for part, need in needs.items():
-        if any(key.startswith(need.prefixes) for key in shapes):
+        if any(key.startswith(family.single_file[part].prefixes) for key in shapes):
             continue
         if found := chosen(part, need, offers, family.configs):
             lent.append(found)

@@ -3,13 +3,15 @@
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
-from studio.checkpoints.catalog import Checkpoint, families
+from studio.checkpoints.catalog import DENOISERS, Checkpoint, families
 from studio.checkpoints.folder import INDEX, MAX_CONFIG_BYTES
+from studio.checkpoints.gguf import read_any
+from studio.checkpoints.header import read_header
 from studio.checkpoints.networks import (
     BARE,
     CONFIGS,
@@ -17,10 +19,12 @@ from studio.checkpoints.networks import (
     AsFile,
     AsFolder,
     Tensors,
+    Unpack,
     as_file,
     as_folder,
     prediction,
 )
+from studio.checkpoints.originals import SINGLE_FILES, bare
 from studio.checkpoints.scan import sidecar_of
 from studio.checkpoints.streams import (
     Counter,
@@ -37,6 +41,8 @@ from studio.checkpoints.streams import (
 )
 from studio.core.errors import InvalidRequest
 from studio.families._family import Family
+from studio.families._identify import identify
+from studio.families._keys import Shapes
 
 Layout = Literal["file", "folder"]
 
@@ -65,13 +71,14 @@ def convert(
     *,
     configs: Path,
     dtype: str | None = None,
+    unpack: Unpack | None = None,
     force: bool = False,
     progress: Progress = unseen,
 ) -> Made:
     """Writes `checkpoint` in layout `to`, in safetensors' `dtype` or as it is.
 
-    `configs` holds a folder per family with what a single file does not say. Raises
-    `InvalidRequest`, `StorageFailed` or `BadFile`; then nothing of it is left. So it is when
+    `configs` holds a folder per family with what a single file does not say; GGUF takes an `unpack`.
+    Raises `InvalidRequest`, `StorageFailed` or `BadFile`; then nothing of it is left. So it is when
     `progress` raises.
     """
     if to == checkpoint.layout and dtype is None:
@@ -80,33 +87,44 @@ def convert(
             "Choose the other layout, or another number format with --dtype.",
             field="to",
         )
-    work = _to_file if to == "file" else _to_folder
-    made = work(checkpoint, target, configs, dtype, force, progress)
+    if to == "file":
+        found = as_file(checkpoint, unpack)
+        made = _to_file(checkpoint, found, target, configs, dtype, force, progress)
+    else:
+        parts = as_folder(checkpoint, unpack)
+        made = _to_folder(checkpoint, parts, target, configs, dtype, force, progress)
     _carry_notes(checkpoint, target)
     return made
 
 
 def _carry_notes(checkpoint: Checkpoint, target: Path) -> None:
     """What a person noted beside it, or else what only its folder said: how a distilled one wants
-    to be used."""
+    to be used, and which of several families with the same keys it is of."""
     noted, there = sidecar_of(checkpoint.path), sidecar_of(target)
     if there.exists():
         return
     if noted.is_file():
         put(there, noted.read_bytes())
-    elif checkpoint.defaults != families()[checkpoint.family].defaults:
-        put(there, _json(asdict(checkpoint.defaults)))
+        return
+    said: dict[str, Any] = {}
+    if checkpoint.defaults != families()[checkpoint.family].defaults:
+        said |= asdict(checkpoint.defaults)
+    if target.is_file():
+        seen = identify(read_header(target).shapes, families())
+        said |= {} if seen and seen.id == checkpoint.family else {"family": checkpoint.family}
+    if said:
+        put(there, _json(said))
 
 
 def _to_file(
     checkpoint: Checkpoint,
+    found: AsFile,
     target: Path,
     configs: Path,
     dtype: str | None,
     force: bool,
     progress: Progress,
 ) -> Made:
-    found: AsFile = as_file(checkpoint)
     metadata = dict(found.metadata)
     tensors = _wanted(found.tensors, dtype)
     notes: tuple[str, ...] = ()
@@ -115,7 +133,9 @@ def _to_file(
         tensors |= {
             name: Wanted(dtype="F32", shape=(), blocks=lambda: (_MARKER,)) for name in markers
         }
-        own, notes = _own_configs(checkpoint.path, families()[checkpoint.family], configs)
+        shapes = {name: tensor.shape for name, tensor in found.tensors.items()}
+        known = _known_configs(families()[checkpoint.family], shapes, configs)
+        own, notes = _own_configs(checkpoint.path, known, configs)
         if own:
             metadata[CONFIGS] = json.dumps(own, sort_keys=True)
     if dtype is not None:
@@ -129,21 +149,22 @@ def _to_file(
 
 def _to_folder(
     checkpoint: Checkpoint,
+    found: AsFolder,
     target: Path,
     configs: Path,
     dtype: str | None,
     force: bool,
     progress: Progress,
 ) -> Made:
-    found = as_folder(checkpoint)
     parts = {name: _wanted(tensors, dtype) for name, tensors in found.parts.items()}
-    total = write_folder(checkpoint, parts, target, configs, dtype, force, progress)
+    total = write_folder(checkpoint, found, parts, target, configs, dtype, force, progress)
     left = tuple(name for name in found.left_out if name not in found.markers)
     return Made(path=target, size_bytes=total, left_out=left)
 
 
 def write_folder(
     checkpoint: Checkpoint,
+    found: AsFolder,
     parts: Mapping[str, Mapping[str, Wanted]],
     target: Path,
     configs: Path,
@@ -151,9 +172,8 @@ def write_folder(
     force: bool,
     progress: Progress,
 ) -> int:
-    """Writes a folder with these tensors and everything else that `checkpoint` has; the bytes of the
-    tensors. Raises as `convert`."""
-    found = as_folder(checkpoint)
+    """Writes a folder with these tensors and everything else that `checkpoint` has, which `found` is
+    of; the bytes of the tensors. Raises as `convert`."""
     total = sum(size_of(tensors) for tensors in parts.values())
     files = _config_files(checkpoint, found, configs)
     require_free(target, total + sum(map(len, files.values())))
@@ -171,7 +191,7 @@ def write_folder(
             stem = "model" if name.startswith("text") else "diffusion_pytorch_model"
             (fresh / name).mkdir(parents=True, exist_ok=True)
             metadata = {"format": "pt"}
-            if name == "unet" and checkpoint.layout == "file":
+            if name in DENOISERS and checkpoint.layout == "file":
                 metadata[RESTORE] = json.dumps(_restored(found.metadata, dtype))
             write(fresh / name / f"{stem}.safetensors", tensors, metadata, counter.step)
     return total
@@ -188,6 +208,12 @@ def without_hashes(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def _wanted(tensors: Tensors, dtype: str | None) -> dict[str, Wanted]:
+    if dtype is None and any(tensor.is_packed for tensor in tensors.values()):
+        raise InvalidRequest(
+            "Its numbers are packed, as only its own file knows it.",
+            "Say with --dtype which ones to write, such as bf16.",
+            field="dtype",
+        )
     return {
         name: as_is(tensor) if dtype is None else recast(tensor, dtype)
         for name, tensor in tensors.items()
@@ -195,15 +221,15 @@ def _wanted(tensors: Tensors, dtype: str | None) -> dict[str, Wanted]:
 
 
 def _own_configs(
-    folder: Path, family: Family, configs: Path
+    folder: Path, known: Mapping[str, Mapping[str, Any]], configs: Path
 ) -> tuple[dict[str, str], tuple[str, ...]]:
-    """The folder's configs and vocabularies by path, if they are not those of its family."""
-    if _is_usual(folder, family, configs):
+    """The folder's configs and vocabularies by path, if they are not the `known` ones of its family."""
+    if _is_usual(folder, known, configs):
         return {}, ()
     texts = {
         file.relative_to(folder).as_posix(): file.read_text("utf-8")
         for file in sorted((*folder.glob("*.json"), *folder.glob("*/*.json"), *folder.glob("*/*.txt")))
-        if not file.name.endswith(".index.json") and file.name != "tokenizer.json"
+        if not file.name.endswith(".index.json") and not _is_said_twice(file)
     }  # fmt: skip
     if sum(map(len, texts.values())) > MAX_CONFIG_BYTES:
         return {}, (
@@ -212,26 +238,39 @@ def _own_configs(
     return texts, ()
 
 
-def _is_usual(folder: Path, family: Family, configs: Path) -> bool:
-    usual = configs / family.configs
-    for place in (path for path in usual.iterdir() if path.is_dir()):
-        theirs, ours = folder / place.name, place
-        if (ours / "config.json").is_file():
-            own = _read(theirs / "config.json")
-            known = {**_read(ours / "config.json"), **family.overrides.get(place.name, {})}
-            if any(own[key] != known[key] for key in own.keys() & known.keys() - _SAID_OTHERWISE):
+def _is_said_twice(file: Path) -> bool:
+    """Whether it is a tokenizer whose vocabulary lies beside it."""
+    return file.name == "tokenizer.json" and file.with_name("vocab.json").is_file()
+
+
+def _is_usual(folder: Path, known: Mapping[str, Mapping[str, Any]], configs: Path) -> bool:
+    for name, config in known.items():
+        part, _, kind = name.partition("/")
+        theirs = folder / part
+        if kind in {"config.json", "scheduler_config.json"}:
+            own = _read(theirs / kind) if (theirs / kind).is_file() else {}
+            said = {key for key in own.keys() & config.keys() if own[key] is not None}
+            said = said & _SHIFTS if "scheduler" in kind else said - _SAID_OTHERWISE
+            if any(own[key] != config[key] for key in said):
                 return False
-        elif place.name.startswith("tokenizer") and (theirs / "vocab.json").is_file():
-            vocabulary = _read(ours / "tokenizer_config.json").get("vocabulary", "")
-            if _sum(theirs / "vocab.json") != _sum(configs / vocabulary / "vocab.json"):
+        elif words := config.get("vocabulary"):
+            file = next((f for f in _VOCABULARIES if (configs / words / f).is_file()), "")
+            there = (theirs / file).is_file()
+            if there and _words(theirs / file) != _words(configs / words / file):
                 return False
     return True
+
+
+_VOCABULARIES = ("vocab.json", "tokenizer.json")
+"""The file with a tokenizer's words: of CLIP's, and of T5's."""
 
 
 _SAID_OTHERWISE = frozenset(
     {"architectures", "sample_size", "dropout", "model_type", "scaling_factor"}
 )
 """Entries that do not change which tensors a network has, or how they are computed with."""
+_SHIFTS = frozenset({"shift", "use_dynamic_shifting", "base_shift", "max_shift"})
+"""Entries of a scheduler's config that a single file cannot say otherwise."""
 
 
 def _config_files(checkpoint: Checkpoint, found: AsFolder, configs: Path) -> dict[str, bytes]:
@@ -245,7 +284,8 @@ def _config_files(checkpoint: Checkpoint, found: AsFolder, configs: Path) -> dic
             if not file.name.endswith(".index.json")
         }
     family = families()[checkpoint.family]
-    files = _embedded(found.metadata) or _usual(family, configs)
+    shapes = read_any(checkpoint.path).shapes
+    files = _embedded(found.metadata) or _usual(family, shapes, found.parts.keys(), configs)
     _require_fit(found.parts, files)
     if found.markers:
         name = "scheduler/scheduler_config.json"
@@ -274,19 +314,42 @@ def _is_plain(name: str) -> bool:
     )
 
 
-def _usual(family: Family, configs: Path) -> dict[str, bytes]:
+def _known_configs(family: Family, shapes: Shapes, configs: Path) -> dict[str, dict[str, Any]]:
+    """The usual configs of a family by path, for a file with tensors of these shapes."""
     place = configs / family.configs
-    files: dict[str, bytes] = {}
+    changes = {part: dict(entries) for part, entries in family.overrides.items()}
+    for part, kinds in family.components.items():
+        if told := SINGLE_FILES.get(kinds[0]):
+            changes[part] = {**changes.get(part, {}), **told(bare(shapes))}
+    found: dict[str, dict[str, Any]] = {}
     for file in sorted(place.rglob("*.json")):
         name, content = file.relative_to(place).as_posix(), _read(file)
         part = name.partition("/")[0]
         if name == INDEX:
             content["_class_name"] = next(iter(family.pipelines.values()))
-        if name.endswith("/config.json"):
-            content |= family.overrides.get(part, {})
+        if name.endswith(("/config.json", "/scheduler_config.json")):
+            content |= changes.get(part, {})
+        found[name] = content
+    return found
+
+
+def _usual(
+    family: Family, shapes: Shapes, parts: Collection[str], configs: Path
+) -> dict[str, bytes]:
+    """All files of a folder but its weights, where its networks are these."""
+    absent = {part for part in family.optional - {*parts} if "tokenizer" not in part}
+    absent |= {part.replace("text_encoder", "tokenizer") for part in absent}
+    files: dict[str, bytes] = {}
+    for name, content in _known_configs(family, shapes, configs).items():
+        part = name.partition("/")[0]
+        if part in absent:
+            continue
+        if name == INDEX:
+            content |= {one: [None, None] for one in absent & content.keys()}
         if vocabulary := content.pop("vocabulary", None):
-            for words in ("vocab.json", "merges.txt"):
-                files[f"{part}/{words}"] = (configs / vocabulary / words).read_bytes()
+            for words in (*_VOCABULARIES, "merges.txt"):
+                if (file := configs / vocabulary / words).is_file():
+                    files[f"{part}/{words}"] = file.read_bytes()
         files[name] = _json(content)
     return files
 
@@ -307,11 +370,13 @@ def _require_fit(parts: Mapping[str, Tensors], files: Mapping[str, bytes]) -> No
             )
 
 
+_WORDS = "text_model.embeddings.token_embedding.weight"
 _TELLTALE = {
     "unet": ("conv_in.weight", "block_out_channels"),
     "vae": ("encoder.conv_in.weight", "block_out_channels"),
-    "text_encoder": ("text_model.embeddings.token_embedding.weight", "vocab_size"),
-    "text_encoder_2": ("text_model.embeddings.token_embedding.weight", "vocab_size"),
+    "text_encoder": (_WORDS, "vocab_size"),
+    "text_encoder_2": (_WORDS, "vocab_size"),
+    "text_encoder_3": ("shared.weight", "vocab_size"),
 }
 """A tensor of each part whose first axis is an entry of its config."""
 
@@ -324,7 +389,8 @@ def _json(content: Mapping[str, Any]) -> bytes:
     return json.dumps(content, indent=2).encode() + b"\n"
 
 
-def _sum(file: Path) -> str:
-    """Of a vocabulary, however it is written down."""
-    words = json.dumps(json.loads(file.read_bytes()), sort_keys=True)
+def _words(file: Path) -> str:
+    """A hash of a vocabulary, however it is written down."""
+    told = _read(file)
+    words = json.dumps(told["model"] if file.name == "tokenizer.json" else told, sort_keys=True)
     return hashlib.sha256(words.encode()).hexdigest()

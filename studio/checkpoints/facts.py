@@ -89,7 +89,9 @@ def facts(checkpoint: Checkpoint, hashes: Hashes, progress: Progress = unseen) -
 
 def _of_file(checkpoint: Checkpoint, header: Header) -> tuple[PartFacts, ...]:
     networks = networks_of(checkpoint)
-    prefixes = {**_PREFIXES, **{network.prefix: name for name, network in networks.items()}}
+    prefixes = _PREFIXES | {
+        prefix: name for name, network in networks.items() for prefix in network.prefixes if prefix
+    }
     found: dict[str, list[str]] = {}
     for key in header.tensors:
         begin = next((p for p in sorted(prefixes, key=len, reverse=True) if key.startswith(p)), "")

@@ -65,12 +65,12 @@ def merge(
     _require(checkpoints, method, alpha)
     mix = _Mix(method, alpha, dtype)
     if to == "folder":
-        first, *others = (as_folder(checkpoint).parts for checkpoint in checkpoints)
+        folder, *beside = map(as_folder, checkpoints)
         parts = {
-            name: mix.of(tensors, [other.get(name, {}) for other in others], f"{name}.")
-            for name, tensors in first.items()
+            name: mix.of(tensors, [one.parts.get(name, {}) for one in beside], f"{name}.")
+            for name, tensors in folder.parts.items()
         }
-        size = write_folder(checkpoints[0], parts, target, configs, dtype, force, progress)
+        size = write_folder(checkpoints[0], folder, parts, target, configs, dtype, force, progress)
         return mix.told(Merged(path=target, size_bytes=size))
     first, *others = (as_file(checkpoint) for checkpoint in checkpoints)
     wanted = mix.of(first.tensors, [other.tensors for other in others])

@@ -195,7 +195,8 @@ def renewed(key: str) -> str:
 
 CLIP = Pairs([Pair("text_model.", "transformer.text_model.")])
 
-TEXT_PROJECTION = ("text_projection.weight", "text_projection")
+PROJECTION = "text_projection.weight"
+TEXT_PROJECTION = (PROJECTION, "text_projection")
 """The one matrix that the original keeps transposed."""
 QKV = tuple(f"self_attn.{letter}_proj." for letter in "qkv")
 IN_PROJ = "attn.in_proj_"

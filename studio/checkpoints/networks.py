@@ -3,18 +3,27 @@
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any, cast
 
-from studio.checkpoints import names
-from studio.checkpoints.catalog import Checkpoint, families
+import numpy as np
+
+from studio.checkpoints import layers, names, numbers
+from studio.checkpoints.beside import Offer
+from studio.checkpoints.catalog import Checkpoint, denoiser_file, families
 from studio.checkpoints.folder import read_parts, scheduler_config
-from studio.checkpoints.header import BadFile, read_header
-from studio.checkpoints.streams import Source, joined, rows, source
+from studio.checkpoints.gguf import ENDING, PACKED, Format, read_any
+from studio.checkpoints.header import BadFile, Header, Tensor, read_header
+from studio.checkpoints.layers import Tensors, unnamed
+from studio.checkpoints.originals import BESIDE_SCALES, ORIGINALS, SCALES, SINGLE_FILES
+from studio.checkpoints.streams import Held, Source, Span, Unpacked, joined, rows, source
 from studio.core.errors import InvalidRequest
 from studio.families._family import Network
 
-Tensors = dict[str, Source]
+Unpack = Callable[[str, bytes], numbers.Floats]
+"""From the name of a format of GGUF's and the bytes of blocks to the numbers in them."""
 
 RESTORE = "pochade.file"
 """Entry of a converted folder's metadata: that of the file it was, to be given back."""
@@ -50,28 +59,70 @@ def networks_of(checkpoint: Checkpoint) -> Mapping[str, Network]:
     return family.single_file if family else {}
 
 
-def tensors_of(file: Path) -> Tensors:
-    """Of a safetensors file. Raises `BadFile` or `OSError`."""
-    header = read_header(file)
-    return {
-        name: source(file, header.data_begin, tensor) for name, tensor in header.tensors.items()
-    }
+def tensors_of(file: Path, unpack: Unpack | None = None) -> Tensors:
+    """Of a safetensors file, or of a GGUF one, with what they are packed in undone.
+
+    Raises `InvalidRequest` where that takes an `unpack`, `BadFile` or `OSError`.
+    """
+    header = read_any(file)
+    found: Tensors = {}
+    for name in header.tensors:
+        if not _is_beside(name, header.tensors):
+            found[name] = _stored(file, header, name, unpack)
+    return found
 
 
-def as_file(checkpoint: Checkpoint) -> AsFile:
+def _is_beside(name: str, tensors: Mapping[str, Tensor]) -> bool:
+    """Whether a tensor only says how another one is scaled."""
+    if name.endswith(BESIDE_SCALES):
+        return True
+    end = next((end for end in SCALES if name.endswith(end)), None)
+    weight = tensors.get(f"{name.removesuffix(end)}.weight") if end else None
+    return weight is not None and weight.dtype.startswith("F8")
+
+
+def _stored(file: Path, header: Header, name: str, unpack: Unpack | None) -> Source:
+    tensor = header.tensors[name]
+    plain = source(file, header.data_begin, tensor)
+    kind, stem = tensor.dtype, name.removesuffix(".weight")
+    scale = next((s for end in SCALES if (s := stem + end) in header.tensors), None)
+    if kind in PACKED:
+        if unpack is None:
+            raise InvalidRequest(
+                f"'{file.name}' is GGUF, whose numbers are packed.",
+                "Convert it with --dtype bf16 first.",
+                field="checkpoint",
+            )
+        form, undo = PACKED[kind], partial(unpack, kind)
+    elif scale and kind.startswith("F8"):
+        one = source(file, header.data_begin, header.tensors[scale])
+        [factor] = numbers.read(b"".join(one.blocks()), one.dtype).reshape(-1)
+        form, undo = Format(kind, 1, 1), partial(_scaled, kind, factor)
+    else:
+        return plain
+    [span] = plain.runs
+    run = Unpacked(cast(Span, span), form, undo, 0, 4 * prod(tensor.shape))
+    return Source(dtype="F32", shape=tensor.shape, runs=(run,))
+
+
+def _scaled(dtype: str, factor: numbers.Floats, data: bytes) -> numbers.Floats:
+    return numbers.read(data, dtype) * factor
+
+
+def as_file(checkpoint: Checkpoint, unpack: Unpack | None = None) -> AsFile:
     """Its tensors by the names that a single file has for them.
 
     Raises `InvalidRequest` where there are none, `BadFile` or `OSError`.
     """
     if checkpoint.layout == "file":
-        header = read_header(checkpoint.path)
-        return AsFile(tensors=tensors_of(checkpoint.path), metadata=header.metadata)
+        tensors = tensors_of(checkpoint.path, unpack)
+        return AsFile(tensors=tensors, metadata=_file_metadata(checkpoint.path))
     networks = _networks(checkpoint)
     found = _parts(checkpoint, networks)
     tensors: Tensors = {}
-    for name, network in networks.items():
-        part = _TO_ORIGINAL[network.kind](found[name])
-        tensors |= {network.prefix + key: tensor for key, tensor in part.items()}
+    for name, part in found.items():
+        renamed = _TO_ORIGINAL[networks[name].kind](part)
+        tensors |= {networks[name].prefixes[0] + key: tensor for key, tensor in renamed.items()}
     return AsFile(tensors=tensors, metadata=_metadata(checkpoint, found))
 
 
@@ -84,20 +135,25 @@ def fits_a_file(checkpoint: Checkpoint) -> bool:
     return True
 
 
-def as_folder(checkpoint: Checkpoint) -> AsFolder:
-    """Its tensors by part and by the names that diffusers has for them. Raises as `as_file`."""
+def as_folder(checkpoint: Checkpoint, unpack: Unpack | None = None) -> AsFolder:
+    """Its tensors by part and by the names that diffusers has for them, with those of networks that
+    its file borrows. Raises as `as_file`."""
     networks = _networks(checkpoint)
     if checkpoint.layout == "folder":
         parts = _parts(checkpoint, networks)
         return AsFolder(parts=parts, metadata=_metadata(checkpoint, parts))
-    metadata = read_header(checkpoint.path).metadata
+    metadata = _file_metadata(checkpoint.path)
     bare = metadata.get(BARE, "").split()
-    tensors, parts = tensors_of(checkpoint.path), dict[str, Tensors]()
+    tensors, parts = tensors_of(checkpoint.path, unpack), dict[str, Tensors]()
+    lent = {one.part: one.offer for one in checkpoint.lent}
     for name, network in networks.items():
-        own = {
-            key.removeprefix(network.prefix): tensors.pop(key)
-            for key in [key for key in tensors if key.startswith(network.prefix)]
-        }
+        if name in lent and lent[name].part:
+            parts[name] = _lent_part(lent[name])
+            continue
+        own = _lent(lent[name], unpack) if name in lent else _taken(tensors, network.prefixes)
+        if not own:
+            _require_optional(checkpoint, name)
+            continue
         part = _TO_DIFFUSERS[network.kind](own)
         cut = "text_model." if name in bare else ""
         parts[name] = {key.removeprefix(cut): tensor for key, tensor in part.items()}
@@ -105,6 +161,30 @@ def as_folder(checkpoint: Checkpoint) -> AsFolder:
     return AsFolder(
         parts=parts, metadata=metadata, left_out=tuple(sorted(tensors)), markers=markers
     )
+
+
+def _taken(tensors: Tensors, prefixes: tuple[str, ...]) -> Tensors:
+    """Those of the first of these prefixes that there is, without it; they are gone from `tensors`."""
+    for prefix in prefixes:
+        if own := [key for key in tensors if key.startswith(prefix)]:
+            return {key.removeprefix(prefix): tensors.pop(key) for key in own}
+    return {}
+
+
+def _lent(offer: Offer, unpack: Unpack | None) -> Tensors:
+    """Those of a network in a file of its own, by their names there."""
+    return _taken(tensors_of(offer.path, unpack), (offer.prefix,))
+
+
+def _lent_part(offer: Offer) -> Tensors:
+    """Those of a part of a folder."""
+    part = next(part for part in read_parts(offer.path) if part.name == offer.part)
+    return {key: tensor for file in part.weights for key, tensor in tensors_of(file).items()}
+
+
+def _require_optional(checkpoint: Checkpoint, name: str) -> None:
+    if name not in families()[checkpoint.family].optional:
+        raise BadFile(f"This checkpoint is incomplete: it has no {name}.")
 
 
 def prediction(folder: Path) -> frozenset[str]:
@@ -129,18 +209,18 @@ def _networks(checkpoint: Checkpoint) -> Mapping[str, Network]:
 
 def _parts(checkpoint: Checkpoint, networks: Mapping[str, Network]) -> dict[str, Tensors]:
     found = {part.name: part for part in read_parts(checkpoint.path)}
-    if missing := networks.keys() - found.keys():
-        raise BadFile(f"This checkpoint is incomplete: it has no {min(missing)}.")
+    for missing in sorted(networks.keys() - found.keys()):
+        _require_optional(checkpoint, missing)
     return {
         name: {k: t for file in found[name].weights for k, t in tensors_of(file).items()}
         for name in networks
+        if name in found
     }
 
 
 def _metadata(checkpoint: Checkpoint, parts: Mapping[str, Tensors]) -> dict[str, str]:
     """Of the file that this folder was, or is to become."""
-    denoiser = next(iter(parts["unet"].values())).spans[0].file
-    own = dict(read_header(denoiser).metadata)
+    own = dict(read_header(denoiser_file(checkpoint)).metadata)
     if (before := own.pop(RESTORE, None)) is not None:
         own = _strings(before)
     bare = [
@@ -148,6 +228,11 @@ def _metadata(checkpoint: Checkpoint, parts: Mapping[str, Tensors]) -> dict[str,
         if "embeddings.position_embedding.weight" in tensors
     ]  # fmt: skip
     return {**own, **({BARE: " ".join(bare)} if bare else {})}
+
+
+def _file_metadata(file: Path) -> Mapping[str, str]:
+    """That of GGUF is about GGUF."""
+    return {} if file.suffix.lower() == ENDING else read_header(file).metadata
 
 
 def _strings(text: str) -> dict[str, str]:
@@ -165,11 +250,7 @@ def _renamed(tensors: Tensors, name_of: Callable[[str], names.Name | None], rank
     for key, tensor in tensors.items():
         name = name_of(key)
         if name is None:
-            raise InvalidRequest(
-                f"The other layout has no name for one of its tensors, {key[:80]}.",
-                "It can be written in its own layout only, with --dtype in another number format.",
-                field="checkpoint",
-            )
+            raise unnamed(key)
         shape = tensor.shape
         if name.flat and len(shape) in {2, 4}:
             shape = (*shape[:2], *(1,) * (rank - 2))
@@ -191,6 +272,8 @@ def _vae_to_original(tensors: Tensors) -> Tensors:
 
 
 def _vae_to_diffusers(tensors: Tensors) -> Tensors:
+    if any(key.startswith("encoder.down_blocks.") for key in tensors):
+        return {names.renewed(key): tensor for key, tensor in tensors.items()}
     return _renamed(tensors, names.vae(tensors, original=True).to_diffusers, 2)
 
 
@@ -232,7 +315,9 @@ def _open_clip_to_diffusers(tensors: Tensors) -> Tensors:
         head, _, tail = key.partition(names.IN_PROJ)
         number, whole = head.removeprefix("transformer.resblocks."), rest.pop(key)
         for place, part in enumerate(names.QKV):
-            made[f"text_model.encoder.layers.{number}{part}{tail}"] = rows(whole, place, 3)
+            high = whole.shape[0] // 3
+            new = f"text_model.encoder.layers.{number}{part}{tail}"
+            made[new] = rows(whole, place * high, high)
     return made | _renamed(rest, names.open_clip(rest, original=True).to_diffusers, 2)
 
 
@@ -249,15 +334,44 @@ def _whole(tensors: Tensors) -> Tensors:
     }
 
 
+def _text_to_original(tensors: Tensors) -> Tensors:
+    return _whole(tensors)
+
+
+def _text_to_diffusers(tensors: Tensors) -> Tensors:
+    unused = {"logit_scale", names.PROJECTION}
+    return {key: tensor for key, tensor in tensors.items() if key not in unused}
+
+
+def _projected_to_diffusers(tensors: Tensors) -> Tensors:
+    """A projection that a file leaves out changes nothing, as in those of Stable Diffusion 3."""
+    made = {key: tensor for key, tensor in tensors.items() if key != "logit_scale"}
+    if names.PROJECTION not in made:
+        words = _whole(tensors)["text_model.embeddings.token_embedding.weight"]
+        wide = words.shape[1]
+        dtype = words.dtype if words.dtype in numbers.FORMATS.values() else "F32"
+        data = numbers.write(np.eye(wide, dtype=np.float32), dtype)
+        made[names.PROJECTION] = Source(dtype=dtype, shape=(wide, wide), runs=(Held(data),))
+    return made
+
+
 _TO_ORIGINAL: Mapping[str, Callable[[Tensors], Tensors]] = {
     "unet": _unet_to_original,
+    **{kind: partial(layers.to_original, ORIGINALS[kind]) for kind in SINGLE_FILES},
     "vae": _vae_to_original,
     "clip": _clip_to_original,
     "open_clip": _open_clip_to_original,
+    "text": _text_to_original,
+    "projected": _text_to_original,
+    "t5": dict,
 }
 _TO_DIFFUSERS: Mapping[str, Callable[[Tensors], Tensors]] = {
     "unet": _unet_to_diffusers,
+    **{kind: partial(layers.to_diffusers, ORIGINALS[kind]) for kind in SINGLE_FILES},
     "vae": _vae_to_diffusers,
     "clip": _clip_to_diffusers,
     "open_clip": _open_clip_to_diffusers,
+    "text": _text_to_diffusers,
+    "projected": _projected_to_diffusers,
+    "t5": dict,
 }

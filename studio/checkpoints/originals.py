@@ -20,6 +20,8 @@ PREFIX = "model.diffusion_model."
 
 SCALES = (".scale_weight", ".weight_scale")
 """Endings of tensors of one number, by which the weight beside it is multiplied (fp8, scaled)."""
+BESIDE_SCALES = (".scale_input", ".input_scale", "scaled_fp8")
+"""Endings of what else such files have, and no network."""
 _PACKED = (".weight_scale_2", ".absmax", ".quant_map", ".nested_absmax", ".qweight", ".qzeros")
 """Endings of tensors of files that pack numbers as bitsandbytes, NVFP4, GPTQ and others do."""
 
@@ -41,6 +43,8 @@ class Joined:
     """Shift and scale, the halves of the rows, are the other way round."""
 
 
+POSITIONS = ("pos_embed", "pos_embed.pos_embed")
+"""The one tensor that is of no layer: where a latent lies, by the original's name and diffusers'."""
 _BLOCK = re.compile(
     r"((?:single_)?transformer_blocks|(?:double_|single_|joint_)?blocks|layers|\w+_refiner)\.(\d+)\."
 )
@@ -82,6 +86,11 @@ def numbered(layer: str) -> tuple[str, str]:
     """A layer's name with `#` for the number of its block, and that number; "" outside of blocks."""
     found = _BLOCK.match(layer)
     return (f"{found[1]}.#.{layer[found.end() :]}", found[2]) if found else (layer, "")
+
+
+def tail_of(layer: str, tail: str) -> str:
+    """What the original calls a layer's `weight` or `bias`: the weight of a norm over heads a scale."""
+    return "scale" if layer.endswith("_norm") else tail
 
 
 def bare(shapes: Shapes) -> dict[str, tuple[int, ...]]:

@@ -10,14 +10,15 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from studio.checkpoints import numbers
+from studio.checkpoints.gguf import Format
 from studio.checkpoints.header import BITS, Tensor, readable
 from studio.core.errors import InvalidRequest, StorageFailed
 
@@ -34,40 +35,117 @@ def unseen(done: int, total: int) -> None:
     """A progress that nobody looks at."""
 
 
+class Run(Protocol):
+    """Bytes one after the other."""
+
+    @property
+    def size(self) -> int: ...
+
+    def blocks(self) -> Iterator[bytes]:
+        """They in order. Raises `OSError`."""
+        ...
+
+    def part(self, begin: int, size: int) -> "Run":
+        """So many of them, from that one on."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A run of bytes in a file."""
+    """Those of a file as they lie there."""
 
     file: Path
     begin: int
     size: int
 
+    def blocks(self) -> Iterator[bytes]:
+        with self.file.open("rb") as file:
+            file.seek(self.begin)
+            left = self.size
+            while left:
+                block = file.read(min(BLOCK, left))
+                if not block:
+                    raise OSError("the file ends too early")
+                left -= len(block)
+                yield block
+
+    def part(self, begin: int, size: int) -> "Span":
+        return Span(self.file, self.begin + begin, size)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A few in memory."""
+
+    data: bytes
+
+    @property
+    def size(self) -> int:
+        return len(self.data)
+
+    def blocks(self) -> Iterator[bytes]:
+        yield self.data
+
+    def part(self, begin: int, size: int) -> "Held":
+        return Held(self.data[begin : begin + size])
+
+
+@dataclass(frozen=True, slots=True)
+class Unpacked:
+    """Numbers that a file packs in blocks of its own, as those of F32."""
+
+    packed: Span
+    form: Format
+    unpack: Callable[[bytes], numbers.Floats]
+    """From the bytes of blocks to the numbers in them."""
+    begin: int
+    """Number of the file's tensor that they begin with, counted from 0, times 4."""
+    size: int
+
+    def blocks(self) -> Iterator[bytes]:
+        first, end = self.begin // 4, (self.begin + self.size) // 4
+        each = max(1, BLOCK // (4 * self.form.block))
+        for block in range(first // self.form.block, -(-end // self.form.block), each):
+            few = min(each, -(-end // self.form.block) - block)
+            size = self.form.size_bytes
+            data = b"".join(self.packed.part(block * size, few * size).blocks())
+            start = block * self.form.block
+            yield numbers.write(self.unpack(data)[max(0, first - start) : end - start], "F32")
+
+    def part(self, begin: int, size: int) -> "Unpacked":
+        return replace(self, begin=self.begin + begin, size=size)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """A tensor and where its bytes lie: its spans one after the other."""
+    """A tensor and where its bytes lie: its runs one after the other."""
 
     dtype: str
     shape: tuple[int, ...]
-    spans: tuple[Span, ...]
+    runs: tuple[Run, ...]
     turned: bool = False
     """The bytes hold the transposed matrix: rows and columns of `shape` change places."""
 
     @property
     def size_bytes(self) -> int:
-        return sum(span.size for span in self.spans)
+        return sum(run.size for run in self.runs)
+
+    @property
+    def is_packed(self) -> bool:
+        """Whether the file has fewer bits for each number than `dtype` says."""
+        return any(isinstance(run, Unpacked) for run in self.runs)
 
     def blocks(self) -> Iterator[bytes]:
         """Its bytes in order. Raises `OSError`."""
         if self.turned:
             yield self._turned()
             return
-        for span in self.spans:
-            yield from _read(span)
+        for run in self.runs:
+            yield from run.blocks()
 
     def _turned(self) -> bytes:
         width = BITS[self.dtype] // 8
-        whole = b"".join(block for span in self.spans for block in _read(span))
+        whole = b"".join(block for run in self.runs for block in run.blocks())
         rows, columns = self.shape
         matrix = np.frombuffer(whole, f"<u{width}").reshape(columns, rows)
         return np.ascontiguousarray(matrix.T).tobytes()
@@ -76,39 +154,27 @@ class Source:
 def source(file: Path, data_begin: int, tensor: Tensor) -> Source:
     """A tensor of a safetensors file as it lies there."""
     span = Span(file, data_begin + tensor.begin, tensor.end - tensor.begin)
-    return Source(dtype=tensor.dtype, shape=tensor.shape, spans=(span,))
+    return Source(dtype=tensor.dtype, shape=tensor.shape, runs=(span,))
 
 
 def joined(parts: Iterable[Source]) -> Source:
-    """Tensors of equal width, one below the other."""
+    """Tensors of equal width and number format, one below the other."""
     several = tuple(parts)
     first = several[0]
-    rows = sum(part.shape[0] for part in several)
-    spans = tuple(span for part in several for span in part.spans)
-    return Source(dtype=first.dtype, shape=(rows, *first.shape[1:]), spans=spans)
+    high = sum(part.shape[0] for part in several)
+    runs = tuple(run for part in several for run in part.runs)
+    return Source(dtype=first.dtype, shape=(high, *first.shape[1:]), runs=runs)
 
 
-def rows(whole: Source, number: int, count: int) -> Source:
-    """The `number`-th of `count` equal slices along the first axis. It must lie in one span."""
-    [span] = whole.spans
-    size = span.size // count
+def rows(whole: Source, first: int, count: int) -> Source:
+    """So many slices along the first axis, from the `first` on. It must be one run."""
+    [run] = whole.runs
+    each = run.size // whole.shape[0]
     return Source(
         dtype=whole.dtype,
-        shape=(whole.shape[0] // count, *whole.shape[1:]),
-        spans=(Span(span.file, span.begin + number * size, size),),
+        shape=(count, *whole.shape[1:]),
+        runs=(run.part(first * each, count * each),),
     )
-
-
-def _read(span: Span) -> Iterator[bytes]:
-    with span.file.open("rb") as file:
-        file.seek(span.begin)
-        left = span.size
-        while left:
-            block = file.read(min(BLOCK, left))
-            if not block:
-                raise OSError("the file ends too early")
-            left -= len(block)
-            yield block
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -17,7 +17,7 @@ from studio.checkpoints.header import BadFile, readable
 from studio.checkpoints.installs import Installs
 from studio.checkpoints.merge import merge
 from studio.checkpoints.networks import fits_a_file
-from studio.checkpoints.numbers import FORMATS
+from studio.checkpoints.numbers import FORMATS, Floats
 from studio.checkpoints.streams import Progress
 from studio.commands.exit_codes import DAMAGED, OK
 from studio.commands.generate import Status
@@ -187,6 +187,7 @@ def _convert(desk: _Desk, options: Mapping[str, Any]) -> int:
             target,
             configs=CONFIGS,
             dtype=FORMATS[dtype] if dtype else None,
+            unpack=_unpack,
             force=bool(options.get("force")),
             progress=progress,
         )
@@ -198,6 +199,13 @@ def _convert(desk: _Desk, options: Mapping[str, Any]) -> int:
     told = {**asdict(made), "path": str(made.path)}
     desk.say(told, f"{made.path}  {readable(made.size_bytes)}", *made.notes, *left)
     return OK
+
+
+def _unpack(kind: str, data: bytes) -> Floats:
+    """What GGUF packs; only such files take the time that torch needs to be there."""
+    from studio.engine.unpacking import floats
+
+    return floats(kind, data)
 
 
 def _merge(desk: _Desk, options: Mapping[str, Any]) -> int:

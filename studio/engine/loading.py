@@ -26,7 +26,14 @@ from studio.checkpoints.folder import Part, read_parts, scheduler_config
 from studio.checkpoints.gguf import read_any
 from studio.checkpoints.header import BadFile, Damaged
 from studio.checkpoints.header import Tensor as Stored
-from studio.checkpoints.originals import ORIGINALS, PREFIX, SINGLE_FILES, Original, bare
+from studio.checkpoints.originals import (
+    ORIGINALS,
+    POSITIONS,
+    PREFIX,
+    SINGLE_FILES,
+    Original,
+    bare,
+)
 from studio.core.errors import Unavailable
 from studio.engine.device import Device, is_out_of_memory
 from studio.engine.layouts import Layout, Layouts, Ref, Tensors, Untraceable, trace
@@ -413,7 +420,7 @@ def _denoiser(
                 own = _sources((lent[name].path,))
                 own = _below(own, (lent[name].prefix,)) or own
                 recipes.append(_beside(own, name, kind, place, device))
-            elif own := _below(sources, needs[name].prefixes):
+            elif own := _below(sources, family.single_file[name].prefixes):
                 recipes.append(_beside(own, name, kind, place, device))
     there = {recipe.part for recipe in recipes}
     for name, kinds in family.components.items():
@@ -458,8 +465,8 @@ def _renamed(known: Original, module: Any, state: Tensors) -> Tensors:
     count = len(getattr(module, "transformer_blocks", ()))
     made: Tensors = {}
     for key, tensor in state.items():
-        if key == "pos_embed":
-            made["pos_embed.pos_embed"] = tensor
+        if key == POSITIONS[0]:
+            made[POSITIONS[1]] = tensor
             continue
         layer, _, tail = key.rpartition(".")
         joined = known.joined(layer, count)

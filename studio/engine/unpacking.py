@@ -6,8 +6,12 @@ have a scale for each 16 or 32 of them, itself of a few bits.
 
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
+
+from studio.checkpoints.gguf import PACKED
 
 Unpack = Callable[[Tensor], Tensor]
 """From the bytes of blocks [n, size of a block] to their numbers [n, numbers in a block], float32."""
@@ -131,3 +135,9 @@ UNPACK: Mapping[str, Unpack] = {
     "Q6_K": _q6_k,
 }
 """By the name of the format in `checkpoints.gguf`."""
+
+
+def floats(kind: str, data: bytes) -> NDArray[np.float32]:
+    """The numbers in the bytes of whole blocks of that format."""
+    blocks = torch.frombuffer(bytearray(data), dtype=torch.uint8)
+    return UNPACK[kind](blocks.view(-1, PACKED[kind].size_bytes)).flatten().numpy()

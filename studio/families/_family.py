@@ -114,10 +114,21 @@ class Sampling:
 class Network:
     """A network in a single file."""
 
-    prefix: str
-    """Of the names of its tensors."""
-    kind: Literal["unet", "vae", "clip", "open_clip"]
-    """Which table of `checkpoints.names` knows what comes after it."""
+    kind: Literal[
+        "unet",
+        "FluxTransformer2DModel",
+        "SD3Transformer2DModel",
+        "vae",
+        "clip",
+        "open_clip",
+        "text",
+        "projected",
+        "t5",
+    ]
+    """Which table of `checkpoints` knows the names of its tensors there."""
+    prefixes: tuple[str, ...]
+    """What stands before them, any one of these; files are written with the first. An empty one takes
+    whatever there is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,8 +138,6 @@ class Need:
     kind: Literal["vae", "clip", "t5"]
     width: int
     """Of its text states, or channels of its latents."""
-    prefixes: tuple[str, ...]
-    """Of the names of its tensors in a file that holds it, any one of them."""
     files: str
     """What its file is called where people get it, for somebody who lacks it."""
     others: str = ""
@@ -203,7 +212,7 @@ class Family:
     """Entries of a component's config that differ from the one in `configs`, by component."""
     single_file: Mapping[str, Network] = field(default_factory=dict[str, Network])
     """Where each network lies in a single file; empty where the layouts are not converted into each
-    other."""
+    other. One with `needs` names them all."""
     needs: Callable[[Shapes], Mapping[str, Need]] | None = None
     """Networks beside the denoiser, by component, read from the shapes of its tensors by their
     original names (`checkpoints.originals`). For families whose single files often hold the denoiser

@@ -16,6 +16,7 @@ from studio.families._family import (
     Guidance,
     Latents,
     Need,
+    Network,
     Role,
     Text,
 )
@@ -61,20 +62,17 @@ def _needs(shapes: Shapes) -> Mapping[str, Need]:
         "vae": Need(
             "vae",
             shapes["final_layer.linear.weight"][0] // 4,
-            ("vae.", "first_stage_model."),
             "ae.safetensors",
             others=r"sd.?3|stable.?diffusion.?3",
         ),
         "text_encoder": Need(
             "clip",
             shapes["vector_in.in_layer.weight"][1],
-            ("text_encoders.clip_l.transformer.",),
             "clip_l.safetensors",
         ),
         "text_encoder_2": Need(
             "t5",
             shapes["txt_in.weight"][1],
-            ("text_encoders.t5xxl.transformer.",),
             "t5xxl_fp16.safetensors",
         ),
     }
@@ -112,5 +110,11 @@ FAMILY = Family(
     text=Text(results=("prompt_embeds", "pooled_prompt_embeds", "")),
     latents=Latents.PACKED,
     configs="flux",
+    single_file={
+        "vae": Network("vae", ("vae.", "first_stage_model.")),
+        "text_encoder": Network("text", ("text_encoders.clip_l.transformer.",)),
+        "text_encoder_2": Network("t5", ("text_encoders.t5xxl.transformer.",)),
+        "transformer": Network("FluxTransformer2DModel", ("model.diffusion_model.", "")),
+    },
     needs=_needs,
 )

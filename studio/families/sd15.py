@@ -63,9 +63,9 @@ FAMILY = Family(
     quick=Defaults(steps=4, guidance=1.0, sampler="euler_a"),
     configs="sd15",
     single_file={
-        "unet": Network("model.diffusion_model.", "unet"),
-        "vae": Network("first_stage_model.", "vae"),
-        "text_encoder": Network("cond_stage_model.", "clip"),
+        "unet": Network("unet", ("model.diffusion_model.",)),
+        "vae": Network("vae", ("first_stage_model.",)),
+        "text_encoder": Network("clip", ("cond_stage_model.",)),
     },
     # as found by trying layers one by one for ComfyUI's IPAdapter nodes
     listens={

@@ -10,7 +10,7 @@ for 3.5 large and 4 without guidance for its Turbo, whose keys are those of larg
 from collections.abc import Mapping
 
 from studio import samplers
-from studio.families._family import SENTENCES, Defaults, Family, Need, Role, Text
+from studio.families._family import SENTENCES, Defaults, Family, Need, Network, Role, Text
 from studio.families._keys import Shapes, every, has, some
 
 _FOLDER = every(
@@ -45,7 +45,6 @@ def _needs(shapes: Shapes) -> Mapping[str, Need]:
         "vae": Need(
             "vae",
             latents,
-            ("first_stage_model.", "vae."),
             "the VAE of Stable Diffusion 3",
             others=r"flux|^ae$",
         ),
@@ -53,19 +52,16 @@ def _needs(shapes: Shapes) -> Mapping[str, Need]:
         "text_encoder": Need(
             "clip",
             pooled * 3 // 8,
-            ("text_encoders.clip_l.transformer.",),
             "clip_l.safetensors",
         ),
         "text_encoder_2": Need(
             "clip",
             pooled * 5 // 8,
-            ("text_encoders.clip_g.transformer.",),
             "clip_g.safetensors",
         ),
         "text_encoder_3": Need(
             "t5",
             shapes["context_embedder.weight"][1],
-            ("text_encoders.t5xxl.transformer.",),
             "t5xxl_fp16.safetensors",
         ),
     }
@@ -105,5 +101,12 @@ FAMILY = Family(
         ),
     ),
     configs="sd3",
+    single_file={
+        "vae": Network("vae", ("first_stage_model.", "vae.")),
+        "text_encoder": Network("projected", ("text_encoders.clip_l.transformer.",)),
+        "text_encoder_2": Network("projected", ("text_encoders.clip_g.transformer.",)),
+        "text_encoder_3": Network("t5", ("text_encoders.t5xxl.transformer.",)),
+        "transformer": Network("SD3Transformer2DModel", ("model.diffusion_model.", "")),
+    },
     needs=_needs,
 )

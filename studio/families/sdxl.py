@@ -60,10 +60,10 @@ FAMILY = Family(
     quick=Defaults(steps=4, guidance=1.0, sampler="euler_a"),
     configs="sdxl",
     single_file={
-        "unet": Network("model.diffusion_model.", "unet"),
-        "vae": Network("first_stage_model.", "vae"),
-        "text_encoder": Network("conditioner.embedders.0.", "clip"),
-        "text_encoder_2": Network("conditioner.embedders.1.model.", "open_clip"),
+        "unet": Network("unet", ("model.diffusion_model.",)),
+        "vae": Network("vae", ("first_stage_model.",)),
+        "text_encoder": Network("clip", ("conditioner.embedders.0.",)),
+        "text_encoder_2": Network("open_clip", ("conditioner.embedders.1.model.",)),
     },
     # InstantStyle (Wang et al., 2024)
     listens={

@@ -84,7 +84,7 @@ def transformer(network: Any) -> dict[str, Any]:
     compared with diffusers' converters elsewhere."""
     import torch
 
-    from studio.checkpoints.originals import ORIGINALS
+    from studio.checkpoints.originals import ORIGINALS, POSITIONS, tail_of
 
     state, known = network.state_dict(), ORIGINALS[type(network).__name__]
     found: dict[str, Any] = {}
@@ -96,9 +96,10 @@ def transformer(network: Any) -> dict[str, Any]:
             whole = torch.cat(parts)
             if joined.swapped:
                 whole = torch.cat(whole.chunk(2)[::-1])
-            found[f"{layer}.{'scale' if layer.endswith('_norm') else tail}"] = whole
-    if "pos_embed.pos_embed" in state:
-        found["pos_embed"] = state["pos_embed.pos_embed"]
+            found[f"{layer}.{tail_of(layer, tail)}"] = whole
+    old, new = POSITIONS
+    if new in state:
+        found[old] = state[new]
     return found
 
 

@@ -1,0 +1,191 @@
+"""FLUX.1 and Stable Diffusion 3 from a folder to a single file and back, to the byte, and as others
+read them."""
+
+import json
+import shutil
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from studio.checkpoints.catalog import Catalog, Checkpoint
+from studio.checkpoints.convert import convert
+from studio.checkpoints.header import read_header
+from studio.core.errors import InvalidRequest
+from studio.engine.unpacking import floats
+from tests.checkpoints.test_convert import content
+from tests.checkpoints.test_convert import parts as contents
+from tests.engine.desk import Desk
+from tests.engine.gguf_files import Packed, save_gguf
+from tests.engine.original import _under
+from tests.engine.test_denoiser_files import Parts, configs, folders, paint, painted, parts, save
+from tests.engine.test_gguf import packed
+from tests.engine.tiny_families import TINY
+
+__all__ = ["configs", "folders", "packed", "painted", "parts"]  # fixtures
+
+HARD_CODED = {("flux", "transformer"), ("schnell", "transformer")}
+"""diffusers takes FLUX.1's width for granted; at that width its names are compared elsewhere."""
+PREFIXES = {"flux": "vae", "schnell": "vae", "sd3": "first_stage_model"}
+
+
+def get(folder: Path, name: str, beside: tuple[Path, ...] = ()) -> Checkpoint:
+    return Catalog((folder,), beside=beside).get(name)
+
+
+@pytest.mark.parametrize("name", PREFIXES)
+def test_there_and_back_is_the_same_to_the_byte(
+    name: str, folders: Path, configs: Path, tmp_path: Path
+) -> None:
+    file, folder, again = (tmp_path / x for x in ("a.safetensors", "b", "c.safetensors"))
+    convert(get(folders, name), "file", file, configs=configs)
+    convert(get(tmp_path, "a"), "folder", folder, configs=configs)
+    assert contents(folder) == contents(folders / name)
+    convert(get(tmp_path, "b"), "file", again, configs=configs)
+    assert again.read_bytes() == file.read_bytes()
+    families = {get(tmp_path, one).family for one in "abc"}
+    assert families == {get(folders, name).family}
+    for config in ("transformer/config.json", "scheduler/scheduler_config.json"):
+        ours, theirs = (json.loads((at / config).read_text()) for at in (folder, folders / name))
+        assert {key: ours[key] for key in theirs if key in ours} == {
+            key: theirs[key] for key in theirs if key in ours
+        }
+
+
+@pytest.mark.parametrize("name", PREFIXES)
+def test_a_file_is_what_its_makers_write(
+    name: str, folders: Path, configs: Path, parts: dict[str, Parts], tmp_path: Path
+) -> None:
+    wanted = parts[name].whole(PREFIXES[name])
+    convert(get(folders, name), "file", tmp_path / "a.safetensors", configs=configs)
+    found = load_file(tmp_path / "a.safetensors")
+    # T5 has one table of words under two names, of which folders write one
+    wanted.pop("text_encoders.t5xxl.transformer.encoder.embed_tokens.weight", None)
+    assert found.keys() == wanted.keys()
+    assert all(torch.equal(found[key], tensor) for key, tensor in wanted.items())
+    own = "pochade.configs" in read_header(tmp_path / "a.safetensors").metadata
+    assert own == (name == "schnell")  # a tiny one that is shifted as dev is
+
+
+@pytest.mark.parametrize("name", PREFIXES)
+def test_diffusers_reads_the_file(name: str, folders: Path, configs: Path, tmp_path: Path) -> None:
+    file = tmp_path / "a.safetensors"
+    convert(get(folders, name), "file", file, configs=configs)
+    whole: Any = diffusers.DiffusionPipeline.from_pretrained(folders / name)
+    for part in ("transformer", "vae"):
+        if (name, part) in HARD_CODED:
+            continue
+        network = getattr(whole, part)
+        read = type(network).from_single_file(
+            str(file), config=str(folders / name), subfolder=part, local_files_only=True
+        )
+        state = network.state_dict()
+        assert read.state_dict().keys() == state.keys()
+        assert all(torch.equal(t, state[key]) for key, t in read.state_dict().items())
+
+
+@pytest.mark.parametrize("name", ["flux_fill", "flux_kontext"])
+def test_their_kin_stay_what_they_are(
+    name: str, folders: Path, configs: Path, tmp_path: Path
+) -> None:
+    TINY[name](tmp_path / "it")
+    convert(get(tmp_path, "it"), "file", tmp_path / "a.safetensors", configs=configs)
+    assert get(tmp_path, "a").family == name
+    convert(get(tmp_path, "a"), "folder", tmp_path / "b", configs=configs)
+    assert get(tmp_path, "b").family == name
+    assert contents(tmp_path / "b") == contents(tmp_path / "it")
+
+
+def test_sd3_goes_without_t5(folders: Path, configs: Path, tmp_path: Path) -> None:
+    shutil.copytree(folders / "sd3", tmp_path / "it")
+    index = json.loads((tmp_path / "it" / "model_index.json").read_text())
+    index |= {"text_encoder_3": [None, None], "tokenizer_3": [None, None]}
+    (tmp_path / "it" / "model_index.json").write_text(json.dumps(index))
+    shutil.rmtree(tmp_path / "it" / "text_encoder_3")
+    convert(get(tmp_path, "it"), "file", tmp_path / "a.safetensors", configs=configs)
+    convert(get(tmp_path, "a"), "folder", tmp_path / "b", configs=configs)
+    assert contents(tmp_path / "b") == contents(tmp_path / "it")
+    assert not list((tmp_path / "b").glob("tokenizer_3"))
+    assert get(tmp_path, "b").family == "sd3"
+
+
+def test_a_denoiser_takes_along_what_it_borrows(
+    parts: dict[str, Parts],
+    folders: Path,
+    configs: Path,
+    painted: dict[str, bytes],
+    tmp_path: Path,
+    make_desk: Callable[..., Desk],
+) -> None:
+    beside = tmp_path / "beside"
+    save(parts["flux"].denoiser, tmp_path / "in" / "alone.safetensors")
+    save(parts["flux"].vae, beside / "ae.safetensors")
+    save(parts["flux"].texts["clip_l"], beside / "clip_l.safetensors")
+    save(parts["flux"].texts["t5xxl"], beside / "t5xxl.safetensors")
+    entry = get(tmp_path / "in", "alone", (beside,))
+    convert(entry, "folder", tmp_path / "out" / "b", configs=configs)
+    assert paint(make_desk(tmp_path / "out"), "b") == painted["flux"]
+    shutil.copytree(folders / "flux", tmp_path / "in" / "lender")
+    convert(get(tmp_path / "in", "alone"), "folder", tmp_path / "c", configs=configs)
+    assert contents(tmp_path / "c") == contents(folders / "flux")
+
+
+def test_packed_numbers_are_written_out(
+    parts: dict[str, Parts],
+    packed: tuple[dict[str, Packed], dict[str, torch.Tensor]],
+    folders: Path,
+    configs: Path,
+    tmp_path: Path,
+) -> None:
+    tensors, plain = packed
+    save_gguf(tensors, tmp_path / "q.gguf")
+    shutil.copytree(folders / "flux", tmp_path / "lender")
+    write = partial(convert, get(tmp_path, "q"), configs=configs, unpack=floats)
+    with pytest.raises(InvalidRequest, match="packed"):
+        write("folder", tmp_path / "b")
+    write("file", tmp_path / "a.safetensors", dtype="F32")
+    found = load_file(tmp_path / "a.safetensors")
+    assert found.keys() == plain.keys()
+    assert all(torch.equal(found[key], tensor) for key, tensor in plain.items())
+    write("folder", tmp_path / "b", dtype="BF16")
+    save(plain, tmp_path / "plain.safetensors")
+    convert(get(tmp_path, "plain"), "folder", tmp_path / "c", configs=configs, dtype="BF16")
+    assert contents(tmp_path / "b") == contents(tmp_path / "c")
+
+
+def test_numbers_by_a_scale_are_written_out(
+    parts: dict[str, Parts], configs: Path, tmp_path: Path
+) -> None:
+    scaled: dict[str, torch.Tensor] = {"scaled_fp8": torch.zeros(2)}
+    plain: dict[str, torch.Tensor] = {}
+    for key, tensor in parts["flux"].whole("vae").items():
+        scaled[key] = plain[key] = tensor
+        if "double_blocks" in key and key.endswith(".weight"):
+            scale = tensor.abs().max().float().reshape(()) / 448
+            scaled[key] = (tensor / scale).to(torch.float8_e4m3fn)
+            scaled[f"{key.removesuffix('.weight')}.scale_weight"] = scale
+            plain[key] = scaled[key].float() * scale
+    save(scaled, tmp_path / "scaled.safetensors")
+    save(plain, tmp_path / "plain.safetensors")
+    convert(get(tmp_path, "scaled"), "folder", tmp_path / "b", configs=configs, dtype="F32")
+    convert(get(tmp_path, "plain"), "folder", tmp_path / "c", configs=configs)
+    assert contents(tmp_path / "b") == contents(tmp_path / "c")
+    convert(
+        get(tmp_path, "scaled"), "file", tmp_path / "d.safetensors", configs=configs, dtype="F32"
+    )
+    assert content(tmp_path / "d.safetensors") == content(tmp_path / "plain.safetensors")
+
+
+def test_a_layer_without_a_name_is_not_lost(
+    parts: dict[str, Parts], configs: Path, tmp_path: Path
+) -> None:
+    odd = _under("model.diffusion_model", {"double_blocks.0.odd.weight": torch.ones(2)})
+    save({**parts["flux"].whole("vae"), **odd}, tmp_path / "a.safetensors")
+    with pytest.raises(InvalidRequest, match=r"no name for .*double_blocks\.0\.odd"):
+        convert(get(tmp_path, "a"), "folder", tmp_path / "b", configs=configs)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
