@@ -74,10 +74,10 @@ def _pass_seconds(
     one: Pass, work: Work, anatomy: Anatomy, here: Sequence[Painted]
 ) -> tuple[float, bool] | None:
     own = [row for row in here if row.checkpoint == work.checkpoint]
-    rows = _nearest(one, own)
+    rows = _nearest(one.pixels, own)
     if rows and abs(log(rows[0].pixels / one.pixels)) <= ALIKE:
         return _like(one, len(work.controls), rows), True
-    if rows := rows or _nearest(one, [row for row in here if row.parameters]):
+    if rows := rows or _nearest(one.pixels, [row for row in here if row.parameters]):
         scale = 1.0
         if not own:
             scale = anatomy.denoiser / (median(row.parameters for row in rows) or 1)
@@ -95,12 +95,12 @@ def _like(one: Pass, nets: int, rows: Sequence[Painted]) -> float:
     return call * one.calls + rest * one.pixels
 
 
-def _nearest(one: Pass, rows: Sequence[Painted]) -> list[Painted]:
-    """The newest measurements of the size that is most like this one's."""
+def _nearest(pixels: int, rows: Sequence[Painted]) -> list[Painted]:
+    """The newest measurements of the size that is most like this one."""
     rows = [row for row in rows if row.pixels > 0 and row.calls > 0]
     if not rows:
         return []
-    best = min(rows, key=lambda row: abs(log(row.pixels / one.pixels))).pixels
+    best = min(rows, key=lambda row: abs(log(row.pixels / pixels))).pixels
     return [row for row in rows if row.pixels == best][-NEWEST:]
 
 
@@ -168,12 +168,12 @@ def estimate(
 def unpainted(by: str, pixels: int, machine: Machine, history: Sequence[Painted]) -> Estimate:
     """What an upscaler or a preprocessor will take for a picture of so many pixels, from what it
     took before; nothing is told of one that never ran here."""
-    one = Pass(width=pixels, height=1, calls=1, guided=False)
-    rows = _nearest(one, [row for row in history if row.checkpoint == by and _same(row, machine)])
+    own = [row for row in history if row.checkpoint == by and _same(row, machine)]
+    rows = _nearest(pixels, own)
     if not rows:
         return Estimate(seconds=None, swap_seconds=None, peak_bytes=0, measured=False)
     return Estimate(
-        seconds=_like(one, 0, rows),
+        seconds=pixels * median((row.call_s + row.rest_s) / row.pixels for row in rows),
         swap_seconds=None,
         peak_bytes=int(max(row.peak_bytes / row.pixels for row in rows) * pixels),
         measured=abs(log(rows[0].pixels / pixels)) <= ALIKE,
