@@ -9,9 +9,9 @@ from torch import Tensor
 from studio.families._family import Latents
 
 
-def encode(pipeline: Any, image: Image.Image) -> Tensor:
+def encode(pipeline: Any, image: Image.Image, kind: Latents = Latents.PLAIN) -> Tensor:
     """Latents [1, channels, height / scale, width / scale] of an RGB picture, as the denoiser knows
-    them before they are packed.
+    them before they are packed; those that are `NORMED` are squares of 2 × 2 already.
 
     The most likely ones of those that an autoencoder gives a choice of, so that the same picture
     always has the same. In the autoencoder's own precision, which pipelines would change for good.
@@ -21,6 +21,9 @@ def encode(pipeline: Any, image: Image.Image) -> Tensor:
     pixels = pipeline.image_processor.preprocess(image).to(device=device, dtype=vae.dtype)
     found = vae.encode(pixels.unsqueeze(2) if _of_frames(vae) else pixels)
     latents = found[0] if isinstance(found, tuple) else _likely(found)
+    if kind is Latents.NORMED:
+        mean, spread = _norm(latents, vae)
+        return (torch.nn.functional.pixel_unshuffle(latents, 2) - mean) / spread
     return scaled(latents.squeeze(2) if latents.ndim == 5 else latents, vae.config)
 
 
@@ -60,6 +63,11 @@ def decodable(latents: Tensor, kind: Latents, vae: Any, size: tuple[int, int]) -
     return _squares(_normal(_rows(latents, size), vae))
 
 
+def in_a_row(latents: Tensor) -> Tensor:
+    """[1, channels, rows, columns] → [1, rows × columns, channels]."""
+    return latents.flatten(2).transpose(1, 2)
+
+
 def _unpacked(latents: Tensor, size: tuple[int, int]) -> Tensor:
     """[1, rows × columns, channels × 4] → [1, channels, 2 × rows, 2 × columns]."""
     return _squares(_rows(latents, size))
@@ -78,9 +86,15 @@ def _squares(latents: Tensor) -> Tensor:
 
 
 def _normal(latents: Tensor, vae: Any) -> Tensor:
-    mean = vae.bn.running_mean.view(1, -1, 1, 1).to(latents)
-    spread = (vae.bn.running_var.view(1, -1, 1, 1) + vae.config.batch_norm_eps).sqrt().to(latents)
+    mean, spread = _norm(latents, vae)
     return latents * spread + mean
+
+
+def _norm(latents: Tensor, vae: Any) -> tuple[Tensor, Tensor]:
+    """Mean and spread of each channel of squares of 2 × 2."""
+    mean = vae.bn.running_mean.view(1, -1, 1, 1)
+    spread = (vae.bn.running_var.view(1, -1, 1, 1) + vae.config.batch_norm_eps).sqrt()
+    return mean.to(latents), spread.to(latents)
 
 
 def scaled(latents: Tensor, config: Any) -> Tensor:

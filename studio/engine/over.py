@@ -10,7 +10,8 @@ from torch import Tensor
 from studio import samplers
 from studio.core import masks
 from studio.engine import latent
-from studio.families._family import Family, Over
+from studio.engine.begun import Begun
+from studio.families._family import Family, Latents, Over
 from studio.tasks._task import Brush, Canvas, Start
 
 
@@ -42,6 +43,20 @@ def arguments(pipeline: Any, family: Family, brush: Brush, canvas: Canvas) -> di
         "masked_image_latents": _around(pipeline, canvas.image, drawn).to(dtype),
         **strength,
     }
+
+
+def begin(pipeline: Any, scheduler: Any, family: Family, brush: Brush, canvas: Canvas) -> Begun:
+    """Has a pipeline that paints from words alone paint over the picture, once."""
+    kind = family.latents
+    side = getattr(pipeline, "vae_scale_factor", 8) * (2 if kind is Latents.NORMED else 1)
+    picture, mask = latent.encode(pipeline, canvas.image, kind), None
+    if canvas.mask is not None:
+        drawn = masks.blocks(np.asarray(canvas.mask), side)
+        picture = _started(picture, drawn, side, canvas.start, brush.seed)
+        mask = torch.from_numpy(drawn[::side, ::side] > 0)[None, None]
+    if kind is Latents.NORMED:
+        picture, mask = latent.in_a_row(picture), None if mask is None else latent.in_a_row(mask)
+    return Begun(pipeline, scheduler, picture, mask, brush.steps - steps_taken(brush, canvas))
 
 
 def denoiser(pipeline: Any) -> Any:

@@ -17,6 +17,7 @@ from studio.core.errors import StudioError
 from studio.core.records import NOTHING, Picture
 from studio.engine import latent, over, preview
 from studio.engine.adapters import swaps
+from studio.engine.begun import Begun
 from studio.engine.conditioning import Conditioning, encode, read
 from studio.engine.controls import Steered
 from studio.engine.device import Device
@@ -123,8 +124,11 @@ class LatentPainter:
         place(pipeline, "scheduler", scheduler)
         # On the CPU whatever the device: the same seed then gives the same noise anywhere.
         generator = torch.Generator("cpu").manual_seed(brush.seed)
+        with torch.inference_mode():
+            begun = self._begun(scheduler, brush, canvas)
         steps = _Steps(
             steps=self._steps(brush, canvas),
+            begun=begun,
             first=self._first(brush),
             easel=self._easel,
             index=index,
@@ -139,7 +143,8 @@ class LatentPainter:
             place(pipeline, "unet", self._denoiser(brush, steps))
         if self._refining is not None:
             place(pipeline, "unet", self._handed_over(self._refining, brush, steps))
-        with torch.inference_mode(), self._swaps.applied(), self._beside(brush, steps):
+        middle = begun.applied() if begun else nullcontext()
+        with torch.inference_mode(), self._swaps.applied(), self._beside(brush, steps), middle:
             conditioning = self._condition(brush, canvas)
             made = pipeline(
                 **conditioning.arguments,
@@ -161,10 +166,17 @@ class LatentPainter:
             facts=self._facts(scheduler, conditioning, time.monotonic() - began),
         )
 
+    def _begun(self, scheduler: Any, brush: Brush, canvas: Canvas | None) -> Begun | None:
+        """The start in the middle, where the role's pipeline knows nothing of pictures."""
+        if canvas is None or _role(canvas) not in self._family.begun:
+            return None
+        return over.begin(self._lease.pipeline, scheduler, self._family, brush, canvas)
+
     def _steps(self, brush: Brush, canvas: Canvas | None) -> int:
         """Steps that are really taken, in both stages where there are two."""
         aside = self._family.steps_before + self._family.steps_after
-        if canvas is None or "strength" not in _asked(self._lease.pipeline):
+        strong = "strength" in _asked(self._lease.pipeline) or _role(canvas) in self._family.begun
+        if canvas is None or not strong:
             return brush.steps + aside
         return over.steps_taken(brush, canvas) + aside
 
@@ -183,12 +195,13 @@ class LatentPainter:
             guidance=brush.guidance,
             guided=family.guided(brush.guidance),
         )
+        shown = canvas if _role(canvas) not in family.begun else None
         given = {
             "width": brush.width,
             "height": brush.height,
             "num_inference_steps": brush.steps,
             **family.call_args(sampling),
-            **({} if canvas is None else over.arguments(pipeline, family, brush, canvas)),
+            **({} if shown is None else over.arguments(pipeline, family, brush, shown)),
         }
         # some take the size from their picture, some have no strength
         return {name: value for name, value in given.items() if name in _asked(pipeline)}
@@ -365,6 +378,8 @@ class _Steps:
     show: Callable[[], None]
     each_s: float | None
     """Seconds a call of the network, as far as they are known."""
+    begun: Begun | None = None
+    """The start in the middle, which also keeps what is not painted."""
     first: int = 0
     """How many of the steps are those of a first stage, before there is anything to show."""
     first_at: float = 0.0
@@ -380,14 +395,16 @@ class _Steps:
         if "callback_on_step_end" in asked:
             return {"callback_on_step_end": self, **stage}
 
-        def step(index: int, *_: Any) -> None:
-            self(pipeline, index, None, {})
+        def step(index: int, timestep: Any, latents: Tensor) -> None:
+            # these count steps, of which samplers of second order have two
+            entry = min((index + 1) * pipeline.scheduler.order, self._entries(pipeline)) - 1
+            latents.copy_(self(pipeline, entry, timestep, {"latents": latents})["latents"])
 
         return {"callback": step, "callback_steps": 1}
 
     def __call__(self, pipeline: Any, index: int, timestep: Any, given: dict[str, Any]) -> Any:
         self.easel.check()
-        calls = getattr(pipeline, "num_timesteps", None) or len(pipeline.scheduler.timesteps)
+        calls = self._entries(pipeline)
         done = index + 1
         self.calls = done
         self._measure(done)
@@ -397,7 +414,15 @@ class _Steps:
             self._tell(step, self._left(done, calls))
         if done < calls:
             self.show()
-        return given
+        if self.begun is None or "latents" not in given:
+            return given
+        return {**given, "latents": self.begun.kept(index, given["latents"])}
+
+    def _entries(self, pipeline: Any) -> int:
+        """Of the schedule, as far as it is walked through."""
+        if counted := getattr(pipeline, "num_timesteps", None):
+            return counted
+        return len(pipeline.scheduler.timesteps) - (self.begun.skipped if self.begun else 0)
 
     def _foreseen(self, pipeline: Any, index: int, timestep: Any, given: dict[str, Any]) -> Any:
         """The same for a step of the first stage."""

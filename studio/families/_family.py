@@ -18,6 +18,10 @@ class Role(StrEnum):
     INPAINT = "inpaint"
 
 
+OVER = frozenset({Role.IMAGE, Role.INPAINT})
+"""Those that paint over a picture."""
+
+
 class Guidance(StrEnum):
     """What a guidance scale does to a family's pictures."""
 
@@ -190,6 +194,9 @@ class Family:
     """None: CLIP reads it, with weights and in chunks (`engine.conditioning`)."""
     latents: Latents = Latents.PLAIN
     over: Over = Over.LATENTS
+    begun: frozenset[Role] = frozenset()
+    """Roles that diffusers has no pipeline for: the one that paints from words begins with the picture
+    under noise (`engine.begun`)."""
     strengthless: frozenset[Role] = frozenset()
     """Roles in which it looks at a picture and paints what the words say of it, so that a strength
     means nothing; front ends offer none."""

@@ -1,7 +1,7 @@
 """FLUX.2 [dev]: read to by Mistral 3, with guidance as a number that the network was taught.
 
 Painting over a picture takes it as something to look at, without a strength, as [Kontext] does.
-diffusers has no way for it to repaint a part.
+diffusers has no way for it to repaint a part; its pipeline for words begins with the picture instead.
 """
 
 from dataclasses import replace
@@ -15,7 +15,8 @@ FAMILY = replace(
     id="flux2",
     label="FLUX.2",
     keys=every(flux2_klein.folder, flux2_klein.guided),
-    pipelines={Role.TEXT: "Flux2Pipeline", Role.IMAGE: "Flux2Pipeline"},
+    pipelines=dict.fromkeys(Role, "Flux2Pipeline"),
+    begun=frozenset({Role.INPAINT}),
     components={
         **flux2_klein.FAMILY.components,
         "text_encoder": ("Mistral3ForConditionalGeneration",),

@@ -1,12 +1,12 @@
 """HunyuanDiT: a transformer with the skips of a UNet, read to in English and Chinese by BERT and mT5.
 
-diffusers has no way for it to paint over pictures, so it paints from words only. The two encoders are
-asked one after the other, which is left to the pipeline's call.
+diffusers has no way for it to paint over pictures; its pipeline for words begins with the picture
+instead. The two encoders are asked one after the other, which is left to the pipeline's call.
 """
 
 from typing import Any
 
-from studio.families._family import SENTENCES, Defaults, Family, Role, Sampling, Text
+from studio.families._family import OVER, SENTENCES, Defaults, Family, Role, Sampling, Text
 from studio.families._keys import has
 
 
@@ -25,7 +25,8 @@ FAMILY = Family(
         "text_encoder_2.shared.weight",
         "vae.decoder.conv_in.weight",
     ),
-    pipelines={Role.TEXT: "HunyuanDiTPipeline"},
+    pipelines=dict.fromkeys(Role, "HunyuanDiTPipeline"),
+    begun=OVER,
     components={
         "transformer": ("HunyuanDiT2DModel",),
         "vae": ("AutoencoderKL",),

@@ -1,8 +1,8 @@
 """Lumina Image 2: one stream for text and picture, read to by Gemma. diffusers has no way for it to
-paint over pictures, so it paints from words only."""
+paint over pictures; its pipeline for words begins with the picture instead."""
 
 from studio import samplers
-from studio.families._family import SENTENCES, Defaults, Family, Role, Text
+from studio.families._family import OVER, SENTENCES, Defaults, Family, Role, Text
 from studio.families._keys import has
 
 FAMILY = Family(
@@ -13,7 +13,8 @@ FAMILY = Family(
         "transformer.context_refiner.0.attn.to_q.weight",
         "vae.decoder.conv_in.weight",
     ),
-    pipelines={Role.TEXT: "Lumina2Pipeline"},
+    pipelines=dict.fromkeys(Role, "Lumina2Pipeline"),
+    begun=OVER,
     components={
         "transformer": ("Lumina2Transformer2DModel",),
         "vae": ("AutoencoderKL",),

@@ -12,5 +12,5 @@ FAMILY = replace(
     id="pixart_alpha",
     label="PixArt-α",
     keys=every(pixart_sigma.folder, saved_from("PixArtAlphaPipeline")),
-    pipelines={Role.TEXT: "PixArtAlphaPipeline"},
+    pipelines=dict.fromkeys(Role, "PixArtAlphaPipeline"),
 )

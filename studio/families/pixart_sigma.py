@@ -1,9 +1,9 @@
 """PixArt-Σ: a small transformer that T5 alone reads to. diffusers has no way for it to paint over
-pictures, so it paints from words only."""
+pictures; its pipeline for words begins with the picture instead."""
 
 from typing import Any
 
-from studio.families._family import SENTENCES, Defaults, Family, Role, Sampling, Text
+from studio.families._family import OVER, SENTENCES, Defaults, Family, Role, Sampling, Text
 from studio.families._keys import every, has, saved_from, without
 
 folder = has(
@@ -29,7 +29,8 @@ FAMILY = Family(
     id="pixart_sigma",
     label="PixArt-Σ",
     keys=every(folder, without(saved_from("PixArtAlphaPipeline"))),
-    pipelines={Role.TEXT: "PixArtSigmaPipeline"},
+    pipelines=dict.fromkeys(Role, "PixArtSigmaPipeline"),
+    begun=OVER,
     components={
         "transformer": ("PixArtTransformer2DModel", "Transformer2DModel"),
         "vae": ("AutoencoderKL",),

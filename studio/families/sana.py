@@ -1,10 +1,10 @@
 """Sana: a transformer over latents of 32 × 32 px each, read to by Gemma. diffusers has no way for it to
-paint over pictures, so it paints from words only."""
+paint over pictures; its pipeline for words begins with the picture instead."""
 
 from typing import Any
 
 from studio import samplers
-from studio.families._family import SENTENCES, Defaults, Family, Role, Sampling, Text
+from studio.families._family import OVER, SENTENCES, Defaults, Family, Role, Sampling, Text
 from studio.families._keys import every, has, without
 
 folder = has(
@@ -24,7 +24,8 @@ FAMILY = Family(
     id="sana",
     label="Sana",
     keys=every(folder, without(distilled)),
-    pipelines={Role.TEXT: "SanaPipeline"},
+    pipelines=dict.fromkeys(Role, "SanaPipeline"),
+    begun=OVER,
     components={
         "transformer": ("SanaTransformer2DModel",),
         "vae": ("AutoencoderDC",),

@@ -1,4 +1,8 @@
-"""Sana Sprint: distilled to one to four steps along a circle instead of a straight way."""
+"""Sana Sprint: distilled to one to four steps along a circle instead of a straight way.
+
+diffusers has no way for it to repaint a part, and in so few steps, each of which goes to the finished
+picture and back under new noise, there is none to keep what is around the mask.
+"""
 
 from dataclasses import replace
 from typing import Any
@@ -26,5 +30,6 @@ FAMILY = replace(
     samplers=("scm",),
     text=Text(results=("prompt_embeds", "prompt_attention_mask")),
     over=Over.PICTURE,
+    begun=frozenset(),
     call_args=_call_args,
 )

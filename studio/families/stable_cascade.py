@@ -4,7 +4,8 @@
 A folder has to hold both, as diffusers' `StableCascadeCombinedPipeline` saves them; the single files
 of its stages are networks alone. Steps and guidance are the prior's; the decoder always takes ten steps
 and needs no guidance. diffusers has no way for it to paint over pictures: what it takes pictures for
-are variations of them.
+are variations of them. Nor can it begin with one: that would be in the latents of stage C, and the
+network that makes them of pictures (an EfficientNet) is not published in diffusers' form.
 """
 
 from typing import Any
