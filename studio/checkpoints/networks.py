@@ -96,7 +96,7 @@ def _stored(file: Path, header: Header, name: str, unpack: Unpack | None) -> Sou
         form, undo = PACKED[kind], partial(unpack, kind)
     elif scale and kind.startswith("F8"):
         one = source(file, header.data_begin, header.tensors[scale])
-        [factor] = numbers.read(b"".join(one.blocks()), one.dtype).reshape(-1)
+        [factor] = numbers.read(b"".join(one.blocks()), one.dtype).tolist()
         form, undo = Format(kind, 1, 1), partial(_scaled, kind, factor)
     else:
         return plain
@@ -105,8 +105,8 @@ def _stored(file: Path, header: Header, name: str, unpack: Unpack | None) -> Sou
     return Source(dtype="F32", shape=tensor.shape, runs=(run,))
 
 
-def _scaled(dtype: str, factor: numbers.Floats, data: bytes) -> numbers.Floats:
-    return numbers.read(data, dtype) * factor
+def _scaled(dtype: str, factor: float, data: bytes) -> numbers.Floats:
+    return numbers.read(data, dtype) * np.float32(factor)
 
 
 def as_file(checkpoint: Checkpoint, unpack: Unpack | None = None) -> AsFile:

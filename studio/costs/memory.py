@@ -72,9 +72,11 @@ class Memory:
 
     def where(self, owner: str) -> Tier:
         """Where all of a checkpoint is."""
-        if owner not in self.whole:
-            return "disk"
-        return min((held.tier for held in self.of(owner)), key=FARTHEST.index, default="disk")
+        there = {held.tier for held in self.of(owner)} if owner in self.whole else set[Tier]()
+        for tier in FARTHEST:
+            if tier in there:
+                return tier
+        return "disk"
 
     def data(self) -> dict[str, Any]:
         """As JSON data; `memory_of` is the other way."""

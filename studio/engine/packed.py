@@ -59,11 +59,11 @@ class _Layer(torch.nn.Module):
 
     packing: Packing
 
-    @property
-    def weight(self) -> Tensor:
-        held = self._buffers["weight"]
-        assert held is not None
-        return self.packing.unpacked(held).to(self.packing.dtype)
+    def __getattr__(self, name: str) -> Any:
+        found: Any = super().__getattr__(name)
+        if name == "weight":
+            return self.packing.unpacked(found).to(self.packing.dtype)
+        return found
 
 
 class _PackedLinear(_Layer, torch.nn.Linear):

@@ -18,13 +18,9 @@ Grow = Annotated[int, Ge(-512), Le(512)]
 
 # without slots: a class with slots cannot be mixed into another one that has them
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Masked:
-    """A picture, and what of it is painted anew."""
+class Masking:
+    """How a mask is understood."""
 
-    image: ImageRef
-    """The picture: the ref of an upload, or the id of a picture in the gallery."""
-    mask: ImageRef
-    """A picture of the same size: white is repainted, black and transparent stay as they are."""
     invert: bool = False
     """Repaint what is black instead."""
     grow_px: Grow = 0
@@ -37,6 +33,16 @@ class Masked:
     whole picture."""
     padding_px: Padding = 32
     """Pixels of the picture around the mask that are looked at, where the area is masked."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Masked(Masking):
+    """A picture, and what of it is painted anew."""
+
+    image: ImageRef
+    """The picture: the ref of an upload, or the id of a picture in the gallery."""
+    mask: ImageRef
+    """A picture of the same size: white is repainted, black and transparent stay as they are."""
 
 
 @plain_dataclass(frozen=True, kw_only=True, slots=True)

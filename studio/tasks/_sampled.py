@@ -43,7 +43,7 @@ MAX_STEP_PIXELS = 150 * 2048 * 2048
 class Painted:
     """What a checkpoint is told. None asks the studio to decide."""
 
-    prompt: Text = ""
+    prompt: Text
     """What to paint. `(word:1.3)` weighs a word more, `[word]` less, BREAK starts a new chunk,
     `<lora:name:0.8>` adds a LoRA."""
     negative_prompt: Text = ""

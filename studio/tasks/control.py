@@ -14,7 +14,7 @@ from studio.tasks._task import Facts, Resolved, Task, Tools
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Control(img2img.Img2Img, inpaint.Inpaint):
+class Control(img2img.PaintedOver, inpaint.Repainted):
     """Paint under control of one to four maps: from words, over `image`, or into the `mask` of
     it."""
 

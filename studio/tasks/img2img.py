@@ -19,18 +19,24 @@ from studio.tasks._task import Canvas, Facts, Resolved, Task, Tools
 from studio.tasks._units import controls, maps, refs
 
 
-# without slots, so that the task `control` can be both of them
+# without slots, so that the task `control` can be this and inpainting
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Img2Img(Sampled):
-    """Paint over a picture. What is transparent in it lies on white."""
+class PaintedOver(Sampled):
+    """How a picture is painted over."""
 
-    image: ImageRef
-    """The picture to start from: the ref of an upload, or the id of a picture in the gallery."""
     strength: Strength = 0.6
     """How much is painted anew: 0 keeps the picture, 1 repaints it."""
     resize: Literal["stretch", "crop", "pad"] = "crop"
     """How the picture is brought to width and height: pulled, cut at the sides, or its edges drawn
     out. Without width and height they are of the picture's shape."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Img2Img(PaintedOver):
+    """Paint over a picture. What is transparent in it lies on white."""
+
+    image: ImageRef
+    """The picture to start from: the ref of an upload, or the id of a picture in the gallery."""
 
 
 def resolve(request: Img2Img, facts: Facts) -> Resolved:

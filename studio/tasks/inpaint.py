@@ -11,7 +11,7 @@ from studio.costs.work import Work
 from studio.families._family import Role
 from studio.tasks import _sampled
 from studio.tasks._extras import extras
-from studio.tasks._masked import Masked, view
+from studio.tasks._masked import Masked, Masking, view
 from studio.tasks._over import repaint
 from studio.tasks._references import shown
 from studio.tasks._sampled import Sampled, brush, refiner
@@ -21,16 +21,21 @@ from studio.tasks._units import controls, maps, refs
 STARTS = {"noise": Start.NOISE, "nothing": Start.NOTHING}
 
 
-# without slots, so that the task `control` can be both of them
+# without slots, so that the task `control` can be this and image to image
 @dataclass(frozen=True, kw_only=True, config=STRICT)
-class Inpaint(Masked, Sampled):
-    """Repaint what the mask covers. The result has the picture's size; width and height are what
-    the area is painted in."""
+class Repainted(Masking, Sampled):
+    """How a part of a picture is painted anew."""
 
     strength: Strength = 0.8
     """How much of the masked part is painted anew: 0 keeps it, 1 repaints it."""
     content: Literal["original", "fill", "noise", "nothing"] = "original"
     """What the masked part starts as: itself, the blurred colours around it, noise, or flat grey."""
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
+class Inpaint(Masked, Repainted):
+    """Repaint what the mask covers. The result has the picture's size; width and height are what
+    the area is painted in."""
 
 
 def resolve(request: Inpaint, facts: Facts) -> Resolved:

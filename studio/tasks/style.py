@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest
 from studio.core.records import Picture
-from studio.core.requests import STRICT, ImageRef, Name, Pixels, Strength, dump, parse
+from studio.core.requests import STRICT, ImageRef, Name, Pixels, Strength, Text, dump, parse
 from studio.costs.work import Work
 from studio.discovery import open_drawer
 from studio.stylizers._colours import recoloured
@@ -44,6 +44,9 @@ class Restyle(Painted):
     """Give a picture the look of one or several others. What a checkpoint is told is for the methods
     that paint anew."""
 
+    prompt: Text = ""
+    """What to paint, for the methods that paint anew. `(word:1.3)` weighs a word more, `[word]` less,
+    BREAK starts a new chunk, `<lora:name:0.8>` adds a LoRA."""
     image: ImageRef
     """The picture to keep the content of: the ref of an upload, or the id of a picture in the
     gallery. What is transparent in it lies on white."""
