@@ -25,7 +25,7 @@ from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.originals import SINGLE_FILES, bare, is_plain
 from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import Sidecar, read_sidecar
-from studio.checkpoints.trunks import Trunk, trunk_of
+from studio.checkpoints.trunks import Trunk, trunk_of, words_of
 from studio.core.errors import InvalidRequest, Unavailable
 from studio.costs.anatomy import Anatomy, anatomy_of
 from studio.discovery import open_drawer
@@ -70,6 +70,8 @@ class Checkpoint:
     """What a ControlNet must be made for to fit; None if none can."""
     trunk: Trunk | None = None
     """What a LoRA must be made for to fit, where the denoiser is a transformer."""
+    words: int = 0
+    """Width of the states of a prompt that those of a picture may follow; 0 where they may not."""
     latents: int = 0
     """Channels of its autoencoder's latents; a VAE must have as many to fit."""
     advice: str = ""
@@ -363,6 +365,7 @@ def _parts(shapes: Shapes, tensors: Mapping[str, Tensor], family: Family) -> dic
     return {
         "encoder": encoder_of(shapes),
         "trunk": trunk_of(shapes, family.components.get("transformer", ("",))[0]),
+        "words": words_of(shapes) if family.appended else 0,
         "latents": latent_channels(shapes),
         "anatomy": anatomy_of(shapes, stored),
     }

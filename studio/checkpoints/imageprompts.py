@@ -1,9 +1,10 @@
-"""Image prompts (IP-Adapter) on disk, and the networks that look at pictures for them."""
+"""Image prompts (IP-Adapter, FLUX.1 Redux) on disk, and the networks that look at pictures for them."""
 
 import re
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.header import BadFile, read_header
@@ -17,15 +18,24 @@ FOLDER = Kind.IPADAPTER.value
 """The folder of the data folder for both."""
 CONFIG = "config.json"
 _REPOSITORY = "h94/IP-Adapter"
+_SIGLIP = "Comfy-Org/sigclip_vision_384 sigclip_vision_patch14_384.safetensors"
+"""Where what looks for Redux is handed out to everybody."""
 _BIGGER = {True: 1280, False: 1664}
 """What the larger of the two usual networks gives, in one row and for patches."""
 _FACES = re.compile("perceiver_resampler|_lora\\.")
 _FACES_WIDE = 512
 """What a network for faces says of one in a row."""
+LEVEL = "vision_model."
+"""In the names of a vision network's layers; transformers leaves it out where nothing lies beside
+them."""
 _CALLED = re.compile("ip.?adapter", re.IGNORECASE)
 _CALLED_FACES = re.compile("face.?id", re.IGNORECASE)
 NOT_FACES = "It is one of FaceID, which is told who somebody is; the studio recognises nobody."
 NOT_PICKLED = "It is a pickled file, which can run code and is not loaded."
+
+
+Eyes = Literal["clip", "siglip"]
+"""Which kind of vision network."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,25 +54,31 @@ class ImagePrompt:
     """Width of what it must be told."""
     size_bytes: int
     stamp: Stamp
+    eyes: Eyes = "clip"
+    """What it is told by. SigLIP tells one whose tokens follow those of the prompt (Redux), CLIP one
+    that speaks to layers of the denoiser."""
     problem: str = ""
     """Why it cannot be used, as a sentence; empty if it can."""
 
     def fits(self, checkpoint: Checkpoint) -> bool:
         if self.problem:
             return False
+        if self.eyes == "siglip":
+            return checkpoint.words == self.context
         return checkpoint.encoder is not None and checkpoint.encoder.context == self.context
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Looker:
-    """A CLIP vision network."""
+    """A vision network."""
 
     id: str
     path: Path
     width: int
     """Of its layers."""
     projection: int
-    """Of the one row that it makes of a whole picture."""
+    """Of the one row that it makes of a whole picture; 0 where it makes none."""
+    eyes: Eyes
     stamp: Stamp
 
 
@@ -87,9 +103,8 @@ class ImagePrompts:
                     return prompt
             useless = next((f" '{one.label}': {one.problem}" for one in listed if one.problem), "")
             raise InvalidRequest(
-                f"There is no IP-Adapter that fits '{checkpoint.label}'.{useless}",
-                f"Put one into the folder '{FOLDER}' of the data folder, or use shared attention, "
-                "which needs none.",
+                f"There is no {_called(checkpoint)} that fits '{checkpoint.label}'.{useless}",
+                f"Put one into the folder '{FOLDER}' of the data folder{_instead(checkpoint)}.",
                 field="references",
             )
         for prompt in listed:
@@ -116,10 +131,17 @@ class ImagePrompts:
     def looker(self, prompt: ImagePrompt) -> Looker:
         """The network that sees what this image prompt must be told. Raises `Unavailable`."""
         for found in self._listed():
-            if isinstance(found, Looker):
+            if isinstance(found, Looker) and found.eyes == prompt.eyes:
                 made = found.projection if prompt.projected else found.width
                 if made == prompt.sees:
                     return found
+        if prompt.eyes == "siglip":
+            raise Unavailable(
+                f"The image encoder of '{prompt.label}' is not here (SigLIP so400m, 0.9 GB): neither "
+                f"in the folder {FOLDER} of the data folder nor in the cache of Hugging Face.",
+                f"Run 'hf download {_SIGLIP} --local-dir {FOLDER}' in the data folder.",
+                field="references",
+            )
         big = prompt.sees == _BIGGER[prompt.projected]
         place, name, size = (
             ("sdxl_models", "ViT-bigG", "3.7 GB") if big else ("models", "ViT-H", "2.5 GB")
@@ -147,6 +169,15 @@ class ImagePrompts:
             return tuple(listed.values())
 
 
+def _called(checkpoint: Checkpoint) -> str:
+    """What image prompts for it are called."""
+    return "Redux" if checkpoint.words else "IP-Adapter"
+
+
+def _instead(checkpoint: Checkpoint) -> str:
+    return "" if checkpoint.words else ", or use shared attention, which needs none"
+
+
 def inspect(found: Found) -> ImagePrompt | Looker | None:
     """What a file is by its keys, and for a pickled one by its name; None if it is neither, or
     cannot be read."""
@@ -161,29 +192,57 @@ def inspect(found: Found) -> ImagePrompt | Looker | None:
     except (BadFile, OSError):
         return None
     shapes = header.shapes
-    if "vision_model.embeddings.patch_embedding.weight" in shapes:
-        if "visual_projection.weight" not in shapes:
-            return None
-        projection, width = shapes["visual_projection.weight"]
-        return Looker(
-            id=found.id, path=found.path, width=width, projection=projection, stamp=found.stamp
-        )
+    if looker := _looker(found, shapes):
+        return looker
     if _wants_faces(shapes):
         return _useless(found, NOT_FACES)
+    noted = read_sidecar(sidecar_of(found.path))
+    label = noted.label or found.id.rpartition("/")[2]
+    if {"redux_up.weight", "redux_down.weight"} <= shapes.keys():
+        return ImagePrompt(
+            id=found.id,
+            label=label,
+            path=found.path,
+            context=shapes["redux_down.weight"][0],
+            projected=False,
+            sees=shapes["redux_up.weight"][-1],
+            size_bytes=header.size_bytes,
+            eyes="siglip",
+            stamp=found.stamp,
+        )
     told = _told(shapes)
     first = shapes.get("ip_adapter.1.to_k_ip.weight")
     if told is None or first is None or len(first) != 2:
         return None
     projected, sees = told
-    noted = read_sidecar(sidecar_of(found.path))
     return ImagePrompt(
         id=found.id,
-        label=noted.label or found.id.rpartition("/")[2],
+        label=label,
         path=found.path,
         context=first[1],
         projected=projected,
         sees=sees,
         size_bytes=header.size_bytes,
+        stamp=found.stamp,
+    )
+
+
+def _looker(found: Found, shapes: Shapes) -> Looker | None:
+    own = {key.removeprefix(LEVEL): shape for key, shape in shapes.items()}
+    if "embeddings.patch_embedding.weight" not in own:
+        return None
+    eyes: Eyes = "clip"
+    projection, width = own.get("visual_projection.weight", (0, 0))
+    if probe := own.get("head.probe"):  # SigLIP's alone
+        eyes, width = "siglip", probe[-1]
+    if not width:
+        return None
+    return Looker(
+        id=found.id,
+        path=found.path,
+        width=width,
+        projection=projection,
+        eyes=eyes,
         stamp=found.stamp,
     )
 

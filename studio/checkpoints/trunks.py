@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from studio.checkpoints.adapters import DENOISER, Layers, height_out, width_in
-from studio.checkpoints.originals import ORIGINALS, PREFIX, Joined, Original
+from studio.checkpoints.originals import ORIGINALS, PREFIX, Joined, Original, bare
 from studio.families._keys import Shapes
 
 FOLDER = "transformer."
@@ -68,6 +68,16 @@ def trunk_of(shapes: Shapes, kind: str) -> Trunk | None:
         if joined := known.joined(name, 0):
             found |= {name: size, **dict(zip(joined.layers, _shares(joined, size), strict=True))}
     return _trunk(found.items())
+
+
+_WORDS = ("transformer.context_embedder.weight", "txt_in.weight", "context_embedder.weight")
+"""Layers whose input are the states of a prompt."""
+
+
+def words_of(shapes: Shapes) -> int:
+    """Width of the states of a prompt that such a denoiser reads; 0 if it is of another kind."""
+    own = bare(shapes)
+    return next((own[key][1] for key in _WORDS if len(own.get(key, ())) == 2), 0)
 
 
 def trunk_for(layers: Layers, shapes: Shapes) -> Trunk | None:

@@ -71,7 +71,7 @@ LAYOUTS = (
             Kind.EMBEDDINGS: ("models/embeddings",),
             Kind.VAE: ("models/vae",),
             Kind.CONTROLNET: ("models/controlnet",),
-            Kind.IPADAPTER: ("models/ipadapter", "models/clip_vision"),
+            Kind.IPADAPTER: ("models/ipadapter", "models/style_models", "models/clip_vision"),
             Kind.UPSCALERS: ("models/upscale_models", "models/upscalers"),
             Kind.TEXT_ENCODERS: ("models/text_encoders", "models/clip"),
         },

@@ -146,8 +146,11 @@ class LatentPainter:
         middle = begun.applied() if begun else nullcontext()
         with torch.inference_mode(), self._swaps.applied(), self._beside(brush, steps), middle:
             conditioning = self._condition(brush, canvas)
+            told = conditioning.arguments
+            if self._references is not None:
+                told = self._references.following(brush, told)
             made = pipeline(
-                **conditioning.arguments,
+                **told,
                 **self._arguments(brush, canvas),
                 **steps.callback(pipeline),
                 generator=generator,

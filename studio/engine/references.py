@@ -26,7 +26,7 @@ from studio.engine.attention import (
     attending,
     layers,
 )
-from studio.engine.imageprompts import tokens
+from studio.engine.imageprompts import followed, tokens
 from studio.engine.manager import Lease
 from studio.tasks._over import fitted, flat
 from studio.tasks._references import Reference
@@ -45,7 +45,8 @@ class Desk(Protocol):
     def picture(self, ref: str) -> Image: ...
 
     def image_prompt(self, prompt_id: str) -> Mapping[str, Any]:
-        """The networks `projection`, `layers` and `looker` of an image prompt, on loan."""
+        """The networks `projection`, `looker` and, of one for UNets, `layers` of an image prompt, on
+        loan."""
         ...
 
 
@@ -57,12 +58,30 @@ class References:
         self._desk = desk
         self._tokens: dict[tuple[str, str, bool], Tensor] = {}
 
+    def following(self, brush: Brush, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
+        """What the pipeline is told of the prompt, with the brush's references behind it where the
+        checkpoint reads them so."""
+        name = families()[self._lease.checkpoint.family].appended
+        asked = [one for one in brush.references if one.weight > 0]
+        if not (name and asked):
+            return arguments
+        states = [arguments[name], *(one.weight * self._followed(one) for one in asked)]
+        return {**arguments, name: torch.cat([one.to(states[0]) for one in states], dim=1)}
+
+    def _followed(self, one: Reference) -> Tensor:
+        key = (one.adapter or "", one.image, False)
+        if key not in self._tokens:
+            networks = self._desk.image_prompt(one.adapter or "")
+            image = flat(self._desk.picture(one.image))
+            self._tokens[key] = followed(image, networks["looker"], networks["projection"])
+        return self._tokens[key]
+
     @contextmanager
     def heard(self, brush: Brush, turn: Turn, *, guided: bool) -> Generator[None]:
         """The lease's pipeline paints under the brush's references. Whatever happens inside, the
         denoiser's layers are afterwards as they were."""
         asked = [one for one in brush.references if one.weight > 0]
-        if not asked:
+        if not asked or families()[self._lease.checkpoint.family].appended:
             yield
             return
         pipeline = self._lease.pipeline

@@ -197,6 +197,9 @@ class Family:
     begun: frozenset[Role] = frozenset()
     """Roles that diffusers has no pipeline for: the one that paints from words begins with the picture
     under noise (`engine.begun`)."""
+    appended: str = ""
+    """The argument of its pipelines' calls that is a prompt's states, where those of a picture may
+    follow them (FLUX.1 Redux); none where they may not."""
     strengthless: frozenset[Role] = frozenset()
     """Roles in which it looks at a picture and paints what the words say of it, so that a strength
     means nothing; front ends offer none."""

@@ -1,9 +1,8 @@
 """FLUX.1 [dev] and what was trained from it: guidance is a number that the network was taught.
 
 FLUX.1 [schnell] is `flux_schnell`, [Fill] `flux_fill`, [Kontext] `flux_kontext`. Redux is no
-checkpoint but an adapter that turns a picture into 729 more tokens of T5's (diffusers'
-`FluxPriorReduxPipeline`, a SigLIP and two layers), without a picture of its own to paint: it would be
-an image prompt, as the IP-Adapters are, and those here speak to UNets only.
+checkpoint but an image prompt (`checkpoints.imageprompts`): what SigLIP sees in a picture follows the
+prompt as 729 more tokens of T5's.
 """
 
 from collections.abc import Mapping
@@ -108,6 +107,7 @@ FAMILY = Family(
     guidance=Guidance.EMBEDDED,
     samplers=samplers.FLOW,
     text=Text(results=("prompt_embeds", "pooled_prompt_embeds", "")),
+    appended="prompt_embeds",
     latents=Latents.PACKED,
     configs="flux",
     single_file={

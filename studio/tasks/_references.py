@@ -23,11 +23,13 @@ class Reference:
     """The ref of an upload, or the id of a picture in the gallery."""
     method: Literal["shared", "adapter"] = "shared"
     """`shared` lets the checkpoint look at the picture while it paints, and needs nothing more;
-    `adapter` tells it the picture as it is told words, and needs an IP-Adapter made for it."""
+    `adapter` tells it the picture as it is told words, and needs an IP-Adapter made for it, or Redux
+    for FLUX.1, which knows no other way."""
     weight: Annotated[float, Ge(0), Le(2)] = 1.0
     """How strongly it is followed: 0 not at all, 1 as meant, 2 at the most."""
     takes: Literal["all", "style", "composition"] = "style"
-    """What an adapter takes from the picture: its style, where things are in it, or all."""
+    """What an adapter takes from the picture: its style, where things are in it, or all. Redux always
+    takes all."""
     start: Annotated[float, Ge(0), Le(1)] = 0.0
     """Share of the steps after which it sets in."""
     end: Annotated[float, Ge(0), Le(1)] = 1.0
@@ -47,10 +49,10 @@ def resolve_references(
 ) -> tuple[Reference, ...]:
     """Fixes the adapter of each reference. Raises `InvalidRequest`, and `Unavailable` where what an
     adapter needs is absent."""
-    if references and checkpoint.encoder is None:
+    if references and checkpoint.encoder is None and not checkpoint.words:
         raise InvalidRequest(
             f"'{checkpoint.label}' cannot look at style references.",
-            "Choose a Stable Diffusion or SDXL checkpoint, or remove the references.",
+            "Choose a Stable Diffusion, SDXL or FLUX.1 checkpoint, or remove the references.",
             field="references",
         )
     return tuple(_resolved(reference, checkpoint, facts) for reference in references)
@@ -72,9 +74,28 @@ def _resolved(reference: Reference, checkpoint: Checkpoint, facts: Facts) -> Ref
         )
     if reference.mask is not None:
         facts.size(reference.mask)
+    if checkpoint.words:
+        _require_followed(reference, checkpoint)
     if reference.method == "shared":
         return replace(reference, adapter=None)
     return replace(reference, adapter=facts.image_prompt(reference.adapter, checkpoint).id)
+
+
+def _require_followed(reference: Reference, checkpoint: Checkpoint) -> None:
+    """That nothing is asked which words cannot do."""
+    if reference.method == "shared":
+        raise InvalidRequest(
+            f"'{checkpoint.label}' can be told a style picture, but not look at it while it paints.",
+            "Choose the method image prompt, which needs Redux, or remove the references.",
+            field="references",
+        )
+    if reference.mask is not None or (reference.start, reference.end) != (0, 1):
+        raise InvalidRequest(
+            f"'{checkpoint.label}' is told a style picture as part of the prompt: everywhere, and from "
+            "the first step to the last.",
+            "Leave out mask, start and end.",
+            field="references",
+        )
 
 
 def shown(references: tuple[Reference, ...]) -> tuple[str, ...]:

@@ -95,9 +95,9 @@ def _about(method: object, fitting: int, useless: str = "") -> str:
     if method == "shared":
         text = "The checkpoint looks at them while it paints; nothing more is needed."
     elif fitting:
-        text = "They are told to the checkpoint as words are, through its IP-Adapter."
+        text = "They are told to the checkpoint as words are, through its IP-Adapter or Redux."
     else:
-        text = "No IP-Adapter for this checkpoint is in the folder 'ipadapter' of the data folder."
+        text = "No IP-Adapter or Redux for this checkpoint is in the folder 'ipadapter' of the data folder."
         text += html.escape(useless)
     return f'<span class="meaning">{text}</span>'
 
