@@ -262,7 +262,14 @@ def _checkpoints(command: argparse.ArgumentParser) -> None:
     install.add_argument(
         "source",
         metavar="SOURCE",
+        nargs="?",
         help="owner/name or owner/name/file.safetensors on Hugging Face, or an https address",
+    )
+    install.add_argument(
+        "--for",
+        dest="lacking",
+        metavar="NAME",
+        help="of a checkpoint, as the list shows it: fetch the files that it lacks",
     )
     install.add_argument("--name", help="what it is to be called")
     install.add_argument("--sha256", metavar="DIGITS", help="what a single file's hash must be")

@@ -10,6 +10,7 @@ import { complain } from "./toasts.js";
 /**
  * @typedef {import("./live.js").Install} Install
  * @typedef {{source: string, label: string, about: string, size_gb: number, licence: string, needs: string, gated: boolean}} Starter
+ * @typedef {{label: string, source: string, size_bytes: number, licence: string, gated: boolean}} Lack
  * @typedef {{source: string, name: string, size_bytes: number, files: number, licence: string, free_bytes: number}} Plan
  */
 
@@ -25,6 +26,9 @@ export function checkpoints(root) {
   const refused = h("p", { class: "po-soft", hidden: true }, "The person at this machine installs checkpoints, and whoever they name with --allow-install.");
   root.append(h("div", { class: "po-checkpoints" }, refused, h("div", { class: "po-sources" }, install, begin), h("section", { class: "po-section" }, count, shelf)));
 
+  /** Whether the person here may install anything. */
+  let mine = false;
+  const renew = (/** @type {HTMLElement} */ node, /** @type {any} */ one) => shelved(node, one, mine, told);
   /** Of installs that ran when they were last seen: their end is worth a look at the shelf. */
   let running = "";
 
@@ -36,6 +40,7 @@ export function checkpoints(root) {
   async function look() {
     try {
       const [choices, known] = await Promise.all([api.choices(), api.installs()]);
+      mine = known.may_install;
       install.hidden = !known.may_install;
       refused.hidden = known.may_install;
       begin.hidden = !known.may_install || !known.starters.length;
@@ -175,7 +180,7 @@ async function remove(one) {
   api.forgetInstall(one.id).then(() => tell("asked"), complain);
 }
 
-const PLACES = { checkpoints: "It is on the shelf.", loras: "It is a LoRA, and with the others.", embeddings: "It is an embedding, and with the others.", vae: "It is a VAE, and with the others.", controlnet: "It is a ControlNet, and with the others.", annotators: "The tab Control has it." };
+const PLACES = { checkpoints: "It is on the shelf.", loras: "It is a LoRA, and with the others.", embeddings: "It is an embedding, and with the others.", vae: "It is a VAE, and with the others; checkpoints that lacked it have it now.", controlnet: "It is a ControlNet, and with the others.", annotators: "The tab Control has it.", text_encoders: "Checkpoints that lacked it have it now." };
 
 /** How far it is, in words. @param {Install} one */
 export function state(one) {
@@ -207,14 +212,41 @@ function facts(rows) {
 
 /** @param {any} one */
 function entry(one) {
-  return h("li", { class: "po-row po-entry" }, h("div", { class: "po-row-words" }, h("b", { class: "po-clip" }), h("span", { class: "po-soft" }), h("span", { class: "po-wrong" })));
+  return h("li", { class: "po-row po-entry" }, h("div", { class: "po-row-words" }, h("b", { class: "po-clip" }), h("span", { class: "po-soft" }), h("span", { class: "po-wrong" })), h("div", { class: "po-turns" }));
 }
 
-/** @param {HTMLElement} node @param {any} one */
-function renew(node, one) {
+/** @param {HTMLElement} node @param {any} one @param {boolean} mayInstall @param {() => void} begun */
+function shelved(node, one, mayInstall, begun) {
   const [label, about, wrong] = /** @type {HTMLElement[]} */ ([...(node.firstElementChild?.children ?? [])]);
   say(label, one.label);
   label.title = one.id;
   say(about, [one.family_label || one.family, bytes(one.size_bytes), one.problem ? "" : `${one.native_px} px`, one.id === one.label ? "" : one.id].filter(Boolean).join(" · "));
   say(wrong, one.problem ? `${one.problem} ${one.advice}` : "");
+  const sources = mayInstall ? one.lacks.map((/** @type {Lack} */ lack) => lack.source).join() : "";
+  if (node.dataset.lacks === sources) return;
+  node.dataset.lacks = sources;
+  /** @type {HTMLElement} */ (node.lastElementChild).replaceChildren(...(sources ? [lacking(one.lacks, begun)] : []));
+}
+
+/** What a checkpoint lacks, and one button that gets it. @param {Lack[]} lacks @param {() => void} begun */
+function lacking(lacks, begun) {
+  const whole = lacks.reduce((sum, one) => sum + one.size_bytes, 0);
+  const wrong = h("p", { class: "po-wrong", role: "status" });
+  const get = /** @type {HTMLButtonElement} */ (button(`Install what it lacks (${bytes(whole)})`, "down-to", install, { class: "po-button po-strong" }));
+
+  async function install() {
+    say(wrong, "");
+    get.disabled = true;
+    try {
+      for (const one of lacks) await api.install({ source: one.source, name: one.label, sha256: "" });
+      begun();
+    } catch (error) {
+      const { message = "Something went wrong.", hint = "" } = /** @type {any} */ (error);
+      say(wrong, `${message} ${hint}`.trim());
+      get.disabled = false;
+    }
+  }
+
+  const parts = lacks.map((one) => h("li", {}, `${one.label} · ${bytes(one.size_bytes)} · ${one.licence}${one.gated ? " · asks for a login" : ""}`));
+  return h("div", { class: "po-lacking" }, h("ul", { class: "po-soft" }, ...parts), get, wrong);
 }

@@ -20,7 +20,7 @@ from studio.checkpoints.folder import (
     tensors_of,
 )
 from studio.checkpoints.gguf import ENDING, UnknownFormat, read_any
-from studio.checkpoints.header import BadFile, Header, NotSafetensors, Tensor
+from studio.checkpoints.header import BadFile, Header, NotSafetensors, Tensor, readable
 from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.originals import SINGLE_FILES, bare, is_plain
 from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
@@ -29,7 +29,7 @@ from studio.checkpoints.trunks import Trunk, trunk_of, words_of
 from studio.core.errors import InvalidRequest, Unavailable
 from studio.costs.anatomy import Anatomy, anatomy_of
 from studio.discovery import open_drawer
-from studio.families._family import Defaults, Family, Guidance, Role, Supports
+from studio.families._family import Defaults, Family, Guidance, Published, Role, Supports
 from studio.families._identify import identify
 from studio.families._keys import Shapes, saved_as
 from studio.samplers import DIFFUSION, ROWS
@@ -76,8 +76,8 @@ class Checkpoint:
     """Channels of its autoencoder's latents; a VAE must have as many to fit."""
     advice: str = ""
     """What to do about the problem."""
-    lacks: tuple[str, ...] = ()
-    """Files that its makers publish beside it, and that are nowhere, where that is the problem."""
+    lacks: tuple[Published, ...] = ()
+    """Files that are published beside it, and that are nowhere, where that is the problem."""
     anatomy: Anatomy | None = None
     """How large its parts are; None if it cannot be used."""
     lent: tuple[Lent, ...] = ()
@@ -315,7 +315,7 @@ def _denoiser(
         elif part not in family.optional:
             missing.append(part)
     if missing:
-        return _incomplete(blank, family, [needs[part].files for part in missing])
+        return _incomplete(blank, family, tuple(needs[part].published for part in missing))
     whole = {
         **shapes,
         **{f"{one.part}.{key}": shape for one in lent for key, shape in one.offer.shapes},
@@ -401,16 +401,19 @@ def _folder_only(blank: Checkpoint, family: Family) -> Checkpoint:
     )
 
 
-def _incomplete(blank: Checkpoint, family: Family, files: list[str]) -> Checkpoint:
+def _incomplete(blank: Checkpoint, family: Family, lacks: tuple[Published, ...]) -> Checkpoint:
     """Its denoiser is there, something beside it is nowhere."""
-    wanted = " and ".join([", ".join(files[:-1]), files[-1]] if files[1:] else files)
+    names = [one.label for one in lacks]
+    wanted = " and ".join([", ".join(names[:-1]), names[-1]] if names[1:] else names)
+    them, they = ("them", "they were") if names[1:] else ("it", "it was")
+    size = readable(sum(one.size_bytes for one in lacks))
     return replace(
         blank,
-        lacks=tuple(files),
+        lacks=lacks,
         problem=f"'{blank.label}' is {family.label} without {wanted}.",
-        advice=f"Put {'them' if files[1:] else 'it'} into the folders 'text_encoders' and 'vae' of "
-        "the data folder, or install the same checkpoint as a folder, which has them; there, and in "
-        "the folders of other programs that were added, was looked.",
+        advice=f"Install {them} under Checkpoints ({size}) or with 'launch.py checkpoints install "
+        f"--for {blank.id}', or put {them} into the folders 'text_encoders' and 'vae' of the data "
+        f"folder; {they} looked for there and in the folders of other programs that were added.",
     )
 
 

@@ -21,7 +21,7 @@ from studio.checkpoints.numbers import FORMATS, Floats
 from studio.checkpoints.streams import Progress
 from studio.commands.exit_codes import DAMAGED, OK
 from studio.commands.generate import Status
-from studio.core.errors import InvalidRequest
+from studio.core.errors import InvalidRequest, Unavailable
 from studio.core.layouts import Kind
 from studio.paths import BUILTIN_CHECKPOINT, CONFIGS
 from studio.settings import Settings, load
@@ -237,8 +237,48 @@ def _merge(desk: _Desk, options: Mapping[str, Any]) -> int:
 
 def _install(desk: _Desk, options: Mapping[str, Any]) -> int:
     """Fetches and checks it, here and now; what an earlier try has left is gone on with."""
+    name, sha256 = options.get("name") or "", options.get("sha256") or ""
+    wishes = _wishes(desk, options)
+    if len(wishes) != 1 and (name or sha256):
+        raise InvalidRequest(
+            "A name or a checksum can be given for a single source only.", "Leave it out."
+        )
+    for source, label in wishes:
+        try:
+            _fetched(desk, source, name or label, sha256)
+        except Unavailable as problem:
+            if not label:
+                raise
+            raise Unavailable(
+                problem.message,
+                f"{label} is {source} on Hugging Face; bring it from where there is a network, and "
+                "put it into the folder 'text_encoders' or 'vae' of the data folder.",
+            ) from None
+    return OK
+
+
+def _wishes(desk: _Desk, options: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Sources to install, and what to call them: the one that is named, or all that a checkpoint
+    lacks."""
+    source, lacking = options.get("source"), options.get("lacking")
+    if bool(source) == bool(lacking):
+        raise InvalidRequest(
+            "Nothing was named to be installed, or two things at once.",
+            "Name a source, or a checkpoint that lacks something with --for.",
+        )
+    if source:
+        return [(source, "")]
+    entry = desk.find(str(lacking))
+    if not entry.lacks:
+        raise InvalidRequest(
+            f"'{entry.label}' lacks nothing that could be installed.", entry.advice, field="for"
+        )
+    return [(one.source, one.label) for one in entry.lacks]
+
+
+def _fetched(desk: _Desk, source: str, name: str, sha256: str) -> None:
     installs = Installs(desk.settings.data_dir)
-    entry = installs.add(options["source"], options.get("name") or "", options.get("sha256") or "")
+    entry = installs.add(source, name, sha256)
     total = entry.plan.size_bytes
     if not desk.as_json:
         licence = f", licence {entry.plan.licence}" if entry.plan.licence else ""
@@ -251,7 +291,6 @@ def _install(desk: _Desk, options: Mapping[str, Any]) -> int:
         raise
     path = desk.settings.data_dir / done.path
     desk.say({**done.shown(), "path": str(path), "sha256": dict(done.sums)}, str(path))
-    return OK
 
 
 _ACTIONS: Mapping[str, Callable[[_Desk, Mapping[str, Any]], int]] = {
@@ -301,4 +340,5 @@ def _json(entry: Checkpoint) -> dict[str, Any]:
         "size_bytes": entry.size_bytes,
         "problem": entry.problem,
         "advice": entry.advice,
+        "lacks": [asdict(one) for one in entry.lacks],
     }

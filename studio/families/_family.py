@@ -135,6 +135,20 @@ class Network:
     whatever there is."""
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """A file that somebody who lacks a network can get."""
+
+    label: str
+    """What it is called where people get it, and here once it is installed."""
+    source: str
+    """`owner/name/file` on Hugging Face."""
+    size_bytes: int
+    licence: str
+    gated: bool = False
+    """Its page asks for a login and for consent first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Need:
     """A network that a denoiser paints with, and that its file may or may not hold."""
@@ -142,8 +156,8 @@ class Need:
     kind: Literal["vae", "clip", "t5"]
     width: int
     """Of its text states, or channels of its latents."""
-    files: str
-    """What its file is called where people get it, for somebody who lacks it."""
+    published: Published
+    """For somebody who lacks it."""
     others: str = ""
     """A pattern in the names of files that look like it and are another family's."""
 

@@ -20,6 +20,7 @@ from studio.families._family import (
     Text,
 )
 from studio.families._keys import Rule, Shapes, every, has, saved_from, shape, some, without
+from studio.families._published import CLIP_L, FLUX_VAE, T5_XXL
 
 _DISTILLED = "transformer.time_text_embed.guidance_embedder.linear_1.weight"
 
@@ -61,18 +62,18 @@ def _needs(shapes: Shapes) -> Mapping[str, Need]:
         "vae": Need(
             "vae",
             shapes["final_layer.linear.weight"][0] // 4,
-            "ae.safetensors",
+            FLUX_VAE,
             others=r"sd.?3|stable.?diffusion.?3",
         ),
         "text_encoder": Need(
             "clip",
             shapes["vector_in.in_layer.weight"][1],
-            "clip_l.safetensors",
+            CLIP_L,
         ),
         "text_encoder_2": Need(
             "t5",
             shapes["txt_in.weight"][1],
-            "t5xxl_fp16.safetensors",
+            T5_XXL,
         ),
     }
 

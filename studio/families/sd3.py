@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from studio import samplers
 from studio.families._family import SENTENCES, Defaults, Family, Need, Network, Role, Text
 from studio.families._keys import Shapes, every, has, some
+from studio.families._published import CLIP_G, CLIP_L, SD3_VAE, T5_XXL
 
 _FOLDER = every(
     has(
@@ -45,24 +46,24 @@ def _needs(shapes: Shapes) -> Mapping[str, Need]:
         "vae": Need(
             "vae",
             latents,
-            "the VAE of Stable Diffusion 3",
+            SD3_VAE,
             others=r"flux|^ae$",
         ),
         # the pooled text is that of both CLIPs, 768 and 1280 wide
         "text_encoder": Need(
             "clip",
             pooled * 3 // 8,
-            "clip_l.safetensors",
+            CLIP_L,
         ),
         "text_encoder_2": Need(
             "clip",
             pooled * 5 // 8,
-            "clip_g.safetensors",
+            CLIP_G,
         ),
         "text_encoder_3": Need(
             "t5",
             shapes["context_embedder.weight"][1],
-            "t5xxl_fp16.safetensors",
+            T5_XXL,
         ),
     }
 

@@ -178,6 +178,7 @@ def _checkpoint_json(checkpoint: "Checkpoint") -> dict[str, Any]:
         "strengthless": sorted(checkpoint.strengthless),
         "problem": checkpoint.problem,
         "advice": checkpoint.advice,
+        "lacks": [asdict(one) for one in checkpoint.lacks],
     }
 
 

@@ -16,8 +16,11 @@ import pytest
 from studio.checkpoints import fetch as fetching
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.fetch import Manners, Remote, Stopped, fetch, look
+from studio.checkpoints.header import readable
 from studio.checkpoints.install import plan, safe_name
 from studio.checkpoints.installs import Install, Installs
+from studio.cli import main
+from studio.commands.exit_codes import BAD_INPUT, OK
 from studio.core.errors import (
     Busy,
     InvalidRequest,
@@ -27,8 +30,9 @@ from studio.core.errors import (
     Unavailable,
 )
 from studio.core.layouts import Kind
+from studio.families._published import CLIP_L, FLUX_VAE, T5_XXL
 from tests.checkpoints.files import safetensors as written
-from tests.checkpoints.files import sparse, tensor
+from tests.checkpoints.files import sparse, sparse_of, tensor
 from tests.checkpoints.web import Web, serving
 from tests.engine.gguf_files import save_gguf
 
@@ -631,3 +635,78 @@ class TestCommand:
         file.write_bytes(data)
         assert main(["checkpoints", "verify", "Red fox", *where]) == 5
         assert "file that was installed" in capsys.readouterr().out
+
+
+class TestLacking:
+    """A file that holds a denoiser alone, and what is published for it."""
+
+    def shelf(self, data: Path, hub: Web) -> Catalog:
+        file = data / "checkpoints" / "alone.safetensors"
+        wide = 3072
+        shapes: dict[str, tuple[int, ...]] = {
+            "img_in.weight": (wide, 64),
+            "txt_in.weight": (wide, 4096),
+            "vector_in.in_layer.weight": (wide, 768),
+            "guidance_in.in_layer.weight": (wide, 256),
+            "double_blocks.0.img_attn.norm.query_norm.scale": (128,),
+            "double_blocks.0.img_attn.qkv.weight": (3 * wide, wide),
+            "single_blocks.0.linear1.weight": (7 * wide, wide),
+            "final_layer.linear.weight": (64, wide),
+        }
+        sparse_of(file, shapes)
+        published = {
+            CLIP_L: {"text_model.embeddings.token_embedding.weight": (8, 768)},
+            T5_XXL: {
+                "shared.weight": (8, 4096),
+                "encoder.block.0.layer.0.SelfAttention.q.weight": (8, 4096),
+                "encoder.block.0.layer.1.DenseReluDense.wi_0.weight": (8, 4096),
+            },
+            FLUX_VAE: {
+                "decoder.conv_in.weight": (8, 16, 3, 3),
+                "encoder.conv_in.weight": (8, 3, 3, 3),
+            },
+        }
+        for one, tensors in published.items():
+            owner, name, path = one.source.split("/", 2)
+            made = sparse_of(data.parent / "made" / one.label, tensors)
+            hub.repos.setdefault(f"{owner}/{name}", {})[path] = made.read_bytes()
+        beside = (data / "text_encoders", data / "vae")
+        return Catalog((data / "checkpoints",), beside=beside)
+
+    def test_one_command_fetches_it_and_the_checkpoint_is_whole(
+        self, hub: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        data = tmp_path / "data"
+        catalog = self.shelf(data, hub)
+        [lacking] = catalog.all()
+        assert lacking.lacks == (FLUX_VAE, CLIP_L, T5_XXL)
+        assert "checkpoints install --for alone" in lacking.advice
+        assert readable(sum(one.size_bytes for one in lacking.lacks)) in lacking.advice
+        asked = ["checkpoints", "install", "--for", "alone", "--data-dir", str(data)]
+        assert main(asked) == OK
+        assert [path.name for path in sorted((data / "vae").iterdir())] == ["ae.safetensors"]
+        assert sorted(path.name for path in (data / "text_encoders").iterdir()) == [
+            "clip_l.safetensors",
+            "t5xxl_fp16.safetensors",
+        ]
+        [whole] = catalog.all()
+        assert (whole.problem, whole.lacks) == ("", ())
+        capsys.readouterr()
+        assert main(asked) == BAD_INPUT
+        assert "lacks nothing" in capsys.readouterr().err
+
+    def test_without_a_network_it_says_so(
+        self,
+        hub: Web,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        from huggingface_hub import constants
+
+        self.shelf(tmp_path / "data", hub)
+        monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+        asked = ["checkpoints", "install", "--for", "alone", "--data-dir", str(tmp_path / "data")]
+        assert main(asked) != OK
+        told = capsys.readouterr().err
+        assert "ae.safetensors" in told and "text_encoders" in told, told
