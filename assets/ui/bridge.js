@@ -1,14 +1,18 @@
 /** How a picture's settings get into the form, which is Gradio's: a hidden text box and a button. */
 
+import { api } from "./api.js";
 import { tell } from "./bus.js";
 import { h } from "./dom.js";
 import { restored } from "./forms.js";
 import { tabs } from "./tabs.js";
 import { toast } from "./toasts.js";
 
-/** @typedef {{filled: string[], notes: string[]}} Answer what is in the form now, and what is not, in words */
+/**
+ * @typedef {{filled: string[], notes: string[], undo: (() => void)|null}} Answer
+ *   what is in the form now, and what is not, in words; and what brings back what was in it before, if that is known
+ */
 
-/** @type {((answer: Answer|null) => void)[]} who waits for what became of a message */
+/** @type {((answer: any) => void)[]} who waits for what became of a message */
 const waiting = [];
 document.addEventListener("pochade-sent", (event) => {
   const { detail } = /** @type {CustomEvent} */ (event);
@@ -21,6 +25,7 @@ document.addEventListener("pochade-sent", (event) => {
  */
 export async function send(message) {
   await restored(message.tab);
+  const values = await api.draft(message.tab).catch(() => null);
   const box = /** @type {HTMLTextAreaElement} */ (document.querySelector("#bridge-message textarea"));
   const button = /** @type {HTMLElement} */ (document.querySelector("#bridge-send"));
   const set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value")?.set;
@@ -29,13 +34,15 @@ export async function send(message) {
   // Gradio takes the text over in its next tick
   setTimeout(() => button.click(), 30);
   tell("form");
-  return new Promise((done) => waiting.push(done));
+  const answer = await new Promise((done) => waiting.push(done));
+  return answer && { ...answer, undo: values && (() => send({ do: "put", tab: message.tab, values })) };
 }
 
-/** Says what became of a message. @param {Answer|null} answer @param {string} [done] what there is to say if it was not refused */
-export function tellAnswer(answer, done) {
+/** Says what became of a message. @param {Answer|null} answer */
+export function tellAnswer(answer) {
   if (!answer) return;
-  if (done) toast(done);
+  // a picture alone is in view, and leaves what was there as it is
+  if (answer.filled.length > 1) toast("The settings are in the form.", answer.undo ? { label: "Undo", run: answer.undo } : undefined);
   for (const note of answer.notes) toast(note);
 }
 

@@ -264,7 +264,8 @@ export function card(first, around, change, drop) {
     const fitting = all.filter((one) => (checkpoint ? one.fits.includes(checkpoint) : one.fits.length));
     const known = fitting.filter((one) => one.kinds.includes(unit.kind) || !one.kinds.length);
     const chosen = all.find((one) => one.id === unit.controlnet);
-    const stray = chosen && !known.includes(chosen) ? { [chosen.id]: `${chosen.label} (does not fit)` } : {};
+    const absent = unit.controlnet && !chosen ? { [unit.controlnet]: `${unit.controlnet} (not here)` } : {};
+    const stray = chosen && !known.includes(chosen) ? { [chosen.id]: `${chosen.label} (does not fit)` } : absent;
     const first = known.length ? "Automatic" : checkpoint ? "None for this checkpoint" : "None for this kind";
     net.options({ "": first, ...Object.fromEntries(known.map((one) => [one.id, one.label])), ...stray });
     net.set(unit.controlnet ?? "");

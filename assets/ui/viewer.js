@@ -210,7 +210,7 @@ function make() {
 
   function reuse() {
     if (!record) return;
-    send({ do: "reuse", image: record.id, tab: tabOf(record.task) }).then((answer) => tellAnswer(answer, "The settings are in the form."));
+    send({ do: "reuse", image: record.id, tab: tabOf(record.task) }).then(tellAnswer);
     root.close();
   }
 

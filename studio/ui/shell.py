@@ -338,8 +338,9 @@ def understood(
     """The tab that a bridge message is for, what its form holds from then on, and what it cannot
     take.
 
-    A message is {"do": "reuse", "image": id}, {"do": "send", "image": id, "tab": id} or
-    {"do": "fill", "settings": fields, "tab": id}; the page adds the tab to the first, too. Raises
+    A message is {"do": "reuse", "image": id}, {"do": "send", "image": id, "tab": id},
+    {"do": "fill", "settings": fields, "tab": id} or {"do": "put", "values": draft, "tab": id}, which
+    brings back what the form held before; the page adds the tab to the first, too. Raises
     `InvalidRequest`, or `NotFound` for a picture that is not this owner's.
     """
 
@@ -360,6 +361,10 @@ def understood(
             if tab.id in forms:
                 asked = typed(dict(message["settings"]), tab)
                 return tab, Arrival(values=tab.from_settings(asked), notes=lost(asked, tab))
+        if action == "put":
+            tab = tabs[message["tab"]]
+            before = {**forms[tab.id].defaults(now.choices), **dict(message["values"])}
+            return tab, Arrival(values=before)
         record = record_json(studio.record(owner, str(message["image"])))
         tab = _form_tab(tabs, forms, record["task"]) if action == "reuse" else tabs[message["tab"]]
         if tab.id in forms:

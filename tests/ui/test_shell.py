@@ -90,6 +90,11 @@ def test_settings_from_a_file_are_words_as_they_were_typed() -> None:
     assert "Day" in found.notes[0]
 
 
+def test_what_a_form_held_before_can_be_brought_back() -> None:
+    _, values = read({"do": "put", "values": {"prompt": "a boat"}, "tab": "txt2img"})
+    assert values == {"prompt": "a boat", "presets": ""}
+
+
 def test_what_a_form_has_no_place_for_is_said() -> None:
     asked = {"prompt": "a fox", "checkpoint": "gone", "image": "a" * 64, "mask": "b" * 64}
     _, found = arrived({"do": "fill", "settings": asked, "tab": "txt2img"})
@@ -110,6 +115,7 @@ def test_another_owners_picture_does_not_exist() -> None:
     + [{"do": "send", "image": RECORD.id, "tab": tab} for tab in ("gallery", "txt2img", "nowhere")]
     + [{"do": "fill", "settings": 3, "tab": "txt2img"}, {"do": "fill", "settings": {}}]
     + [{"do": "fill", "settings": {}, "tab": "gallery"}, {"do": "fill"}]
+    + [{"do": "put", "values": 3, "tab": "txt2img"}, {"do": "put", "values": {}, "tab": "gallery"}]
     + [{"do": {}, "image": RECORD.id}],
 )
 def test_a_message_that_makes_no_sense_is_refused_in_words(message: object) -> None:
