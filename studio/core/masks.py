@@ -20,6 +20,11 @@ Pixels = NDArray[np.uint8]
 HALF = 128
 """From here on a pixel counts as inside, where a sharp edge is needed."""
 
+_WIDEST_BLUR_PX = 12.0
+"""A standard deviation."""
+_FILL_PX = 2048
+"""The longer side that the masked part is filled at, at most: nothing is painted in more."""
+
 _TONE_PX = 128
 """Tones are compared at this size, of the longer side; the lengths that follow are of it."""
 _SEAM_PX = 14
@@ -116,31 +121,41 @@ def mixed(old: Pixels, new: Pixels, mask: Mask) -> Pixels:
 def filled(picture: Pixels, mask: Mask) -> Pixels:
     """The RGB picture with its masked part replaced by the colours around, blurred into each other.
 
-    A picture that is all masked keeps its own colours.
+    A picture that is all masked keeps its own colours. In one that is larger than anything is painted
+    in, what is filled is as coarse as that.
     """
     import cv2
 
-    known = (mask < HALF).astype(np.float32)
-    if not known.any():
-        return picture[..., :3].copy()
-    colours = picture[..., :3].astype(np.float32) * known[..., None]
+    height, width = mask.shape
+    result = picture[..., :3].copy()
+    inside = mask >= HALF
+    if inside.all():
+        return result
+    known = np.where(inside, 0, 1).astype(np.float32)
+    scale = min(1.0, _FILL_PX / max(height, width))
+    small = max(1, round(width * scale)), max(1, round(height * scale))
+    colours: Any = cv2.resize(result * known[..., None], small, interpolation=cv2.INTER_AREA)
+    colours = _carried_on(colours, cv2.resize(known, small, interpolation=cv2.INTER_AREA))
+    flat = np.clip(np.rint(colours), 0, 255).astype(np.uint8)
+    result[inside] = cv2.resize(flat, (width, height), interpolation=cv2.INTER_LINEAR)[inside]
+    return result
+
+
+def _carried_on(colours: NDArray[np.float32], known: Any) -> NDArray[np.float32]:
+    """Colours [height, width, 3] over all of a picture, from those that are known; they come times how
+    much of each place is: `known`, 0.0 … 1.0."""
     found, weight = np.zeros_like(colours), np.zeros_like(known)
     sigma = 2.0
     # ever wider: what is near an edge takes its colours from there, the middle from all round
     while True:
-        near: Any = cv2.GaussianBlur(colours, (0, 0), sigma)
-        sure: Any = cv2.GaussianBlur(known, (0, 0), sigma)
+        near, sure = _blurred(colours, sigma), _blurred(known, sigma)
         fresh = np.clip(sure * 8, 0, 1) * (1 - weight)
         found += fresh[..., None] * near / np.maximum(sure, 1e-6)[..., None]
         weight += fresh
-        if weight.min() > 0.999 or sigma > 2 * max(mask.shape):
+        if weight.min() > 0.999 or sigma > 2 * max(known.shape):
             break
         sigma *= 2
-    colours = found / np.maximum(weight, 1e-6)[..., None]
-    result = picture[..., :3].copy()
-    inside = mask >= HALF
-    result[inside] = np.clip(np.rint(colours[inside]), 0, 255).astype(np.uint8)
-    return result
+    return found / np.maximum(weight, 1e-6)[..., None]
 
 
 def attuned(new: Pixels, old: Pixels, mask: Mask) -> Pixels:
@@ -149,15 +164,12 @@ def attuned(new: Pixels, old: Pixels, mask: Mask) -> Pixels:
     An autoencoder gives even what it should keep back in slightly other colours, and a seam would
     show. How far off it is outside of the mask is carried on into it, and fades with distance.
     """
-    import cv2
-
     known = (mask == 0).astype(np.float32)
     if not known.any():
         return new
     off = (old[..., :3].astype(np.float32) - new[..., :3].astype(np.float32)) * known[..., None]
     sigma = max(2.0, max(mask.shape) / 24)
-    near: Any = cv2.GaussianBlur(off, (0, 0), sigma)
-    sure: Any = cv2.GaussianBlur(known, (0, 0), sigma)
+    near, sure = _blurred(off, sigma), _blurred(known, sigma)
     moved = new[..., :3].astype(np.float32) + near / np.maximum(sure, 0.05)[..., None]
     return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
 
@@ -216,6 +228,23 @@ def harmonised(new: Pixels, drawn_out: Pixels, mask: Mask) -> Pixels:
     moved += even / (sure + _DOUBT)[..., None] * held[..., None]
     smooth: Any = cv2.resize(moved, (width, height), interpolation=cv2.INTER_LINEAR)
     return np.clip(np.rint(new[..., :3] + smooth), 0, 255).astype(np.uint8)
+
+
+def _blurred(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """A Gaussian blur. A wide one is made of a smaller copy, which looks the same: its kernel grows
+    with it, and would take minutes for a photograph."""
+    import cv2
+
+    height, width = values.shape[:2]
+    scale = min(1.0, _WIDEST_BLUR_PX / sigma)
+    if scale == 1.0:
+        near: Any = cv2.GaussianBlur(values, (0, 0), sigma)
+        return near
+    across, down = max(1, round(width * scale)), max(1, round(height * scale))
+    small = cv2.resize(values, (across, down), interpolation=cv2.INTER_AREA)
+    found = cv2.GaussianBlur(small, (0, 0), sigma * across / width, sigmaY=sigma * down / height)
+    large: Any = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR)
+    return large
 
 
 def _distance(mask: Mask) -> NDArray[np.float32]:
