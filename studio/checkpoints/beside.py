@@ -12,7 +12,7 @@ from typing import Literal
 
 from studio.checkpoints.folder import Part
 from studio.checkpoints.gguf import read_any
-from studio.checkpoints.header import BadFile
+from studio.checkpoints.header import BadFile, Tensor
 from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.originals import is_plain
 from studio.checkpoints.scan import PICKLED, Stamp, file_stamp, folder_stamp, scan
@@ -56,8 +56,8 @@ class Offer:
     family: str = ""
     """`configs` of the family that it is known to be of; empty where any may borrow it."""
     name: str = ""
-    shapes: tuple[tuple[str, tuple[int, ...]], ...] = ()
-    """Of its tensors, by name without the prefix."""
+    tensors: tuple[tuple[str, Tensor], ...] = ()
+    """By name without the prefix."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +98,12 @@ def beside_in(folders: Callable[[Place], tuple[Path, ...]]) -> tuple[Path, ...]:
 
 def _offer(path: Path, stamp: Stamp) -> Offer | None:
     try:
-        shapes = read_any(path).shapes
+        header = read_any(path)
     except (BadFile, OSError):
         return None
-    if not is_plain(shapes):
+    if not is_plain(header.shapes):
         return None
-    found = _found(shapes)
+    found = _found(header.shapes)
     if found is None:
         return None
     kind, prefix, own = found
@@ -114,7 +114,7 @@ def _offer(path: Path, stamp: Stamp) -> Offer | None:
         stamp=stamp,
         prefix=prefix,
         name=path.stem,
-        shapes=tuple(own.items()),
+        tensors=tuple((key, header.tensors[prefix + key]) for key in own),
     )
 
 
@@ -159,9 +159,9 @@ def offers_of(folder: Path, parts: Iterable[Part], family: str) -> tuple[Offer, 
         kind = _CLASSES.get(part.kind)
         if kind is None or not part.weights or not (family or kind == "t5"):
             continue
-        shapes = {k: s for file in part.weights for k, s in read_any(file).shapes.items()}
+        tensors = {k: t for file in part.weights for k, t in read_any(file).tensors.items()}
         try:
-            width = _width(kind, shapes)
+            width = _width(kind, {key: tensor.shape for key, tensor in tensors.items()})
         except KeyError:
             continue
         found.append(
@@ -173,7 +173,7 @@ def offers_of(folder: Path, parts: Iterable[Part], family: str) -> tuple[Offer, 
                 part=part.name,
                 family="" if kind == "t5" else family,
                 name=folder.name,
-                shapes=tuple(shapes.items()),
+                tensors=tuple(tensors.items()),
             )
         )
     return tuple(found)

@@ -316,11 +316,10 @@ def _denoiser(
             missing.append(part)
     if missing:
         return _incomplete(blank, family, tuple(needs[part].published for part in missing))
-    whole = {
-        **shapes,
-        **{f"{one.part}.{key}": shape for one in lent for key, shape in one.offer.shapes},
-    }
-    blank = replace(blank, **_parts(whole, header.tensors, family), lent=tuple(lent))
+    borrowed = {f"{one.part}.{key}": found for one in lent for key, found in one.offer.tensors}
+    whole = {**shapes, **{key: tensor.shape for key, tensor in borrowed.items()}}
+    tensors = {**header.tensors, **borrowed}
+    blank = replace(blank, **_parts(whole, tensors, family), lent=tuple(lent))
     return _known(blank, family, noted, family.native_px, family.multiple_px)
 
 
@@ -359,8 +358,8 @@ def _quick(schedule: Mapping[str, Any]) -> bool:
 
 
 def _parts(shapes: Shapes, tensors: Mapping[str, Tensor], family: Family) -> dict[str, Any]:
-    """What is read from the shapes of a checkpoint's tensors, as its fields; `tensors` are those of
-    its own files."""
+    """What is read from the shapes of a checkpoint's tensors, as its fields; `tensors` are how
+    they lie in files."""
     stored = {key: tensor.end - tensor.begin for key, tensor in tensors.items()}
     return {
         "encoder": encoder_of(shapes),

@@ -45,6 +45,8 @@ class Anatomy:
     """The autoencoder has no blocks wider than that."""
     stored: int = 0
     """Bytes of the denoiser in its file; 0 where they are not known."""
+    text_stored: int = 0
+    """The same of the text encoders."""
     in_blocks: int = 0
     """Parameters of the denoiser that are there at once where its blocks come one after another; 0
     where that saves nothing."""
@@ -60,10 +62,12 @@ def anatomy_of(shapes: Shapes, stored: Mapping[str, int] = NOTHING) -> Anatomy:
     """Of a checkpoint whose tensors have these shapes, and take so many bytes in their files, the
     part's name in front of each key."""
     sizes = {"text": 0, "vae": 0, "denoiser": 0}
+    in_files = {"text": 0, "vae": 0, "denoiser": 0}
     denoiser: dict[str, int] = {}
     for key, shape in shapes.items():
         part, size = _part(key), prod(shape)
         sizes[part] += size
+        in_files[part] += stored.get(key, 0)
         if part == "denoiser":
             denoiser[key] = size
     at_once = resident(denoiser)
@@ -83,7 +87,8 @@ def anatomy_of(shapes: Shapes, stored: Mapping[str, int] = NOTHING) -> Anatomy:
         convolves=bool(width),
         vae_width=last,
         tiny_vae=tiny,
-        stored=sum(stored.get(key, 0) for key in denoiser),
+        stored=in_files["denoiser"],
+        text_stored=in_files["text"],
         in_blocks=at_once if at_once < sizes["denoiser"] else 0,
     )
 

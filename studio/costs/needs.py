@@ -61,7 +61,7 @@ def needs(
     value = SIZES.get(dtype, 4)
     heard = sum(controls.get(name, 0) for name in work.controls) * value
     denoiser = denoiser_bytes(anatomy, value, plan)
-    text = anatomy.text * value
+    text = text_bytes(anatomy, value, plan)
     painting = denoiser + (anatomy.vae + refiner) * value
     picture = int(factor * activations(work, anatomy, dtype=dtype, plan=plan))
     weights = painting if plan.drop_text else painting + text
@@ -82,6 +82,14 @@ def denoiser_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
     if plan.kept == "blocks":
         return (anatomy.in_blocks or anatomy.denoiser) * value
     return anatomy.denoiser * value
+
+
+def text_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
+    """Bytes of the weights of its text encoders while they read."""
+    whole = anatomy.text * value
+    if plan.kept == "whole" or not anatomy.text_stored:
+        return whole
+    return min(whole, anatomy.text_stored)
 
 
 def activations(work: Work, anatomy: Anatomy, *, dtype: str, plan: Plan) -> int:

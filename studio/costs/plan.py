@@ -15,7 +15,8 @@ WORTH = 0.9
 
 Kept = Literal["whole", "packed", "fp8", "blocks"]
 """How the denoiser's weights are in memory: as they are computed with; as their file has them, or in 8
-bits, and widened layer by layer; or one block after another."""
+bits, and widened layer by layer; or one block after another. Those of text encoders are as their files
+have them in all ways but the first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -45,7 +46,7 @@ class Plan:
             ),
             (self.split, "Guidance painted one half after the other."),
             (self.drop_text, "Text encoders dropped once the prompt is read."),
-            (self.kept == "packed", "Weights of the denoiser kept as packed as in their file."),
+            (self.kept == "packed", "Weights kept as packed as in their file."),
             (self.kept == "fp8", "Weights of the denoiser kept in 8 bits."),
             (self.kept == "blocks", "Blocks of the denoiser brought in one after another."),
         )
@@ -92,9 +93,11 @@ def means_for(work: Work, anatomy: Anatomy, value: int, names: Collection[str]) 
         return Means()
     whole = anatomy.denoiser * value
     stored = anatomy.stored or whole
+    text = anatomy.text * value
+    text_stored = min(text, anatomy.text_stored or text)
     return Means(
         drop_text="drop_text" in names and anatomy.reads_first,
-        packed="packed" in names and stored < WORTH * whole,
+        packed="packed" in names and stored + text_stored < WORTH * (whole + text),
         fp8="fp8" in names and anatomy.denoiser < WORTH * stored,
         blocks="blocks" in names and anatomy.in_blocks > 0,
     )

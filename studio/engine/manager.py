@@ -46,7 +46,7 @@ from studio.engine.loading import (
     settled,
     single_network,
 )
-from studio.engine.packed import as_in_file, in_eight_bits
+from studio.engine.packed import Packing, as_in_file, in_eight_bits
 from studio.engine.reading import Feed
 from studio.engine.schedulers import build
 from studio.engine.selfcheck import SelfCheck
@@ -62,6 +62,8 @@ log = logging.getLogger("pochade.engine")
 
 DENOISERS = ("unet", "transformer", "prior_prior", "decoder")
 """What pipelines call the network that a step calls."""
+TEXT = "text_encoder"
+"""What is in the names that they have for those that read prompts."""
 
 Told = Callable[[str], None]
 """Hears what is being done, as `Reading NAME`."""
@@ -573,8 +575,8 @@ class Manager:
             try:
                 yield known, modules, entries
             finally:
-                if kept != "whole":
-                    self._store.leave(name, [e for e in entries if e.part in DENOISERS])
+                packed = {recipe.part for recipe in recipes if recipe.packings}
+                self._store.leave(name, [e for e in entries if e.part in packed])
         self._contents.found_out_later(entries, self._store)
         self._self_check.look()
 
@@ -626,7 +628,8 @@ class Manager:
         return ("whole",) if self.device.name == "cpu" else ("whole", "blocks")
 
     def _kept(self, known: _Known, kept: Kept) -> tuple[Sequence[Recipe], Sequence[Want]]:
-        """What is read of a file, where the weights of denoisers are kept in some way."""
+        """What is read of a file, where the weights of denoisers are kept in some way; those of text
+        encoders stay as packed as in their files in all ways but whole."""
         if kept == "whole":
             return known.manifest.recipes, known.wants
         if kept not in known.ways:
@@ -634,25 +637,29 @@ class Manager:
         recipes: list[Recipe] = []
         wants: list[Want] = []
         for recipe, want in zip(known.manifest.recipes, known.wants, strict=True):
-            if recipe.part not in DENOISERS:
-                recipes.append(recipe)
-                wants.append(want)
-            elif kept != "blocks":
-                recipes.append(self._packed(recipe, in_file=kept == "packed"))
-                wants.append(self._want(recipes[-1]))
+            denoises = recipe.part in DENOISERS
+            if denoises and kept == "blocks":
+                continue
+            packings: Mapping[str, Packing] = {}
+            if denoises or TEXT in recipe.part:
+                packings = self._packings(recipe, in_file=kept == "packed" or not denoises)
+            recipes.append(recipe.packed(packings) if packings else recipe)
+            wants.append(self._want(recipes[-1]) if packings else want)
         return recipes, wants
 
-    def _packed(self, recipe: Recipe, *, in_file: bool) -> Recipe:
-        """The recipe with weights as packed as in their file, or else in 8 bits."""
+    def _packings(self, recipe: Recipe, *, in_file: bool) -> Mapping[str, Packing]:
+        """Its weights as packed as in their file, or else in 8 bits; none that only a converter can
+        make."""
 
         def skeleton() -> Skeleton:
             return self._skeleton(recipe)
 
         layout = recipe.layout(self._layouts, skeleton)
-        assert layout is not None  # else this is none of its ways
+        if layout is None:
+            return {}
         if in_file:
-            return recipe.packed(as_in_file(recipe.sources, layout, skeleton(), recipe.dtype))
-        return recipe.packed(in_eight_bits(skeleton()))
+            return as_in_file(recipe.sources, layout, skeleton(), recipe.dtype)
+        return in_eight_bits(skeleton())
 
     def _want(self, recipe: Recipe) -> Want:
         def skeleton() -> Skeleton:

@@ -77,6 +77,11 @@ def test_weights_are_kept_in_a_way_only_where_that_saves_something() -> None:
     text_and_vae = 2 * (SD15.text + SD15.vae)
     assert blocks == 2 * SD15.in_blocks + text_and_vae
     assert packed == SD15.stored + text_and_vae
+    small_text = replace(SD15, text=SD15.denoiser, text_stored=SD15.denoiser)
+    assert means_for(work(), small_text, 2, names).packed
+    whole = needs(work(), small_text, {}, dtype="float16", plan=WHOLE).weights
+    kept = needs(work(), small_text, {}, dtype="float16", plan=Plan(kept="packed")).weights
+    assert whole - kept == small_text.text
 
 
 def test_four_units_get_a_plan_that_fits_or_a_refusal_with_figures() -> None:

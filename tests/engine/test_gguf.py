@@ -79,10 +79,10 @@ def packed(parts: dict[str, Parts]) -> tuple[dict[str, Packed], dict[str, torch.
     return tensors, plain
 
 
-def held(desk: Desk, checkpoint: str) -> int:
-    """Bytes that its denoiser takes."""
+def held(desk: Desk, checkpoint: str, part: str = "transformer") -> int:
+    """Bytes that a part of it takes."""
     rows = desk.runner.manager.ledger().of(checkpoint)
-    return next(row.size_bytes for row in rows if row.part == "transformer")
+    return next(row.size_bytes for row in rows if row.part == part)
 
 
 def test_it_paints_as_its_numbers_written_out(
@@ -181,6 +181,7 @@ def test_t5_is_read_as_llama_cpp_writes_it(
     configs: Path,
     tmp_path: Path,
     make_desk: Callable[..., Desk],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     packed: dict[str, Packed] = {}
     plain: dict[str, torch.Tensor] = {}
@@ -201,7 +202,20 @@ def test_t5_is_read_as_llama_cpp_writes_it(
     save_gguf(packed, tmp_path / "small" / "text_encoders" / "t5.gguf", "t5encoder")
     save(plain, tmp_path / "full" / "text_encoders" / "t5.safetensors")
     small, full = (make_desk(tmp_path / name, configs) for name in ("small", "full"))
-    assert paint(small, "it") == paint(full, "it")
+    wanted = paint(full, "it")
+    assert paint(small, "it") == wanted
+    found = small.runner.catalog.get("it")
+    stored = sum(len(data) for _, _, data in packed.values())
+    assert found.anatomy is not None and found.anatomy.text_stored > stored
+    whole = held(small, "it", "text_encoder_2")
+    monkeypatch.setattr("studio.costs.plan.WORTH", 1.0)  # its denoiser is wide in both
+    keep(monkeypatch, "packed")
+    small.runner.unload()
+    assert paint(small, "it") == wanted
+    with small.runner.manager.use(found, Role.TEXT, kept="packed"):
+        # the table of words, most of one so small, is no layer's weight
+        assert stored <= held(small, "it", "text_encoder_2") < 0.6 * whole
+    assert paint(small, "it") == wanted
 
 
 def test_what_cannot_be_read_says_so(
