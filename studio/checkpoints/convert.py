@@ -106,6 +106,8 @@ def _carry_notes(checkpoint: Checkpoint, target: Path) -> None:
     if noted.is_file():
         put(there, noted.read_bytes())
         return
+    if not checkpoint.family:  # a denoiser alone, of which nothing else is known
+        return
     said: dict[str, Any] = {}
     if checkpoint.defaults != families()[checkpoint.family].defaults:
         said |= asdict(checkpoint.defaults)

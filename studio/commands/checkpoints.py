@@ -176,8 +176,10 @@ def _verify(desk: _Desk, options: Mapping[str, Any]) -> int:
 
 
 def _convert(desk: _Desk, options: Mapping[str, Any]) -> int:
-    entry = _usable(desk, options["name"])
     to, dtype = options["to"], options.get("to_dtype")
+    entry = desk.find(options["name"])
+    if not (entry.lacks and to == entry.layout):  # what it paints with is not needed for that
+        _require_usable(entry)
     name = entry.id.rpartition("/")[2] + (f"-{dtype}" if dtype else "")
     target = _target(desk.shelf, options.get("out") or name, single=to == "file")
     with desk.progress("Writing") as progress:
@@ -305,9 +307,13 @@ _ACTIONS: Mapping[str, Callable[[_Desk, Mapping[str, Any]], int]] = {
 
 def _usable(desk: _Desk, name: str) -> Checkpoint:
     entry = desk.find(name)
+    _require_usable(entry)
+    return entry
+
+
+def _require_usable(entry: Checkpoint) -> None:
     if entry.problem:
         raise InvalidRequest(entry.problem, entry.advice, field="checkpoint")
-    return entry
 
 
 def _target(shelf: Path, out: str, *, single: bool) -> Path:

@@ -3,10 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from studio.cli import main
 from studio.commands.exit_codes import BAD_INPUT, DAMAGED, OK
+from tests.engine.gguf_files import q8_0, save_gguf
 
 
 @pytest.fixture
@@ -44,6 +47,34 @@ def test_a_checkpoint_goes_all_the_way_round(call, tmp_path: Path, capsys) -> No
     file.write_bytes(data)
     code, told = call("verify", "both")
     assert code == DAMAGED and "not what they were" in told["checkpoints"][0]["problems"][0]
+
+
+def test_a_denoiser_alone_is_unpacked(call, tmp_path: Path) -> None:
+    """Without what it would paint with, which is only needed for a folder."""
+    rows = np.linspace(-1, 1, 64 * 64, dtype=np.float32).reshape(64, 64)
+    data, values = q8_0(rows)
+    tensors = {
+        name: ("F32", shape, np.ones(shape, np.float32).tobytes()) for name, shape in FLUX.items()
+    }
+    tensors["img_in.weight"] = ("Q8_0", (64, 64), data)
+    (tmp_path / "data/checkpoints").mkdir(parents=True)
+    save_gguf(tensors, tmp_path / "data/checkpoints/small.gguf")
+    code, told = call("convert", "small", "--to", "folder", "--dtype", "fp32")
+    assert code == BAD_INPUT and "without ae.safetensors" in told["error"]["message"]
+    code, told = call("convert", "small", "--to", "file", "--dtype", "fp32", "--out", "plain")
+    assert code == OK
+    assert np.array_equal(load_file(told["path"])["img_in.weight"], values)
+
+
+FLUX = {
+    "img_in.weight": (64, 64),
+    "txt_in.weight": (64, 32),
+    "vector_in.in_layer.weight": (64, 32),
+    "guidance_in.in_layer.weight": (64, 32),
+    "final_layer.linear.weight": (64, 64),
+    "double_blocks.0.img_attn.norm.query_norm.scale": (16,),
+}
+"""As much of a denoiser as tells what it is."""
 
 
 @pytest.mark.parametrize(
