@@ -114,6 +114,20 @@ def test_sd3_goes_without_t5(folders: Path, configs: Path, tmp_path: Path) -> No
     assert get(tmp_path, "b").family == "sd3"
 
 
+def test_a_projection_that_a_file_leaves_out_changes_nothing(
+    parts: dict[str, Parts], configs: Path, tmp_path: Path
+) -> None:
+    whole = parts["sd3"].whole("first_stage_model")
+    name = "text_encoders.clip_l.transformer.text_projection.weight"
+    whole[name] = torch.eye(24)
+    save(whole, tmp_path / "same.safetensors")
+    del whole[name]
+    save(whole, tmp_path / "short.safetensors")
+    for one in ("same", "short"):
+        convert(get(tmp_path, one), "folder", tmp_path / f"{one}-folder", configs=configs)
+    assert contents(tmp_path / "short-folder") == contents(tmp_path / "same-folder")
+
+
 def test_a_denoiser_takes_along_what_it_borrows(
     parts: dict[str, Parts],
     folders: Path,
