@@ -63,6 +63,11 @@ class TestControl:
         assert job["task"] == "control"
         assert unit["preprocessor"] == "xdog"
         assert unit["controlnet"] == "tiny-union"
+        # the result steers beside what it was painted under, and that can be taken back
+        page.click("#control-use-result")
+        expect(page.locator(UNIT)).to_have_count(2)
+        page.locator(".po-toast").get_by_role("button", name="Undo").click()
+        expect(page.locator(UNIT)).to_have_count(1)
 
     @pytest.mark.slow
     def test_units_outlive_a_reload(self, page: Page) -> None:
