@@ -220,6 +220,12 @@ def _generate(command: argparse.ArgumentParser) -> None:
     command.add_argument("--sampler", help='by name, such as "DPM++ 2M Karras"')
     command.add_argument("--checkpoint", help="weights to paint with; see the command checkpoints")
     command.add_argument("--negative", metavar="PROMPT", help="what to keep away from")
+    command.add_argument(
+        "--weights",
+        choices=("planned", "whole", "packed", "fp8", "blocks"),
+        help="how the checkpoint is kept in memory: as planned, whole, as in its file, in 8 bits, or "
+        "block by block",
+    )
     command.add_argument("--json", action="store_true", help="print one JSON object at the end")
     _common(command)
     _painting(command)

@@ -29,7 +29,12 @@ STOP_S = 15.0
 """How long a cancelled job may take to end; it stops at its next step."""
 
 WHOLE = ("count", "seed", "steps")
-RENAMED = {"negative_prompt": "negative", "checkpoint": "checkpoint", "sampler": "sampler"}
+RENAMED = {
+    "negative_prompt": "negative",
+    "checkpoint": "checkpoint",
+    "sampler": "sampler",
+    "weights": "weights",
+}
 """Fields of the request by the flag that sets them."""
 FLAGS = ("data_dir", "checkpoint_dirs", "upscaler_dirs", "models_dirs", "device", "dtype")
 

@@ -2,21 +2,16 @@
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
-from typing import Literal, get_args
+from typing import get_args
 
 from studio.costs.anatomy import Anatomy
-from studio.costs.work import Work
+from studio.costs.work import Kept, Work
 
 TILES_PX = (512, 384)
 """Sides of the tiles that an autoencoder works in where a whole picture is too much."""
 
 WORTH = 0.9
 """How much of a denoiser may be left by a way of keeping it that is tried at all."""
-
-Kept = Literal["whole", "packed", "fp8", "blocks"]
-"""How the denoiser's weights are in memory: as they are computed with; as their file has them, or in 8
-bits, and widened layer by layer; or one block after another. Those of text encoders are as their files
-have them in all ways but the first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,10 +98,23 @@ def means_for(work: Work, anatomy: Anatomy, value: int, names: Collection[str]) 
     )
 
 
+def ways_of(anatomy: Anatomy) -> tuple[Kept, ...]:
+    """How a checkpoint's weights could be kept somewhere, as far as its file tells."""
+    stored = anatomy.stored or 4 * anatomy.denoiser
+    text_stored = anatomy.text_stored or 4 * anatomy.text
+    there = {
+        "packed": stored + text_stored < 4 * WORTH * (anatomy.denoiser + anatomy.text),
+        "fp8": anatomy.denoiser < WORTH * stored,
+        "blocks": anatomy.in_blocks > 0,
+    }
+    return tuple(kept for kept in get_args(Kept) if there.get(kept, True))
+
+
 def ladder(work: Work, means: Means) -> tuple[Plan, ...]:
     """The plans for a job, each needing no more than the one before; rungs that would change
     nothing for it are left out."""
-    plans = [WHOLE, Plan(evict=True)]
+    first = Plan(kept=work.kept or "whole")
+    plans = [first, replace(first, evict=True)]
     one = work.largest
     if one is not None:
         side = max(one.width, one.height)
@@ -115,17 +123,18 @@ def ladder(work: Work, means: Means) -> tuple[Plan, ...]:
             plans.append(replace(plans[-1], split=True))
         if means.drop_text:
             plans.append(replace(plans[-1], drop_text=True))
-        if means.packed:
+        if work.kept is None and means.packed:
             plans.append(replace(plans[-1], kept="packed"))
-        if means.fp8:
+        if work.kept is None and means.fp8:
             plans.append(replace(plans[-1], kept="fp8"))
-        if means.blocks:
+        if work.kept is None and means.blocks:
             plans.append(replace(plans[-1], kept="blocks"))
     return tuple(plans)
 
 
 def named(name: str, plans: tuple[Plan, ...]) -> int:
     """The place of the plan of that name among `plans`; where it is not among them, of the last that
-    changes nothing else."""
+    changes nothing else, or of the first."""
     words = set(name.split())
-    return max(place for place, plan in enumerate(plans) if words.issuperset(plan.name.split()))
+    fit = (place for place, plan in enumerate(plans) if words.issuperset(plan.name.split()))
+    return max(fit, default=0)

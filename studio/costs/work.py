@@ -1,6 +1,12 @@
 """What a job asks for, in numbers that are the same on every machine."""
 
 from dataclasses import dataclass
+from typing import Literal
+
+Kept = Literal["whole", "packed", "fp8", "blocks"]
+"""How the denoiser's weights are in memory: as they are computed with; as their file has them, or in 8
+bits, and widened layer by layer; or one block after another. Those of text encoders are as their files
+have them in all ways but the first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,6 +47,8 @@ class Work:
     """Ids of the ControlNets that are heard, none twice."""
     refiner: str = ""
     """Id of the checkpoint that takes over for the last steps, if one does."""
+    kept: Kept | None = None
+    """How the denoiser's weights are to be in memory; None leaves it to the plan."""
     added: bool = False
     """Something acts on the checkpoint's networks as they are lent: LoRAs, embeddings, another VAE, a
     refiner, style references."""

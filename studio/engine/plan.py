@@ -55,6 +55,7 @@ class Descent:
         Raises `StudioError` with figures where none fits.
         """
         self.work, self.anatomy, self.nets, self.refiner = work, anatomy, nets, refiner
+        self._said |= set(Plan(kept=work.kept or "whole").changes)  # which was asked for
         plans = self._plans()
         place = named(self.plan.name, plans)
         one = work.largest

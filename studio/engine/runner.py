@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Collection, Generator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -27,7 +27,7 @@ from studio.costs.history import Loaded, Painted
 from studio.costs.learned import Learned
 from studio.costs.plan import WHOLE, Plan
 from studio.costs.predict import room_for
-from studio.costs.work import Pass, Work
+from studio.costs.work import Kept, Pass, Work
 from studio.engine.control import Control, JobCancelled
 from studio.engine.device import is_out_of_memory
 from studio.engine.frugal import FrugalPainter
@@ -229,6 +229,7 @@ class JobTools:
         work = self._work(checkpoint, controls, added=extras != PLAIN or last is not None)
         parameters = {name: control.parameters for name, control in found.items()}
         ways = runner.manager.ways(checkpoint)
+        _require_way(work, checkpoint, ways)
         self.descent.means = tuple(one for one in MEANS if one in ("drop_text", *ways))
         parameters_last = last.anatomy.parameters if last and last.anatomy else 0
         self.descent.begin(work, checkpoint.anatomy, parameters, parameters_last)
@@ -467,6 +468,18 @@ class Lent:
 
     def _read(self, prompt: ImagePrompt) -> Callable[[], Mapping[str, Any]]:
         return partial(load_image_prompt, prompt, self.lease.weights.components.get("unet"))
+
+
+def _require_way(work: Work, checkpoint: Checkpoint, ways: Collection[Kept]) -> None:
+    """Raises `InvalidRequest` if the weights cannot be kept as the job wants them."""
+    streams = checkpoint.anatomy is not None and checkpoint.anatomy.in_blocks > 0
+    if work.kept is None or (work.kept in ways and (work.kept != "blocks" or streams)):
+        return
+    raise InvalidRequest(
+        f"The weights of '{checkpoint.label}' cannot be kept in that way here.",
+        "Leave it to the plan.",
+        field="weights",
+    )
 
 
 def _failed(message: str, hint: str) -> dict[str, Any]:

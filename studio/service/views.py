@@ -8,6 +8,7 @@ from studio import samplers
 from studio.core.records import ImageRecord, Job
 from studio.core.requests import schema
 from studio.costs.memory import Memory
+from studio.costs.plan import ways_of
 from studio.service.shelves import Shelves
 from studio.tasks._maps import preprocessors
 from studio.tasks._poses import SKELETON
@@ -178,6 +179,7 @@ def _checkpoint_json(checkpoint: "Checkpoint") -> dict[str, Any]:
         "strengthless": sorted(checkpoint.strengthless),
         "problem": checkpoint.problem,
         "advice": checkpoint.advice,
+        "ways": list(ways_of(checkpoint.anatomy)) if checkpoint.anatomy else [],
         "lacks": [asdict(one) for one in checkpoint.lacks],
     }
 

@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import fields, replace
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic.dataclasses import dataclass
 
@@ -23,7 +23,7 @@ from studio.core.requests import (
     Steps,
     Text,
 )
-from studio.costs.work import Pass, Work
+from studio.costs.work import Kept, Pass, Work
 from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._extras import Embeddings, Loras, extras, resolve_extras, words
@@ -74,6 +74,10 @@ class Painted:
     """Set by the studio: the prompts before those styles were written into them."""
 
 
+Weights = Literal["planned"] | Kept
+"""How a checkpoint's weights are in memory: as planned, or in a way that somebody chose."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
 class Sampled(Painted):
     """A picture painted step by step from a prompt."""
@@ -97,6 +101,10 @@ class Sampled(Painted):
     for none."""
     refiner_after: Share = 0.8
     """Share of the steps before the refiner takes over (A1111's "Switch at")."""
+    weights: Weights = "planned"
+    """How the weights of the checkpoint's denoiser are in memory: `planned` by what fits, `whole`,
+    `packed` as in their file, `fp8` in 8 bits, or `blocks`, one after another. The less they take, the
+    longer a step may last; 8 bits change the picture."""
 
     @property
     def nets(self) -> tuple[str, ...]:
@@ -142,6 +150,7 @@ def resolve_for(
         **decided(request, checkpoint),
         **added,
     )
+    _require_whole(request)
     taken = one_pass(request, size, strength=getattr(request, "strength", None)).calls
     return Resolved(
         request=request,
@@ -189,6 +198,17 @@ def _refiner(refiner_id: str, checkpoint: Checkpoint, facts: Facts) -> str:
             field="refiner",
         )
     return found.id
+
+
+def _require_whole(request: Sampled) -> None:
+    """Raises `InvalidRequest` where weights are to be kept in a way that something else forbids."""
+    if work(request).added and request.weights not in {"planned", "whole"}:
+        raise InvalidRequest(
+            "Weights are kept whole where LoRAs, embeddings, another VAE, a refiner or style "
+            "references act on them.",
+            "Leave those out, or how weights are kept to the plan.",
+            field="weights",
+        )
 
 
 def _unrefined(request: Sampled, facts: Facts) -> tuple[str, ...]:
@@ -334,6 +354,7 @@ def work(request: Sampled, strength: float | None = None) -> Work:
         checkpoint=request.checkpoint or "",
         controls=request.nets,
         refiner=request.refiner,
+        kept=None if request.weights == "planned" else request.weights,
         added=bool(request.refiner or request.references) or extras(request) != PLAIN,
         passes=() if strength == 0 else (one_pass(request, size, strength=strength),),
         count=request.count,

@@ -8,7 +8,7 @@ from studio.core.errors import StudioError
 from studio.costs.admission import Room, admitted, exhausted, gigabytes, refusal
 from studio.costs.anatomy import Anatomy, anatomy_of
 from studio.costs.needs import Needs, coding, needs
-from studio.costs.plan import WHOLE, Means, Plan, ladder, means_for, named
+from studio.costs.plan import WHOLE, Means, Plan, ladder, means_for, named, ways_of
 from studio.costs.work import Pass, Work
 
 SD15 = Anatomy(
@@ -141,3 +141,22 @@ def test_parts_are_told_apart_by_their_keys() -> None:
     tiny = anatomy_of({"vae.decoder.layers.0.weight": (48, 4, 3, 3), "transformer.a": (64, 3072)})
     assert tiny.tiny_vae and tiny.vae_width == 48
     assert tiny.width == 3072 and not tiny.convolves
+
+
+def test_weights_that_somebody_wants_kept_in_a_way_are_kept_so_by_every_plan() -> None:
+    means = Means(drop_text=True, packed=True, fp8=True, blocks=True)
+    for kept in ("whole", "packed", "fp8", "blocks"):
+        wanted = replace(work(), kept=kept)
+        plans = ladder(wanted, means)
+        assert {plan.kept for plan in plans} == {kept}
+        assert [plan.name.replace(kept, "").strip() for plan in plans] == [
+            plan.name for plan in ladder(work(), Means(drop_text=True))
+        ]
+        assert named("", plans) == 0 and named(plans[3].name, plans) == 3
+
+
+def test_ways_to_keep_weights_are_told_by_the_file() -> None:
+    assert ways_of(SD15) == ("whole", "packed", "fp8", "blocks")
+    full = replace(SD15, stored=4 * SD15.denoiser, in_blocks=0)
+    assert ways_of(full) == ("whole", "fp8")
+    assert ways_of(replace(full, stored=SD15.denoiser)) == ("whole", "packed")

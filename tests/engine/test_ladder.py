@@ -12,6 +12,8 @@ import pytest
 import torch
 from PIL import Image
 
+from studio.costs.plan import Plan
+from studio.costs.work import Kept
 from studio.engine.frugal import Split, tiled
 from studio.engine.gauge import Gauge
 from studio.engine.layouts import Layouts
@@ -402,3 +404,33 @@ def test_what_jobs_took_is_told_once(desk: Desk, monkeypatch: Params) -> None:
     desk.runner.unload()
     desk.runner.account()
     assert not desk.frames("account")[-1]["memory"]["components"]
+
+
+@pytest.mark.parametrize("weights", ["packed", "blocks", "fp8"])
+def test_weights_are_kept_as_somebody_chose(
+    desk: Desk, weights: Kept, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = desk.paint()
+    asked: list[str] = []
+    use = desk.runner.manager.use
+
+    def watched(*args: Any, **options: Any) -> Any:
+        asked.append(options.get("kept", "whole"))
+        return use(*args, **options)
+
+    monkeypatch.setattr(desk.runner.manager, "use", watched)
+    chosen = desk.paint(weights=weights)
+    assert asked == [weights] and not notes(desk)
+    assert facts(desk) == [list(Plan(kept=weights).changes)]
+    assert (chosen == plain) == (weights != "fp8")
+    asked.clear()
+    assert desk.paint(weights="whole") == plain == desk.paint()
+    assert asked == ["whole", "whole"]
+
+
+def test_a_way_of_keeping_weights_that_there_is_not_is_refused(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(desk.runner.manager, "ways", lambda checkpoint: ("whole",))
+    ending = desk.run(weights="fp8")
+    assert ending["op"] == "failed" and "cannot be kept in that way" in ending["message"]

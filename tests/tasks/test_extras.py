@@ -211,3 +211,13 @@ def test_choices_say_what_each_fits(app: App) -> None:
     }
     [blob] = [row for row in choices["embeddings"] if row["fits"]]
     assert (blob["name"], blob["vectors"]) == ("blob", 2)
+
+
+def test_weights_are_kept_in_a_chosen_way_only_without_extras(app: App) -> None:
+    assert submit(app, prompt="a fox", weights="fp8")["weights"] == "fp8"
+    assert submit(app, prompt="a fox <lora:ink:1>")["weights"] == "planned"
+    for fields in ({"prompt": "a fox <lora:ink:1>"}, {"prompt": "a fox", "vae": "kl"}):
+        with pytest.raises(InvalidRequest, match="kept whole"):
+            submit(app, **fields, weights="packed")
+    with pytest.raises(InvalidRequest, match="eights"):
+        submit(app, prompt="a fox", weights="tiny")

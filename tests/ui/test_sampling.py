@@ -1,9 +1,10 @@
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from studio.core.errors import InvalidRequest
 from studio.core.requests import MAX_SEED, parse
+from studio.costs.work import Kept
 from studio.tasks.txt2img import Txt2Img
 from studio.ui.widgets import sampling
 
@@ -141,3 +142,21 @@ def test_extras_go_through_a_form_and_back() -> None:
     assert "loras" not in sampling.to_fields({"prompt": "a", "extras": ""})
     with pytest.raises(InvalidRequest, match="extras"):
         sampling.to_fields({"prompt": "a", "extras": '{"loras": 7}'})
+
+
+def test_ways_to_keep_weights_are_offered_where_there_are_several() -> None:
+    choices = {
+        **CHOICES,
+        "checkpoints": [row("good", ways=["whole", "fp8"]), row("plain", ways=["whole"])],
+    }
+    assert sampling.weights_choices(choices, "good")[-1] == ("8 bit", "fp8")
+    assert sampling.has_ways(choices, "good") and not sampling.has_ways(choices, "plain")
+    values = sampling.from_settings({"checkpoint": "good", "weights": "fp8"})
+    assert sampling.possible(values, choices)["weights"] == "fp8"
+    assert sampling.to_fields({**VALUES, **values})["weights"] == "fp8"
+    values = sampling.from_settings({"checkpoint": "plain", "weights": "fp8"})
+    assert sampling.possible(values, choices)["weights"] == sampling.PLANNED
+
+
+def test_every_way_to_keep_weights_has_a_name() -> None:
+    assert set(sampling.WEIGHTS) == {sampling.PLANNED, *get_args(Kept)}

@@ -128,7 +128,7 @@ def settings(
 
 def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tuple[Piece, ...]:
     """Steps, guidance, sampler, seed, checkpoint, and what folds away: among it `sides`, made with
-    `render=False`."""
+    `render=False`, and how weights are kept, which only tasks with a size of their own ask."""
     start = sampling.native(choices, None)
     with gr.Row():
         steps = gr.Slider(
@@ -172,6 +172,15 @@ def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tu
             visible=sampling.supports(choices, None, "clip_skip"),
             **named(tab, "clip-skip"),
         )
+        ways = sampling.weights_choices(choices, None)
+        weights = gr.Dropdown(
+            ways,
+            value=sampling.PLANNED,
+            label="Weights in memory",
+            info="The less they take, the longer a step may last; 8 bits change the picture.",
+            visible=bool(sides) and sampling.has_ways(choices, None),
+            **named(tab, "weights"),
+        )
         problems = gr.HTML(sampling.problems_text(choices), **named(tab, "problems"))
 
     added = extras(tab)
@@ -182,17 +191,22 @@ def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tu
         "sampler": sampler,
         "checkpoint": checkpoint,
         "clip_skip": clip_skip,
+        "weights": weights,
     }
 
     def dress(values: Values, now: Now) -> Updates:
         chosen = values.get("checkpoint")
         shown = sampling.supports(now.choices, chosen, "clip_skip")
         told = sampling.guidance_info(now.choices, chosen)
+        ways = sampling.weights_choices(now.choices, chosen)
         return {
             guidance: gr.update(info=told, interactive=told != sampling.UNGUIDED),
             sampler: gr.update(choices=sampling.sampler_choices(now.choices, chosen)),
             checkpoint: gr.update(choices=sampling.checkpoint_choices(now.choices)),
             clip_skip: gr.update(visible=shown),
+            weights: gr.update(
+                choices=ways, visible=bool(sides) and sampling.has_ways(now.choices, chosen)
+            ),
             problems: gr.update(value=sampling.problems_text(now.choices)),
         }
 
@@ -201,6 +215,7 @@ def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tu
         defaults=lambda choices: {
             **{name: sampling.native(choices, None).get(name) for name in widgets},
             "clip_skip": 1,
+            "weights": sampling.PLANNED,
         },
         dress=dress,
         dressed=(problems,),
@@ -340,8 +355,11 @@ def _swapped(values: Values, now: Now) -> Values:
 
 
 def _picked(values: Values, now: Now) -> Values:
-    """Another checkpoint: its own size, steps, guidance and sampler, in the same shape."""
+    """Another checkpoint: its own size, steps, guidance and sampler, in the same shape; its weights
+    as planned."""
     chosen: dict[str, Any] = sampling.native(now.choices, values["checkpoint"])
+    if "weights" in values:
+        chosen["weights"] = sampling.PLANNED
     if values.get("shape") and values.get("scale"):
         chosen |= _resized(values, now)
     return chosen

@@ -23,8 +23,20 @@ SETTINGS = (
     "sampler",
     "count",
     "clip_skip",
+    "weights",
 )
 """Values that go into a request as they are."""
+
+
+PLANNED = "planned"
+WEIGHTS = {
+    PLANNED: "As planned",
+    "whole": "Whole",
+    "packed": "As in the file",
+    "fp8": "8 bit",
+    "blocks": "Block by block",
+}
+"""Ways to keep weights in memory, as people see them."""
 
 
 def defaults(choices: Choices) -> dict[str, Any]:
@@ -35,6 +47,7 @@ def defaults(choices: Choices) -> dict[str, Any]:
         "seed": "",
         "count": 1,
         "clip_skip": 1,
+        "weights": PLANNED,
         **native(choices, None),
     }
 
@@ -87,6 +100,18 @@ def strengthless(choices: Choices, checkpoint_id: str | None, role: str) -> bool
     """Whether a strength means nothing to a checkpoint where it is used for that."""
     found = checkpoint(choices, checkpoint_id)
     return bool(found and role in found.get("strengthless", ()))
+
+
+def weights_choices(choices: Choices, checkpoint_id: str | None) -> list[tuple[str, str]]:
+    """The ways to keep a checkpoint's weights, as label and id: as planned, and those there are."""
+    found = checkpoint(choices, checkpoint_id)
+    ways = (PLANNED, *(found.get("ways", ()) if found else ()))
+    return [(WEIGHTS[way], way) for way in ways]
+
+
+def has_ways(choices: Choices, checkpoint_id: str | None) -> bool:
+    """Whether there is anything to choose."""
+    return len(weights_choices(choices, checkpoint_id)) > len((PLANNED, "whole"))
 
 
 def sampler_choices(choices: Choices, checkpoint_id: str | None) -> list[tuple[str, str]]:
@@ -167,7 +192,7 @@ def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
     if "prompt" in values:
         # what the form had chosen was for other words
         values[presets.NAME] = presets.write(fields.get(presets.NAME) or ())
-    for name in ("checkpoint", "sampler"):
+    for name in ("checkpoint", "sampler", "weights"):
         if isinstance(found := fields.get(name), str):
             values[name] = found
     for name in ("width", "height", "steps", "count", "clip_skip"):
@@ -193,6 +218,9 @@ def possible(values: Values, choices: Choices) -> dict[str, Any]:
     for name, ids in known.items():
         if kept.get(name) not in ids:
             kept.pop(name, None)
+    if "weights" in kept:
+        offered = [way for _, way in weights_choices(choices, kept.get("checkpoint"))]
+        kept["weights"] = kept["weights"] if kept["weights"] in offered else PLANNED
     for name, (low, high) in BOUNDS.items():
         if _is_number(found := kept.get(name)):
             kept[name] = min(high, max(low, found))
