@@ -215,6 +215,9 @@ def test_a_front_end_hears_of_the_plan_or_the_refusal(tmp_path: Path) -> None:
     slower = here.of(WORK, replace(SD, vae_width=1), {}, narrow)
     assert slower["words"].startswith("≈ 20 s · 1.") and "8 bits" in slower["changes"][-1]
     assert slower["swap_seconds"] == pytest.approx(0.86 + 0.414)  # not of all 16 bits
+    packed = replace(SD, vae_width=1, text_stored=SD.text // 2)
+    swap = here.of(WORK, packed, {}, narrow)["swap_seconds"]
+    assert swap == pytest.approx(0.86 + 0.0615 + 0.168)
     assert here.of(WORK, SD, {}, MEMORY)["seconds"] == pytest.approx(2.5)
     refused = here.of(large, SD, {}, full)["refused"]
     assert refused and "there are 1 MB" in refused["message"]

@@ -181,6 +181,7 @@ def _prompt(nodes: Graph, link: list[Any] | None, label: str) -> tuple[str, list
     """Texts that condition the sampler, joined by commas."""
     notes: list[str] = []
     texts: dict[str, None] = {}
+    told = False
     start: list[Node] = [] if link is None else [{"inputs": {"link": link}}]
     through = _PICTURE | {"clip", "vae", "model", "control_net", "clip_vision", "style_model"}
     # a node that joins both prompts passes each on; follow the one that was asked for
@@ -191,9 +192,10 @@ def _prompt(nodes: Graph, link: list[Any] | None, label: str) -> tuple[str, list
             notes.append(CONTROLNET)
         if "ZeroOut" in kind:
             return "", notes
-        found = [text for name in _TEXTS if (text := text_of(_value(nodes, node, name))).strip()]
-        texts |= dict.fromkeys(text.strip() for text in found)
-    if not texts and label == "prompt":
+        values = [_value(nodes, node, name) for name in _TEXTS]
+        told |= any(value is not None for value in values)
+        texts |= dict.fromkeys(text for value in values if (text := text_of(value).strip()))
+    if not told and label == "prompt":
         notes.append("The workflow's prompt was not found: it comes from a node that is not known.")
     if len(texts) > 1:
         notes.append(f"Several texts made up the {label}; they were joined by commas.")
