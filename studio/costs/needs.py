@@ -73,6 +73,12 @@ def needs(
     )
 
 
+def checkpoint_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
+    """Bytes of everything that is read of it; `value` is the size of a number in bytes."""
+    text, denoiser = text_bytes(anatomy, value, plan), denoiser_bytes(anatomy, value, plan)
+    return text + denoiser + anatomy.vae * value
+
+
 def denoiser_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
     """Bytes of its weights while it paints."""
     if plan.kept == "packed" and anatomy.stored:

@@ -17,7 +17,7 @@ from studio.costs.estimate import (
 )
 from studio.costs.history import History
 from studio.costs.memory import Memory
-from studio.costs.needs import SIZES, Needs, denoiser_bytes, needs
+from studio.costs.needs import SIZES, Needs, checkpoint_bytes, needs
 from studio.costs.plan import WHOLE, Plan, ladder, means_for
 from studio.costs.work import Work
 
@@ -129,8 +129,7 @@ def _missing(
     plan: Plan = WHOLE,
 ) -> int:
     """Bytes of a checkpoint that are not where it computes once a job begins by that plan."""
-    value = SIZES.get(machine.dtype, 4)
-    whole = (anatomy.text + anatomy.vae) * value + denoiser_bytes(anatomy, value, plan)
+    whole = checkpoint_bytes(anatomy, SIZES.get(machine.dtype, 4), plan)
     if memory is None or plan.evict:  # which leaves nothing that is not on loan
         return whole
     if memory.where(checkpoint) == memory.home:

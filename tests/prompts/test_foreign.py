@@ -422,6 +422,14 @@ def test_a_prompt_of_comfyui_that_no_node_holds_is_said() -> None:
     )
 
 
+def test_an_empty_prompt_of_comfyui_was_found() -> None:
+    graph = comfy_graph()
+    graph["6"]["inputs"]["text"] = ""
+    found = comfy(graph)
+    assert found.prompt == ""
+    assert found.notes == ()
+
+
 def test_comfyuis_webp() -> None:
     root = {0x0110: "prompt:" + json.dumps(comfy_graph()), 0x010F: "workflow:{}"}
     found = fits(recover(saved("WEBP", exif(root=root))))
