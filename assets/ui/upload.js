@@ -4,38 +4,50 @@ import { api } from "./api.js";
 import { size } from "./format.js";
 import { toast } from "./toasts.js";
 
-/** What `studio/core/intake.py` takes. */
 const MOST_BYTES = 32 << 20;
-const MOST_PIXELS = 40e6;
+/** Of a file that the studio takes, as `studio/core/intake.py` says; many more are not worth sending. */
+const DRAWN_PIXELS = 1 << 24;
+/** What every browser can draw; phones have no larger canvas. */
 const LONGEST_SIDE_PX = 8192;
 const QUALITY = 0.95;
 
 /** @param {Blob} file @returns {Promise<{ref: string}>} */
 export async function upload(file) {
+  if (file.size > MOST_BYTES) return smaller(file, null);
   try {
     return await api.upload(file);
   } catch (error) {
-    const smaller = /** @type {any} */ (error).status === 413 ? await fitting(file) : null;
-    if (!smaller) throw error;
-    const made = await api.upload(smaller.blob);
-    toast(`The picture is larger than the studio takes. It is used at ${size(smaller)}.`);
-    return made;
+    if (/** @type {any} */ (error).status !== 413) throw error;
+    return smaller(file, error);
   }
 }
 
-/** The picture as large as the studio takes; null where that is not what is wrong with it. @param {Blob} file */
-async function fitting(file) {
+/** @param {Blob} file @param {unknown} refusal what the studio said of the file as it is */
+async function smaller(file, refusal) {
   const whole = await createImageBitmap(file).catch(() => null);
-  if (!whole) return null;
-  const scale = Math.min(1, Math.sqrt(MOST_PIXELS / (whole.width * whole.height)), LONGEST_SIDE_PX / Math.max(whole.width, whole.height));
-  if (scale === 1 && file.size <= MOST_BYTES) return null;
-  const width = Math.max(1, Math.floor(whole.width * scale));
-  const height = Math.max(1, Math.floor(whole.height * scale));
-  const canvas = new OffscreenCanvas(width, height);
-  const pen = canvas.getContext("2d");
-  if (!pen) return null;
-  pen.imageSmoothingQuality = "high";
-  pen.drawImage(whole, 0, 0, width, height);
+  let scale = whole ? Math.min(1, Math.sqrt(DRAWN_PIXELS / (whole.width * whole.height)), LONGEST_SIDE_PX / Math.max(whole.width, whole.height)) : 1;
+  // small enough already: something else is wrong
+  if (refusal && scale === 1) throw refusal;
+  if (!whole) return api.upload(file);
+  const kind = file.type === "image/jpeg" ? "image/jpeg" : "image/webp";
+  let made = await drawn(whole, scale, kind);
+  // a browser that cannot write WebP writes PNG, which may still be large
+  while (made.blob.size > MOST_BYTES) made = await drawn(whole, (scale *= 0.7), kind);
   whole.close();
-  return { width, height, blob: await canvas.convertToBlob({ type: "image/webp", quality: QUALITY }) };
+  const kept = await api.upload(made.blob);
+  toast(`The picture is larger than the studio takes. It is used at ${size(made)}.`);
+  return kept;
+}
+
+/** @param {ImageBitmap} whole @param {number} scale @param {string} kind @returns {Promise<{width: number, height: number, blob: Blob}>} */
+async function drawn(whole, scale, kind) {
+  const canvas = document.createElement("canvas");
+  canvas.width = Math.max(1, Math.floor(whole.width * scale));
+  canvas.height = Math.max(1, Math.floor(whole.height * scale));
+  const pen = canvas.getContext("2d");
+  if (pen) pen.imageSmoothingQuality = "high";
+  pen?.drawImage(whole, 0, 0, canvas.width, canvas.height);
+  const blob = await new Promise((done) => canvas.toBlob(done, kind, QUALITY));
+  if (!blob) throw new Error("The browser cannot draw this picture.");
+  return { width: canvas.width, height: canvas.height, blob };
 }

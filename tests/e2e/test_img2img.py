@@ -289,5 +289,5 @@ def test_a_picture_larger_than_the_studio_takes_is_made_smaller_and_that_is_said
         f"#{TAB}-image-file",
         [{"name": "8.png", "mimeType": "image/png", "buffer": png("teal", (9000, 4600))}],
     )
-    expect(page.locator(".po-toast")).to_contain_text("8192 × 4187", timeout=SLOW)
+    expect(page.locator(".po-toast")).to_contain_text("5729 × 2928", timeout=SLOW)
     expect(pictures(page)).to_have_count(1)
