@@ -22,7 +22,7 @@ from studio.checkpoints.merge import merge
 from studio.checkpoints.networks import fits_a_file, tensors_of
 from studio.core.errors import InvalidRequest, StorageFailed
 from studio.paths import CONFIGS
-from tests.checkpoints.files import HEADERS, safetensors, tensor
+from tests.checkpoints.files import HEADERS, safetensors, sparse, tensor
 from tests.engine.tiny import save_tiny_sd, save_tiny_sdxl
 
 
@@ -278,6 +278,14 @@ class TestMerge:
                 mixed = x * np.float32(0.75) + y * np.float32(0.25)
                 assert np.array_equal(np.frombuffer(data, "<f4"), mixed)
         assert not get(tmp_path, "m").problem
+
+    @pytest.mark.parametrize("to", ["file", "folder"])
+    def test_the_first_one_alone_is_no_merge(self, shelf, tmp_path, to) -> None:
+        sparse(tmp_path / "full" / "full.safetensors", "sd15-file")
+        pair = (get(shelf, "sd"), get(tmp_path / "full", "full"))
+        with pytest.raises(InvalidRequest, match="nothing would be merged"):
+            self.merge(pair, "weighted", 0.5, tmp_path / "m", to=to)
+        assert not (tmp_path / "m").exists()
 
     @pytest.mark.parametrize(
         ("which", "method", "alpha", "said"),

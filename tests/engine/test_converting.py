@@ -16,6 +16,7 @@ from safetensors.torch import load_file
 from studio.checkpoints.catalog import Catalog, Checkpoint
 from studio.checkpoints.convert import convert
 from studio.checkpoints.header import read_header
+from studio.checkpoints.merge import merge
 from studio.core.errors import InvalidRequest
 from studio.engine.unpacking import floats
 from tests.checkpoints.test_convert import content
@@ -203,3 +204,25 @@ def test_a_layer_without_a_name_is_not_lost(
     with pytest.raises(InvalidRequest, match=r"no name for .*double_blocks\.0\.odd"):
         convert(get(tmp_path, "a"), "folder", tmp_path / "b", configs=configs)
     assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+@pytest.mark.parametrize("name", ["flux", "sd3"])
+def test_files_are_merged_wherever_they_have_their_networks(
+    name: str, folders: Path, configs: Path, parts: dict[str, Parts], tmp_path: Path
+) -> None:
+    """The denoiser alone under bare names, everything in one file, a folder: all have its tensors."""
+    shutil.copytree(folders / name, tmp_path / "folder")
+    doubled = {key: tensor * 2 for key, tensor in parts[name].denoiser.items()}
+    save(doubled, tmp_path / "bare.safetensors")
+    save(parts[name].whole("vae"), tmp_path / "whole.safetensors")
+    bare, whole, folder = (get(tmp_path, one) for one in ("bare", "whole", "folder"))
+    mix = partial(merge, method="weighted", alpha=0.5, to="file", configs=configs)
+    for number, pair in enumerate(((whole, bare), (folder, bare), (bare, folder), (bare, whole))):
+        target = tmp_path / "out" / f"{number}.safetensors"
+        mix(pair, target=target)
+        found = load_file(target)
+        for key, tensor in parts[name].denoiser.items():
+            assert torch.equal(tensor * 1.5, found[f"model.diffusion_model.{key}"])
+        assert not any(key in found for key in doubled)
+    found = mix((folder, whole), target=tmp_path / "all.safetensors")
+    assert found.only_first == ()
