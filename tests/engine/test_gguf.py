@@ -2,7 +2,9 @@
 
 import hashlib
 import shutil
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from studio.checkpoints.install import File, Plan, settle
 from studio.engine.layouts import Piece, Ref
 from studio.engine.loading import _sources
 from studio.engine.packed import PackedFeed, Packing
+from studio.engine.packed import packed as packed_network
 from studio.engine.reading import FileFeed, Files
 from studio.engine.unpacking import UNPACK
 from studio.families._family import Role
@@ -157,6 +160,28 @@ def test_what_is_packed_is_told_apart_by_its_first_bytes(
             assert at or sum(read) < 4096
 
 
+def test_a_packed_weight_is_unpacked_by_what_computes_with_it() -> None:
+    numbers = torch.randn(8, 64).to(torch.float8_e4m3fn)
+    wide = numbers.to(torch.bfloat16)
+    packing = Packing("F8_E4M3", (8, 64), dtype=torch.bfloat16)
+    for kind in (torch.nn.Linear(64, 8), torch.nn.Conv2d(64, 8, 1)):
+        plain: Any = kind.bfloat16()
+        shape = tuple(plain.weight.shape)
+        plain.weight.data = wide.view(shape)
+        given = torch.randn(1, 64, *shape[2:], dtype=torch.bfloat16)
+        with torch.inference_mode():
+            wanted = plain(given)
+        layer: Any = packed_network(
+            torch.nn.Sequential(plain), {"0.weight": replace(packing, shape=shape)}
+        )[0]
+        layer.weight = numbers.view(torch.uint8).flatten()
+        weight = layer.weight
+        assert (weight.shape, weight.dtype, weight.device) == (shape, wide.dtype, wide.device)
+        with torch.inference_mode():
+            assert torch.equal(layer(given), wanted)
+            assert torch.equal(weight.flatten(1) @ given.flatten(), wide @ given.flatten())
+
+
 def as_llama(name: str) -> str:
     """What llama.cpp calls a tensor of T5's."""
     for theirs, ours in {
@@ -211,7 +236,17 @@ def test_t5_is_read_as_llama_cpp_writes_it(
     monkeypatch.setattr("studio.costs.plan.WORTH", 1.0)  # its denoiser is wide in both
     keep(monkeypatch, "packed")
     small.runner.unload()
-    assert paint(small, "it") == wanted
+    unpacked = Packing.unpacked
+    read: Counter[int] = Counter()
+
+    def counted(packing: Packing, numbers: torch.Tensor) -> torch.Tensor:
+        read[numbers.data_ptr()] += 1
+        return unpacked(packing, numbers)
+
+    with monkeypatch.context() as watched:
+        watched.setattr(Packing, "unpacked", counted)
+        assert paint(small, "it") == wanted
+    assert read and set(read.values()) == {1}
     with small.runner.manager.use(found, Role.TEXT, kept="packed"):
         # the table of words, most of one so small, is no layer's weight
         assert stored <= held(small, "it", "text_encoder_2") < 0.6 * whole
