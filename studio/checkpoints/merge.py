@@ -11,7 +11,7 @@ import numpy as np
 from studio.checkpoints import numbers
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.convert import Layout, without_hashes, write_folder
-from studio.checkpoints.networks import Tensors, as_file, as_folder
+from studio.checkpoints.networks import Tensors, as_file, as_folder, placed
 from studio.checkpoints.streams import (
     Counter,
     Progress,
@@ -70,14 +70,19 @@ def merge(
             name: mix.of(tensors, [one.parts.get(name, {}) for one in beside], f"{name}.")
             for name, tensors in folder.parts.items()
         }
+        mix.require_any()
         size = write_folder(checkpoints[0], folder, parts, target, configs, dtype, force, progress)
         return mix.told(Merged(path=target, size_bytes=size))
-    first, *others = (as_file(checkpoint) for checkpoint in checkpoints)
-    wanted = mix.of(first.tensors, [other.tensors for other in others])
+    files = [as_file(checkpoint) for checkpoint in checkpoints]
+    first, *others = (
+        placed(*pair) for pair in zip(checkpoints, (file.tensors for file in files), strict=True)
+    )
+    wanted = mix.of(first, others)
+    mix.require_any()
     require_free(target, size_of(wanted))
     counter = Counter(size_of(wanted), progress)
     with replacing(target, force=force) as fresh:
-        digest = write(fresh, wanted, without_hashes(first.metadata), counter.step)
+        digest = write(fresh, wanted, without_hashes(files[0].metadata), counter.step)
     return mix.told(Merged(path=target, size_bytes=target.stat().st_size, sha256=digest))
 
 
@@ -88,6 +93,8 @@ class _Mix:
     method: Method
     alpha: float
     dtype: str | None
+    mixed: int = 0
+    """How many tensors it was done for."""
     only_first: list[str] = field(default_factory=list[str])
     not_taken: set[str] = field(default_factory=set[str])
 
@@ -109,8 +116,18 @@ class _Mix:
                 self.only_first += [prefix + name] if None in beside else []
             else:
                 wanted[name] = _mixed(tensor, given, to, self.method, self.alpha)
+                self.mixed += 1
         self.not_taken |= {prefix + name for tensors in others for name in tensors.keys() - first}
         return wanted
+
+    def require_any(self) -> None:
+        """Raises `InvalidRequest` if the result would be nothing but the first one."""
+        if not self.mixed:
+            raise InvalidRequest(
+                "They have no tensor of the same name and shape, so that nothing would be merged.",
+                "Merge checkpoints whose networks are of one size.",
+                field="checkpoint",
+            )
 
 
 def _require(checkpoints: tuple[Checkpoint, ...], method: Method, alpha: float) -> None:

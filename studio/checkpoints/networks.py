@@ -126,6 +126,16 @@ def as_file(checkpoint: Checkpoint, unpack: Unpack | None = None) -> AsFile:
     return AsFile(tensors=tensors, metadata=_metadata(checkpoint, found))
 
 
+def placed(checkpoint: Checkpoint, tensors: Tensors) -> Tensors:
+    """A single file's tensors with each network under the first of its prefixes, where files have
+    the choice; what is of no network stays under its name."""
+    rest, made = dict(tensors), Tensors()
+    for network in networks_of(checkpoint).values():
+        own = _taken(rest, network.prefixes)
+        made |= {network.prefixes[0] + key: tensor for key, tensor in own.items()}
+    return made | rest
+
+
 def fits_a_file(checkpoint: Checkpoint) -> bool:
     """Whether a single file has names for all of its tensors. Raises `BadFile` or `OSError`."""
     try:
