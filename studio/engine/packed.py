@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map_only
 
 from studio.checkpoints.gguf import PACKED
 from studio.engine.layouts import Layout, Piece
@@ -54,24 +55,47 @@ class Packing:
         return numbers if self.scale == 1.0 else numbers * self.scale
 
 
+class Weight(Tensor):
+    """A layer's, which is unpacked once it is computed with; shape, number format and device, which
+    networks ask for beside that, cost nothing."""
+
+    __torch_function__ = torch._C._disabled_torch_function_impl
+    unpacked: Callable[[], Tensor]
+
+    @classmethod
+    def of(cls, packing: Packing, packed: Tensor) -> "Weight":
+        weight = Tensor._make_wrapper_subclass(
+            cls, packing.shape, dtype=packing.dtype, device=packed.device
+        )
+        weight.unpacked = lambda: packing.unpacked(packed).to(packing.dtype)
+        return weight
+
+    @classmethod
+    def __torch_dispatch__(
+        cls, func: Any, types: Any, args: Any = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        args, kwargs = tree_map_only(cls, lambda one: one.unpacked(), (args, dict(kwargs or {})))
+        return func(*args, **kwargs)
+
+
 class _Layer(torch.nn.Module):
-    """One whose weight is unpacked whenever somebody asks for it."""
+    """One whose weight is unpacked each time that it is called."""
 
     packing: Packing
 
     def __getattr__(self, name: str) -> Any:
         found: Any = super().__getattr__(name)
-        if name == "weight":
-            return self.packing.unpacked(found).to(self.packing.dtype)
-        return found
+        return Weight.of(self.packing, found) if name == "weight" else found
 
 
 class _PackedLinear(_Layer, torch.nn.Linear):
-    pass
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.nn.functional.linear(x, self.weight.unpacked(), self.bias)
 
 
 class _PackedConv2d(_Layer, torch.nn.Conv2d):
-    pass
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, self.weight.unpacked(), self.bias)
 
 
 _KINDS: Mapping[type, type] = {torch.nn.Linear: _PackedLinear, torch.nn.Conv2d: _PackedConv2d}
