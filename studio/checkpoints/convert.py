@@ -4,9 +4,9 @@ import hashlib
 import json
 import struct
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal, TypeVar, cast
 
 from studio.checkpoints.catalog import DENOISERS, Checkpoint, families
 from studio.checkpoints.folder import INDEX, MAX_CONFIG_BYTES
@@ -26,6 +26,7 @@ from studio.checkpoints.networks import (
 )
 from studio.checkpoints.originals import SINGLE_FILES, bare
 from studio.checkpoints.scan import sidecar_of
+from studio.checkpoints.sidecar import read_sidecar
 from studio.checkpoints.streams import (
     Counter,
     Progress,
@@ -46,9 +47,10 @@ from studio.families._keys import Shapes
 
 Layout = Literal["file", "folder"]
 
-STALE = ("modelspec.hash_sha256", "sshs_model_hash", "sshs_legacy_hash")
+_STALE = ("modelspec.hash_sha256", "sshs_model_hash", "sshs_legacy_hash")
 """Entries of a file's metadata that are hashes of its tensors."""
 _MARKER = struct.pack("<f", 1.0)
+_Found = TypeVar("_Found", AsFile, AsFolder)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -88,80 +90,75 @@ def convert(
             field="to",
         )
     if to == "file":
-        found = as_file(checkpoint, unpack)
-        made = _to_file(checkpoint, found, target, configs, dtype, force, progress)
+        file = as_file(checkpoint, unpack)
+        file = file if dtype is None else altered(file)
+        tensors = _wanted(file.tensors, dtype)
+        made = write_file(checkpoint, file, tensors, target, configs, force, progress)
     else:
-        parts = as_folder(checkpoint, unpack)
-        made = _to_folder(checkpoint, parts, target, configs, dtype, force, progress)
-    _carry_notes(checkpoint, target)
+        folder = as_folder(checkpoint, unpack)
+        folder = folder if dtype is None else altered(folder)
+        parts = {name: _wanted(tensors, dtype) for name, tensors in folder.parts.items()}
+        size = write_folder(checkpoint, folder, parts, target, configs, force, progress)
+        left = tuple(name for name in folder.left_out if name not in folder.markers)
+        made = Made(path=target, size_bytes=size, left_out=left)
+    carry_notes(checkpoint, target)
     return made
 
 
-def _carry_notes(checkpoint: Checkpoint, target: Path) -> None:
-    """What a person noted beside it, or else what only its folder said: how a distilled one wants
-    to be used, and which of several families with the same keys it is of."""
-    noted, there = sidecar_of(checkpoint.path), sidecar_of(target)
+def altered(found: _Found) -> _Found:
+    """With metadata that is true of other numbers."""
+    said = found.metadata.items()
+    return replace(found, metadata={key: value for key, value in said if key not in _STALE})
+
+
+def carry_notes(checkpoint: Checkpoint, target: Path, *, label: bool = True) -> None:
+    """Notes beside `target` what a person noted beside the checkpoint, its `label` too, and what only
+    its folder or its notes say: how a distilled one wants to be used, and which of several families
+    with the same keys it is of. Notes that are there already stay."""
+    there = sidecar_of(target)
     if there.exists():
         return
-    if noted.is_file():
-        put(there, noted.read_bytes())
-        return
-    if not checkpoint.family:  # a denoiser alone, of which nothing else is known
-        return
-    said: dict[str, Any] = {}
-    if checkpoint.defaults != families()[checkpoint.family].defaults:
-        said |= asdict(checkpoint.defaults)
-    if target.is_file():
-        seen = identify(read_header(target).shapes, families())
-        said |= {} if seen and seen.id == checkpoint.family else {"family": checkpoint.family}
+    noted = asdict(read_sidecar(sidecar_of(checkpoint.path)))
+    said = {entry: value for entry, value in noted.items() if value not in (None, ())}
+    if not label:
+        said.pop("label", None)
+    if checkpoint.family:  # else it is a denoiser alone, of which nothing else is known
+        said.pop("family", None)
+        family = families()[checkpoint.family]
+        if checkpoint.defaults != family.defaults:
+            said |= asdict(checkpoint.defaults)
+        if target.is_file() and identify(read_header(target).shapes, families()) != family:
+            said["family"] = family.id
     if said:
         put(there, _json(said))
 
 
-def _to_file(
+def write_file(
     checkpoint: Checkpoint,
     found: AsFile,
+    tensors: Mapping[str, Wanted],
     target: Path,
     configs: Path,
-    dtype: str | None,
     force: bool,
     progress: Progress,
 ) -> Made:
-    metadata = dict(found.metadata)
-    tensors = _wanted(found.tensors, dtype)
+    """Writes a single file with these tensors and everything else that `checkpoint` says, which
+    `found` is of. Raises as `convert`."""
+    metadata, tensors = dict(found.metadata), dict(tensors)
     notes: tuple[str, ...] = ()
     if checkpoint.layout == "folder":
-        markers = prediction(checkpoint.path)
-        tensors |= {
-            name: Wanted(dtype="F32", shape=(), blocks=lambda: (_MARKER,)) for name in markers
-        }
-        shapes = {name: tensor.shape for name, tensor in found.tensors.items()}
+        shapes = {name: tensor.shape for name, tensor in tensors.items()}
         known = _known_configs(families()[checkpoint.family], shapes, configs)
         own, notes = _own_configs(checkpoint.path, known, configs)
         if own:
             metadata[CONFIGS] = json.dumps(own, sort_keys=True)
-    if dtype is not None:
-        metadata = without_hashes(metadata)
+        for name in prediction(checkpoint.path):
+            tensors[name] = Wanted(dtype="F32", shape=(), blocks=lambda: (_MARKER,))
     require_free(target, size_of(tensors))
     counter = Counter(size_of(tensors), progress)
     with replacing(target, force=force) as fresh:
         digest = write(fresh, tensors, metadata, counter.step)
     return Made(path=target, size_bytes=target.stat().st_size, sha256=digest, notes=notes)
-
-
-def _to_folder(
-    checkpoint: Checkpoint,
-    found: AsFolder,
-    target: Path,
-    configs: Path,
-    dtype: str | None,
-    force: bool,
-    progress: Progress,
-) -> Made:
-    parts = {name: _wanted(tensors, dtype) for name, tensors in found.parts.items()}
-    total = write_folder(checkpoint, found, parts, target, configs, dtype, force, progress)
-    left = tuple(name for name in found.left_out if name not in found.markers)
-    return Made(path=target, size_bytes=total, left_out=left)
 
 
 def write_folder(
@@ -170,7 +167,6 @@ def write_folder(
     parts: Mapping[str, Mapping[str, Wanted]],
     target: Path,
     configs: Path,
-    dtype: str | None,
     force: bool,
     progress: Progress,
 ) -> int:
@@ -194,19 +190,13 @@ def write_folder(
             (fresh / name).mkdir(parents=True, exist_ok=True)
             metadata = {"format": "pt"}
             if name in DENOISERS and checkpoint.layout == "file":
-                metadata[RESTORE] = json.dumps(_restored(found.metadata, dtype))
+                metadata[RESTORE] = json.dumps(_restored(found.metadata))
             write(fresh / name / f"{stem}.safetensors", tensors, metadata, counter.step)
     return total
 
 
-def _restored(metadata: Mapping[str, str], dtype: str | None) -> dict[str, str]:
-    kept = {key: value for key, value in metadata.items() if key not in {CONFIGS, BARE}}
-    return kept if dtype is None else without_hashes(kept)
-
-
-def without_hashes(metadata: Mapping[str, str]) -> dict[str, str]:
-    """Without what is not true of other numbers."""
-    return {key: value for key, value in metadata.items() if key not in STALE}
+def _restored(metadata: Mapping[str, str]) -> dict[str, str]:
+    return {key: value for key, value in metadata.items() if key not in {CONFIGS, BARE}}
 
 
 def _wanted(tensors: Tensors, dtype: str | None) -> dict[str, Wanted]:

@@ -1,7 +1,7 @@
 """Two or three checkpoints made into one, a block at a time."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Literal
@@ -10,19 +10,21 @@ import numpy as np
 
 from studio.checkpoints import numbers
 from studio.checkpoints.catalog import Checkpoint
-from studio.checkpoints.convert import Layout, without_hashes, write_folder
+from studio.checkpoints.convert import (
+    Layout,
+    Made,
+    altered,
+    carry_notes,
+    write_file,
+    write_folder,
+)
 from studio.checkpoints.networks import Tensors, as_file, as_folder, placed
 from studio.checkpoints.streams import (
-    Counter,
     Progress,
     Source,
     Wanted,
     recast,
-    replacing,
-    require_free,
-    size_of,
     unseen,
-    write,
 )
 from studio.core.errors import InvalidRequest
 
@@ -33,11 +35,7 @@ NUMBERS = 128 << 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Merged:
-    path: Path
-    size_bytes: int
-    sha256: str = ""
-    """Of a single file."""
+class Merged(Made):
     only_first: tuple[str, ...] = ()
     """Tensors that another one lacks or has in another shape: they are the first one's."""
     not_taken: tuple[str, ...] = ()
@@ -71,19 +69,22 @@ def merge(
             for name, tensors in folder.parts.items()
         }
         mix.require_any()
-        size = write_folder(checkpoints[0], folder, parts, target, configs, dtype, force, progress)
-        return mix.told(Merged(path=target, size_bytes=size))
-    files = [as_file(checkpoint) for checkpoint in checkpoints]
-    first, *others = (
-        placed(*pair) for pair in zip(checkpoints, (file.tensors for file in files), strict=True)
-    )
-    wanted = mix.of(first, others)
-    mix.require_any()
-    require_free(target, size_of(wanted))
-    counter = Counter(size_of(wanted), progress)
-    with replacing(target, force=force) as fresh:
-        digest = write(fresh, wanted, without_hashes(files[0].metadata), counter.step)
-    return mix.told(Merged(path=target, size_bytes=target.stat().st_size, sha256=digest))
+        size = write_folder(
+            checkpoints[0], altered(folder), parts, target, configs, force, progress
+        )
+        made = Made(path=target, size_bytes=size)
+    else:
+        files = [as_file(checkpoint) for checkpoint in checkpoints]
+        first, *others = (
+            placed(checkpoint, file.tensors)
+            for checkpoint, file in zip(checkpoints, files, strict=True)
+        )
+        wanted = mix.of(first, others)
+        mix.require_any()
+        file = altered(files[0])
+        made = write_file(checkpoints[0], file, wanted, target, configs, force, progress)
+    carry_notes(checkpoints[0], target, label=False)
+    return mix.told(made)
 
 
 @dataclass
@@ -98,10 +99,15 @@ class _Mix:
     only_first: list[str] = field(default_factory=list[str])
     not_taken: set[str] = field(default_factory=set[str])
 
-    def told(self, merged: Merged) -> Merged:
+    def told(self, made: Made) -> Merged:
         """With the names of those tensors."""
-        return replace(
-            merged, only_first=tuple(self.only_first), not_taken=tuple(sorted(self.not_taken))
+        return Merged(
+            path=made.path,
+            size_bytes=made.size_bytes,
+            sha256=made.sha256,
+            notes=made.notes,
+            only_first=tuple(self.only_first),
+            not_taken=tuple(sorted(self.not_taken)),
         )
 
     def of(self, first: Tensors, others: Sequence[Tensors], prefix: str = "") -> dict[str, Wanted]:

@@ -233,7 +233,7 @@ def _merge(desk: _Desk, options: Mapping[str, Any]) -> int:
         lines.append(f"Only in {entries[0].id}, or of another shape: {_some(made.only_first)}")
     if made.not_taken:
         lines.append(f"Not in {entries[0].id}, and not taken: {_some(made.not_taken)}")
-    desk.say({**asdict(made), "path": str(made.path)}, *lines)
+    desk.say({**asdict(made), "path": str(made.path)}, *lines, *made.notes)
     return OK
 
 

@@ -261,6 +261,10 @@ class TestMerge:
         assert found.only_first == ("first_stage_model.quant_conv.bias",)
         assert found.not_taken == ("odd.key",)
 
+    def test_what_only_the_folder_says_comes_along(self, shelf, tmp_path) -> None:
+        self.merge((get(shelf, "v"), get(shelf, "sd")), "weighted", 0.5, tmp_path / "m.safetensors")
+        assert "v_pred" in read_header(tmp_path / "m.safetensors").shapes
+
     def test_what_has_no_form_as_a_file_is_merged_as_a_folder(self, tmp_path) -> None:
         for seed, name in enumerate(("a", "b")):
             save_tiny_sd(tmp_path / name, seed=seed, tiny_vae=True)

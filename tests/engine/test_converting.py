@@ -102,6 +102,20 @@ def test_their_kin_stay_what_they_are(
     assert contents(tmp_path / "b") == contents(tmp_path / "it")
 
 
+def test_a_note_hides_none_of_that(folders: Path, configs: Path, tmp_path: Path) -> None:
+    TINY["flux_kontext"](tmp_path / "it")
+    (tmp_path / "it" / "pochade.json").write_text('{"label": "My Kontext", "steps": 9}')
+    it = get(tmp_path, "it")
+    convert(it, "file", tmp_path / "a.safetensors", configs=configs)
+    found = get(tmp_path, "a")
+    assert (found.family, found.label) == ("flux_kontext", "My Kontext")
+    assert found.defaults == it.defaults
+    merge((it, found), "weighted", 0.5, tmp_path / "m.safetensors", to="file", configs=configs)
+    merged = get(tmp_path, "m")
+    assert (merged.family, merged.label) == ("flux_kontext", "m")
+    assert merged.defaults == it.defaults
+
+
 def test_sd3_goes_without_t5(folders: Path, configs: Path, tmp_path: Path) -> None:
     shutil.copytree(folders / "sd3", tmp_path / "it")
     index = json.loads((tmp_path / "it" / "model_index.json").read_text())
