@@ -1,5 +1,6 @@
 """How large the parts of a checkpoint are, read from the shapes of its tensors."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import prod
@@ -23,6 +24,8 @@ _LAST = (
 )
 """What is as wide as an autoencoder at full resolution."""
 _TINY = "vae.decoder.layers.0.weight"
+_TABLE = re.compile("embed|^shared$|^relative_attention_bias$")
+"""Modules that look up rows of their weights."""
 _STABLE_DIFFUSION = 128
 """Channels of its autoencoder at full resolution."""
 
@@ -46,7 +49,9 @@ class Anatomy:
     stored: int = 0
     """Bytes of the denoiser in its file; 0 where they are not known."""
     text_stored: int = 0
-    """The same of the text encoders."""
+    """The same of those weights of the text encoders that can stay as their files have them."""
+    text_wide: int = 0
+    """Parameters of the text encoders that cannot: tables of words, biases, norms."""
     in_blocks: int = 0
     """Parameters of the denoiser that are there at once where its blocks come one after another; 0
     where that saves nothing."""
@@ -57,19 +62,29 @@ class Anatomy:
     def parameters(self) -> int:
         return self.denoiser + self.text + self.vae
 
+    def text_packed(self, value: int) -> int:
+        """Bytes of the text encoders as packed as in their files, where a number that is computed
+        with has `value` bytes."""
+        whole = self.text * value
+        kept = self.text_stored + self.text_wide * value
+        return min(whole, kept) if self.text_stored else whole
+
 
 def anatomy_of(shapes: Shapes, stored: Mapping[str, int] = NOTHING) -> Anatomy:
     """Of a checkpoint whose tensors have these shapes, and take so many bytes in their files, the
     part's name in front of each key."""
     sizes = {"text": 0, "vae": 0, "denoiser": 0}
-    in_files = {"text": 0, "vae": 0, "denoiser": 0}
+    stays, text_wide = 0, 0
     denoiser: dict[str, int] = {}
     for key, shape in shapes.items():
         part, size = _part(key), prod(shape)
         sizes[part] += size
-        in_files[part] += stored.get(key, 0)
         if part == "denoiser":
             denoiser[key] = size
+        elif part == "text" and _is_of_a_layer(key, shape):
+            stays += stored.get(key, 0)
+        elif part == "text":
+            text_wide += size
     at_once = resident(denoiser)
     width = next((shapes[key][0] for key in _FIRST if key in shapes), 0)
     inner = [
@@ -87,8 +102,9 @@ def anatomy_of(shapes: Shapes, stored: Mapping[str, int] = NOTHING) -> Anatomy:
         convolves=bool(width),
         vae_width=last,
         tiny_vae=tiny,
-        stored=in_files["denoiser"],
-        text_stored=in_files["text"],
+        stored=sum(stored.get(key, 0) for key in denoiser),
+        text_stored=stays,
+        text_wide=text_wide,
         in_blocks=at_once if at_once < sizes["denoiser"] else 0,
     )
 
@@ -97,6 +113,12 @@ def _part(key: str) -> str:
     if key.startswith(_VAE):
         return "vae"
     return "text" if key.startswith(_TEXT) else "denoiser"
+
+
+def _is_of_a_layer(key: str, shape: tuple[int, ...]) -> bool:
+    """Whether a text encoder multiplies with it, rather than looking up its rows or adding it."""
+    *_, module, name = ("", *key.split("."))
+    return name == "weight" and len(shape) > 1 and not _TABLE.search(module)
 
 
 def _most_common(widths: list[int]) -> int:

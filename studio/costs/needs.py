@@ -92,10 +92,7 @@ def denoiser_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
 
 def text_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
     """Bytes of the weights of its text encoders while they read."""
-    whole = anatomy.text * value
-    if plan.kept == "whole" or not anatomy.text_stored:
-        return whole
-    return min(whole, anatomy.text_stored)
+    return anatomy.text * value if plan.kept == "whole" else anatomy.text_packed(value)
 
 
 def activations(work: Work, anatomy: Anatomy, *, dtype: str, plan: Plan) -> int:

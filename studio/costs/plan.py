@@ -88,11 +88,10 @@ def means_for(work: Work, anatomy: Anatomy, value: int, names: Collection[str]) 
         return Means()
     whole = anatomy.denoiser * value
     stored = anatomy.stored or whole
-    text = anatomy.text * value
-    text_stored = min(text, anatomy.text_stored or text)
     return Means(
         drop_text="drop_text" in names and anatomy.reads_first,
-        packed="packed" in names and stored + text_stored < WORTH * (whole + text),
+        packed="packed" in names
+        and stored + anatomy.text_packed(value) < WORTH * (whole + anatomy.text * value),
         fp8="fp8" in names and anatomy.denoiser < WORTH * stored,
         blocks="blocks" in names and anatomy.in_blocks > 0,
     )
@@ -101,9 +100,8 @@ def means_for(work: Work, anatomy: Anatomy, value: int, names: Collection[str]) 
 def ways_of(anatomy: Anatomy) -> tuple[Kept, ...]:
     """How a checkpoint's weights could be kept somewhere, as far as its file tells."""
     stored = anatomy.stored or 4 * anatomy.denoiser
-    text_stored = anatomy.text_stored or 4 * anatomy.text
     there = {
-        "packed": stored + text_stored < 4 * WORTH * (anatomy.denoiser + anatomy.text),
+        "packed": stored + anatomy.text_packed(4) < 4 * WORTH * (anatomy.denoiser + anatomy.text),
         "fp8": anatomy.denoiser < WORTH * stored,
         "blocks": anatomy.in_blocks > 0,
     }

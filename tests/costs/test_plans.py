@@ -143,6 +143,22 @@ def test_parts_are_told_apart_by_their_keys() -> None:
     assert tiny.width == 3072 and not tiny.convolves
 
 
+def test_tables_of_words_are_as_wide_as_what_is_computed_with() -> None:
+    shapes = {
+        "text_encoders.t5xxl.transformer.shared.weight": (100, 8),
+        "text_encoders.t5xxl.transformer.encoder.block.0.layer.1.wo.weight": (8, 16),
+        "text_encoders.t5xxl.transformer.encoder.block.0.layer_norm.weight": (8,),
+        "conditioner.embedders.0.transformer.text_model.x.q_proj.weight": (8, 8),
+        "conditioner.embedders.0.transformer.text_model.x.q_proj.bias": (8,),
+        "conditioner.embedders.0.transformer.text_model.embeddings.token_embedding.weight": (9, 8),
+        "transformer.x.weight": (8, 8),
+    }
+    found = anatomy_of(shapes, dict.fromkeys(shapes, 1))
+    assert (found.stored, found.text_stored, found.text_wide) == (1, 2, 800 + 8 + 8 + 72)
+    assert found.text_packed(4) == 2 + 4 * 888
+    assert replace(found, text_stored=0).text_packed(4) == 4 * found.text
+
+
 def test_weights_that_somebody_wants_kept_in_a_way_are_kept_so_by_every_plan() -> None:
     means = Means(drop_text=True, packed=True, fp8=True, blocks=True)
     for kept in ("whole", "packed", "fp8", "blocks"):

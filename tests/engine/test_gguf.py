@@ -264,6 +264,8 @@ def test_t5_is_read_as_llama_cpp_writes_it(
     with small.runner.manager.use(found, Role.TEXT, kept="packed"):
         # the table of words, most of one so small, is no layer's weight
         assert stored <= held(small, "it", "text_encoder_2") < 0.6 * whole
+        texts = sum(held(small, "it", part) for part in ("text_encoder", "text_encoder_2"))
+        assert found.anatomy.text_packed(4) == pytest.approx(texts, rel=0.05)
     assert paint(small, "it") == wanted
 
 
