@@ -87,7 +87,8 @@ export function say(/** @type {HTMLElement} */ node, /** @type {string} */ text)
 
 /**
  * Shows a picture once it is decoded, in place of the one before: never a blank frame between.
- * @param {HTMLImageElement} image @param {string} url @returns {Promise<boolean>} false if there is none
+ * @param {HTMLImageElement} image @param {string} url
+ * @returns {Promise<boolean>} false if it could not be had, which the next call tries again
  */
 export async function swap(image, url) {
   if (image.dataset.wanted === url) return true;
@@ -97,6 +98,7 @@ export async function swap(image, url) {
   try {
     await next.decode();
   } catch {
+    if (image.dataset.wanted === url) delete image.dataset.wanted;
     return false;
   }
   if (image.dataset.wanted === url) image.src = url;

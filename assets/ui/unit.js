@@ -243,7 +243,7 @@ export function card(first, around, change, drop) {
       pair.dataset.own = own || !unit.image ? "yes" : "";
       say(/** @type {HTMLElement} */ (figure.lastElementChild), unit.image ? "Picture" : "Map");
       say(caption, row?.id === "depth_estimate" && !unit.pose ? "Map, estimated" : "Map");
-      if (ref) swap(source, url.picture(ref)).then((shown) => shown || ((gone = ref), say(words, GONE)));
+      if (ref) swap(source, url.picture(ref)).then((shown) => seen(ref, shown));
       if (!unit.pose) people = made === madeOf(unit, row?.id) ? people : null;
       if (own) {
         made = madeOf(unit, undefined);
@@ -258,6 +258,14 @@ export function card(first, around, change, drop) {
       offer();
     },
   };
+
+  /** Says whether the unit's picture is gone, unless it has another one by now. @param {string} ref @param {boolean} shown */
+  function seen(ref, shown) {
+    if (ref !== (unit.image || unit.map)) return;
+    if (!shown) say(words, GONE);
+    else if (gone === ref && words.textContent === GONE) say(words, "");
+    gone = shown ? "" : ref;
+  }
 
   /** Only those that fit the checkpoint, and a chosen one that does not. @param {any[]} all @param {string|null} checkpoint */
   function nets(all, checkpoint) {

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.e2e.canvases import leave, upload
 from tests.e2e.steps import PAINT, SLOW, at, kept, newest, painted, png
@@ -81,6 +81,45 @@ class TestControl:
         at(page, "control", "Control")
         expect(page.locator(UNIT)).to_have_count(2)
         expect(page.get_by_label("Shows").nth(1)).to_have_value("depth")
+
+    @pytest.mark.slow
+    def test_a_picture_that_did_not_come_once_is_asked_for_again(
+        self, page: Page, server: Server
+    ) -> None:
+        mine = upload(server, Image.new("RGB", (96, 96), "orchid"))
+        leave(server, "control", units=json.dumps([{"kind": "canny", "map": mine}]))
+        page.route(f"**/api/pictures/{mine}", lambda route: route.abort())
+        page.reload()
+        at(page, "control", "Control")
+        words = page.locator(f"{UNIT} .po-unit-words")
+        expect(words).to_have_text("This picture is gone. Choose another one.")
+        page.unroute_all()
+        page.get_by_label("Shows").select_option("depth")
+        expect(words).to_have_text("")
+        expect(page.locator(f"{UNIT} figure img").first).to_have_attribute("src", re.compile(mine))
+
+    @pytest.mark.slow
+    def test_what_became_of_a_replaced_picture_is_not_said_of_the_new_one(
+        self, page: Page, server: Server
+    ) -> None:
+        mine = upload(server, Image.new("RGB", (96, 96), "salmon"))
+        leave(server, "control", units=json.dumps([{"kind": "canny", "map": mine}]))
+        held: list[Route] = []
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        page.route(f"**/api/pictures/{mine}", hold)
+        page.reload()
+        at(page, "control", "Control")
+        give(page, f"{UNIT} input[type=file]", png("plum", (96, 96)))
+        shown = page.locator(f"{UNIT} figure img").first
+        expect(shown).to_have_attribute("src", re.compile("/api/pictures/"))
+        assert held
+        for route in held:
+            route.abort()
+        page.wait_for_timeout(300)
+        expect(page.locator(f"{UNIT} .po-unit-words")).to_have_text("")
 
     @pytest.mark.slow
     def test_without_a_picture_it_says_so(self, page: Page) -> None:
