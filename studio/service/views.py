@@ -12,6 +12,7 @@ from studio.costs.plan import ways_of
 from studio.service.shelves import Shelves
 from studio.tasks._maps import preprocessors
 from studio.tasks._poses import SKELETON
+from studio.tasks._references import methods
 from studio.tasks._task import Task
 from studio.tasks.style import stylizers
 
@@ -94,6 +95,7 @@ def offers(shelves: Shelves) -> dict[str, Any]:
                 "id": prompt.id,
                 "label": prompt.label,
                 "size_bytes": prompt.size_bytes,
+                "eyes": prompt.eyes,
                 "fits": [c.id for c in usable if prompt.fits(c)],
                 "problem": prompt.problem,
             }
@@ -180,6 +182,7 @@ def _checkpoint_json(checkpoint: "Checkpoint") -> dict[str, Any]:
         "problem": checkpoint.problem,
         "advice": checkpoint.advice,
         "ways": list(ways_of(checkpoint.anatomy)) if checkpoint.anatomy else [],
+        "references": list(methods(checkpoint)),
         "lacks": [asdict(one) for one in checkpoint.lacks],
     }
 

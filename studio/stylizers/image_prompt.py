@@ -1,4 +1,4 @@
-"""Painted anew by a checkpoint that is told the style as it is told words (IP-Adapter)."""
+"""Painted anew by a checkpoint that is told the style as it is told words (IP-Adapter, Redux)."""
 
 from typing import Any, Literal
 
@@ -11,7 +11,8 @@ from studio.stylizers._stylizer import Repaint, Stylizer
 @dataclass(frozen=True, kw_only=True, config=STRICT)
 class ImagePrompt:
     takes: Literal["style", "composition", "all"] = "style"
-    """What is taken from the style pictures: their style, where things are in them, or all."""
+    """What is taken from the style pictures: their style, where things are in them, or all. Redux
+    always takes all."""
 
 
 def repaint(params: Any) -> Repaint:
@@ -23,7 +24,7 @@ STYLIZER = Stylizer(
     label="Image prompt",
     place=60,
     about="Paints the picture anew with the style as part of the prompt; needs an IP-Adapter for "
-    "the checkpoint.",
+    "the checkpoint, or Redux for FLUX.1.",
     params=ImagePrompt,
     repaint=repaint,
 )

@@ -15,13 +15,16 @@ LEAST_PX = 16
 """A side of a picture that still shows more than a colour."""
 
 
+Method = Literal["shared", "adapter"]
+
+
 @dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
 class Reference:
     """A picture whose look is wanted."""
 
     image: ImageRef
     """The ref of an upload, or the id of a picture in the gallery."""
-    method: Literal["shared", "adapter"] = "shared"
+    method: Method = "shared"
     """`shared` lets the checkpoint look at the picture while it paints, and needs nothing more;
     `adapter` tells it the picture as it is told words, and needs an IP-Adapter made for it, or Redux
     for FLUX.1, which knows no other way."""
@@ -44,12 +47,19 @@ MOST_REFERENCES = 4
 References = Annotated[tuple[Reference, ...], MaxLen(MOST_REFERENCES)]
 
 
+def methods(checkpoint: Checkpoint) -> tuple[Method, ...]:
+    """The ways in which a checkpoint can look at pictures; none if it cannot."""
+    if checkpoint.words:
+        return ("adapter",)
+    return () if checkpoint.encoder is None else ("shared", "adapter")
+
+
 def resolve_references(
     references: tuple[Reference, ...], checkpoint: Checkpoint, facts: Facts
 ) -> tuple[Reference, ...]:
-    """Fixes the adapter of each reference. Raises `InvalidRequest`, and `Unavailable` where what an
+    """Fixes the adapter of each reference, and what that takes. Raises `InvalidRequest`, and `Unavailable` where what an
     adapter needs is absent."""
-    if references and checkpoint.encoder is None and not checkpoint.words:
+    if references and not methods(checkpoint):
         raise InvalidRequest(
             f"'{checkpoint.label}' cannot look at style references.",
             "Choose a Stable Diffusion, SDXL or FLUX.1 checkpoint, or remove the references.",
@@ -76,6 +86,7 @@ def _resolved(reference: Reference, checkpoint: Checkpoint, facts: Facts) -> Ref
         facts.size(reference.mask)
     if checkpoint.words:
         _require_followed(reference, checkpoint)
+        reference = replace(reference, takes="all")
     if reference.method == "shared":
         return replace(reference, adapter=None)
     return replace(reference, adapter=facts.image_prompt(reference.adapter, checkpoint).id)

@@ -11,8 +11,8 @@ import transformers
 from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
 from PIL import Image
 
-from studio.checkpoints.catalog import Catalog
-from studio.checkpoints.imageprompts import ImagePrompts
+from studio.checkpoints.catalog import Catalog, Checkpoint
+from studio.checkpoints.imageprompts import ImagePrompt, ImagePrompts
 from studio.core.errors import InvalidRequest, Unavailable
 from studio.engine.imageprompts import load_looker
 from studio.tasks._references import Reference, resolve_references
@@ -145,13 +145,23 @@ def test_its_encoder_is_shaped_by_its_tensors_without_a_config(shelf: Path, tmp_
     ],
 )
 def test_what_words_cannot_do_is_said(shelf: Path, changes: dict[str, Any], said: str) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        resolved(shelf, **changes)
+
+
+def test_it_takes_all_of_a_picture_whatever_was_asked(shelf: Path) -> None:
+    found = resolved(shelf, method="adapter", takes="style")
+    assert (found.takes, found.adapter) == ("all", "redux")
+
+
+def resolved(shelf: Path, **asked: Any) -> Reference:
     class Facts:
         def size(self, _: str) -> tuple[int, int]:
             return 64, 64
 
-    with pytest.raises(InvalidRequest, match=said):
-        resolve_references(
-            (Reference(image="0" * 64, **changes),),
-            Catalog((shelf,)).get("flux"),
-            Facts(),  # type: ignore[arg-type]
-        )
+        def image_prompt(self, prompt_id: str | None, checkpoint: Checkpoint) -> ImagePrompt:
+            return ImagePrompts((shelf / "ipadapter",)).get(prompt_id, checkpoint)
+
+    asked_for = (Reference(image="0" * 64, **asked),)
+    flux = Catalog((shelf,)).get("flux")
+    return resolve_references(asked_for, flux, Facts())[0]  # type: ignore[arg-type]

@@ -2,10 +2,12 @@
 
 from typing import Any
 
+import gradio as gr
 import pytest
 
 from studio.core.errors import InvalidRequest
 from studio.core.records import Preset
+from studio.ui.form import Now
 from studio.ui.tabs import img2img, inpaint, outpaint, style, txt2img
 from studio.ui.widgets import presets, references, sampling
 
@@ -26,6 +28,42 @@ def test_references_go_into_a_request_and_come_back() -> None:
     assert references.fields({"references": ""}) == {}
     for nonsense in ({}, {"references": 7}, {"references": [3, {"image": "x"}]}):
         assert references.form_values(nonsense) == {"references": ""}
+
+
+def test_a_checkpoint_is_asked_to_look_only_as_it_can() -> None:
+    rows = [
+        {"id": "sd", "references": ["shared", "adapter"], "problem": ""},
+        {"id": "flux", "references": ["adapter"], "problem": ""},
+        {"id": "blind", "references": [], "problem": ""},
+    ]
+    faces = {"label": "faceid", "eyes": "clip", "fits": [], "problem": "It knows faces."}
+    choices = {"checkpoints": rows, "image_prompts": [faces], "default_checkpoint": "sd"}
+    choices["samplers"] = []
+    with gr.Blocks():
+        piece = references.references("txt2img")
+    widgets = piece.widgets
+
+    def dressed(checkpoint: str, method: str) -> tuple[Any, Any, str]:
+        now = Now(choices=choices)
+        values = {"checkpoint": checkpoint, "reference_method": method}
+        updates = piece.dress(values, now)
+        about = next(up["value"] for up in updates.values() if "meaning" in str(up.get("value")))
+        return updates[widgets["reference_method"]], updates[widgets["reference_takes"]], about
+
+    method, takes, about = dressed("flux", "shared")
+    assert (method["value"], method["choices"]) == ("adapter", [("Image prompt", "adapter")])
+    assert not takes["visible"]
+    assert "No Redux" in about and "faceid" not in about
+    method, takes, about = dressed("sd", "adapter")
+    assert len(method["choices"]) == 2 and takes["visible"]
+    assert "faceid" in about
+    method, takes, about = dressed("blind", "shared")
+    assert not method["visible"] and "cannot look" in about
+    values = {"checkpoint": "flux", "reference_method": "shared"}
+    assert sampling.possible(values, choices)["reference_method"] == "adapter"
+    assert (
+        piece.defaults({**choices, "default_checkpoint": "flux"})["reference_method"] == "adapter"
+    )
 
 
 def test_names_of_styles_are_read_from_a_draft_of_doubtful_origin() -> None:

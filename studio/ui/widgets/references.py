@@ -1,7 +1,7 @@
 """Style references among the values of a form: pictures whose look is wanted, and how much of it."""
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import gradio as gr
@@ -42,22 +42,28 @@ def references(tab: str) -> Piece:
             visible=False,
             **named(tab, "reference-takes"),
         )
-        about = gr.HTML(_about("shared", 0), **named(tab, "reference-about"))
+        about = gr.HTML(_about("shared", {}, None), **named(tab, "reference-about"))
 
     def dress(values: Values, now: Now) -> Updates:
-        chosen = values.get("reference_method")
-        fitting = _fitting(now.choices, values.get("checkpoint"))
+        checkpoint = values.get("checkpoint")
+        there = ways(now.choices, checkpoint)
+        asked = values.get("reference_method")
+        chosen = _way(asked, there)
+        looked = gr.update(
+            choices=[row for row in METHODS.items() if row[1] in there], visible=bool(there)
+        )
         return {
             **pictures.dress(values, now),
-            takes: gr.update(visible=chosen == "adapter"),
-            about: gr.update(value=_about(chosen, fitting, _useless(now.choices))),
+            method: looked if chosen == asked else {**looked, "value": chosen},
+            takes: gr.update(visible=chosen == "adapter" and len(there) > 1),
+            about: gr.update(value=_about(chosen, now.choices, checkpoint)),
         }
 
     def defaults(choices: Choices) -> Values:
         return {
             **pictures.defaults(choices),
             "reference_weight": 1.0,
-            "reference_method": "shared",
+            "reference_method": _way("shared", ways(choices, None)),
             "reference_takes": "style",
         }
 
@@ -78,27 +84,43 @@ def references(tab: str) -> Piece:
     )
 
 
-def _fitting(choices: Choices, checkpoint: object) -> int:
+def ways(choices: Choices, checkpoint: object) -> Sequence[str]:
+    """How a checkpoint can look at pictures: some of `METHODS`."""
+    wanted = checkpoint or choices.get("default_checkpoint")
+    rows = cast(list[Mapping[str, Any]], choices.get("checkpoints") or [])
+    found = next((row for row in rows if row["id"] == wanted), {})
+    return found.get("references", tuple(METHODS.values()))
+
+
+def _way(chosen: object, there: Sequence[str]) -> object:
+    """What was chosen if there is that, else the first that there is."""
+    return chosen if chosen in there or not there else there[0]
+
+
+def possible(values: Values, choices: Choices) -> dict[str, Any]:
+    """The values with pictures looked at as their checkpoint can."""
+    if "reference_method" not in values:
+        return dict(values)
+    there = ways(choices, values.get("checkpoint"))
+    return {**values, "reference_method": _way(values["reference_method"], there)}
+
+
+def _about(method: object, choices: Choices, checkpoint: object) -> str:
+    there = ways(choices, checkpoint)
+    eyes, name = ("clip", "IP-Adapter") if "shared" in there else ("siglip", "Redux")
     rows = cast(list[Mapping[str, Any]], choices.get("image_prompts") or [])
     wanted = checkpoint or choices.get("default_checkpoint")
-    return sum(wanted in row["fits"] for row in rows)
-
-
-def _useless(choices: Choices) -> str:
-    """A sentence for the first IP-Adapter that cannot be used."""
-    rows = cast(list[Mapping[str, Any]], choices.get("image_prompts") or [])
-    found = next((row for row in rows if row.get("problem")), None)
-    return f" '{found['label']}' cannot be used: {found['problem']}" if found else ""
-
-
-def _about(method: object, fitting: int, useless: str = "") -> str:
-    if method == "shared":
+    if not there:
+        text = "This checkpoint cannot look at them; Stable Diffusion, SDXL and FLUX.1 can."
+    elif method == "shared":
         text = "The checkpoint looks at them while it paints; nothing more is needed."
-    elif fitting:
-        text = "They are told to the checkpoint as words are, through its IP-Adapter or Redux."
+    elif any(wanted in row["fits"] for row in rows):
+        text = f"They are told to the checkpoint as words are, through its {name}."
     else:
-        text = "No IP-Adapter or Redux for this checkpoint is in the folder 'ipadapter' of the data folder."
-        text += html.escape(useless)
+        text = f"No {name} for this checkpoint is in the folder 'ipadapter' of the data folder."
+        useless = [row for row in rows if row["problem"] and row["eyes"] == eyes]
+        for row in useless[:1]:
+            text += html.escape(f" '{row['label']}' cannot be used: {row['problem']}")
     return f'<span class="meaning">{text}</span>'
 
 

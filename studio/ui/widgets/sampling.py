@@ -8,7 +8,7 @@ from typing import Any, TypeGuard
 from studio.core.errors import InvalidRequest
 from studio.core.requests import MAX_PROMPT_CHARS, MAX_SEED
 from studio.ui.form import Choices, Values
-from studio.ui.widgets import extras, presets
+from studio.ui.widgets import extras, presets, references
 
 RANDOM, FIXED = "Random", "Fixed"
 OWN = "Own size"
@@ -218,6 +218,7 @@ def possible(values: Values, choices: Choices) -> dict[str, Any]:
     for name, ids in known.items():
         if kept.get(name) not in ids:
             kept.pop(name, None)
+    kept = references.possible(kept, choices)
     if "weights" in kept:
         offered = [way for _, way in weights_choices(choices, kept.get("checkpoint"))]
         kept["weights"] = kept["weights"] if kept["weights"] in offered else PLANNED
