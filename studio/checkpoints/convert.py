@@ -31,7 +31,7 @@ from studio.checkpoints.streams import (
     Counter,
     Progress,
     Wanted,
-    as_is,
+    own_format,
     put,
     recast,
     replacing,
@@ -200,16 +200,7 @@ def _restored(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def _wanted(tensors: Tensors, dtype: str | None) -> dict[str, Wanted]:
-    if dtype is None and any(tensor.is_packed for tensor in tensors.values()):
-        raise InvalidRequest(
-            "Its numbers are packed, as only its own file knows it.",
-            "Say with --dtype which ones to write, such as bf16.",
-            field="dtype",
-        )
-    return {
-        name: as_is(tensor) if dtype is None else recast(tensor, dtype)
-        for name, tensor in tensors.items()
-    }
+    return {name: recast(tensor, dtype or own_format(tensor)) for name, tensor in tensors.items()}
 
 
 def _own_configs(

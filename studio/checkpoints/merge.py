@@ -23,6 +23,7 @@ from studio.checkpoints.streams import (
     Progress,
     Source,
     Wanted,
+    own_format,
     recast,
     unseen,
 )
@@ -56,7 +57,7 @@ def merge(
 ) -> Merged:
     """Writes A·(1 − α) + B·α, or A + (B − C)·α, computed in float32, in layout `to`.
 
-    In A's number format, or in safetensors' `dtype`; everything but weights is A's. α is 0 to 1 for
+    In A's number format, which is refused where it is not written, or in safetensors' `dtype`; everything but weights is A's. α is 0 to 1 for
     `weighted` (0 is A), −2 to 2 for `add-difference`. Raises `InvalidRequest`, `StorageFailed` or
     `BadFile`; then nothing of it is left. So it is when `progress` raises.
     """
@@ -115,9 +116,10 @@ class _Mix:
         wanted: dict[str, Wanted] = {}
         for name, tensor in first.items():
             beside = [_fitting(tensor, tensors.get(name)) for tensors in others]
-            to = self.dtype if self.dtype and numbers.is_float(tensor.dtype) else tensor.dtype
             given = [other for other in beside if other]
-            if not numbers.is_float(tensor.dtype) or None in beside:
+            mixes = numbers.is_float(tensor.dtype) and None not in beside
+            to = self.dtype or own_format(tensor, altered=mixes)
+            if not mixes:
                 wanted[name] = recast(tensor, to)
                 self.only_first += [prefix + name] if None in beside else []
             else:

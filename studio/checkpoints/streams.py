@@ -206,6 +206,21 @@ def recast(found: Source, dtype: str) -> Wanted:
     return Wanted(dtype=dtype, shape=found.shape, blocks=blocks)
 
 
+def own_format(found: Source, *, altered: bool = False) -> str:
+    """That of a tensor which is written without being asked for another one, with the numbers it has or
+    with `altered` ones. Raises `InvalidRequest` if the studio does not write it."""
+    problem = ""
+    if found.is_packed:
+        problem = "Its numbers are packed, as only its own file knows it."
+    elif altered and numbers.is_float(found.dtype) and found.dtype not in numbers.FORMATS.values():
+        problem = f"The studio reads numbers of {found.dtype}, and does not write them."
+    if problem:
+        raise InvalidRequest(
+            problem, "Say with --dtype which ones to write, such as bf16.", field="dtype"
+        )
+    return found.dtype
+
+
 def size_of(tensors: Mapping[str, Wanted]) -> int:
     return sum(tensor.size_bytes for tensor in tensors.values())
 

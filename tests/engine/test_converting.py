@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 
 from studio.checkpoints.catalog import Catalog, Checkpoint
-from studio.checkpoints.convert import convert
+from studio.checkpoints.convert import Layout, convert
 from studio.checkpoints.header import read_header
 from studio.checkpoints.merge import merge
 from studio.core.errors import InvalidRequest
@@ -208,6 +208,31 @@ def test_numbers_by_a_scale_are_written_out(
         get(tmp_path, "scaled"), "file", tmp_path / "d.safetensors", configs=configs, dtype="F32"
     )
     assert content(tmp_path / "d.safetensors") == content(tmp_path / "plain.safetensors")
+
+
+@pytest.mark.parametrize("scaled", [True, False])
+@pytest.mark.parametrize("to", ["file", "folder"])
+def test_numbers_of_eight_bits_are_merged_in_a_format_that_is_said(
+    scaled: bool, to: Layout, parts: dict[str, Parts], configs: Path, tmp_path: Path
+) -> None:
+    whole = parts["flux"].whole("vae")
+    key = "model.diffusion_model.double_blocks.0.img_attn.proj.weight"
+    small = {**whole, key: whole[key].to(torch.float8_e4m3fn)}
+    if scaled:
+        small[f"{key.removesuffix('.weight')}.scale_weight"] = torch.tensor(2.0)
+    save(small, tmp_path / "small.safetensors")
+    save(whole, tmp_path / "whole.safetensors")
+    mix = partial(merge, method="weighted", alpha=0.5, to=to, configs=configs)
+    pair = (get(tmp_path, "small"), get(tmp_path, "whole"))
+    out = tmp_path / ("m.safetensors" if to == "file" else "m")
+    with pytest.raises(InvalidRequest) as refused:
+        mix(pair, target=out)
+    assert "--dtype" in refused.value.hint and not out.exists()
+    mix(pair, target=out, dtype="BF16")
+    assert not get(tmp_path, "m").problem
+    mix((pair[1], pair[0]), target=tmp_path / "full.safetensors", to="file")
+    found = load_file(tmp_path / "full.safetensors")[key]
+    assert torch.equal(found, (whole[key] + small[key].float() * (2 if scaled else 1)) / 2)
 
 
 def test_a_layer_without_a_name_is_not_lost(
