@@ -79,6 +79,8 @@ class Looker:
     projection: int
     """Of the one row that it makes of a whole picture; 0 where it makes none."""
     eyes: Eyes
+    patches: int
+    """That it sees of a picture."""
     stamp: Stamp
 
 
@@ -235,6 +237,7 @@ def _looker(found: Found, shapes: Shapes) -> Looker | None:
     projection, width = own.get("visual_projection.weight", (0, 0))
     if probe := own.get("head.probe"):  # SigLIP's alone
         eyes, width = "siglip", probe[-1]
+    places = own.get("embeddings.position_embedding.weight", (0,))[0]
     if not width:
         return None
     return Looker(
@@ -243,6 +246,8 @@ def _looker(found: Found, shapes: Shapes) -> Looker | None:
         width=width,
         projection=projection,
         eyes=eyes,
+        # CLIP has a place for the whole picture beside those of its patches
+        patches=places - (eyes == "clip"),
         stamp=found.stamp,
     )
 

@@ -74,24 +74,25 @@ def _pass_seconds(
     one: Pass, work: Work, anatomy: Anatomy, here: Sequence[Painted]
 ) -> tuple[float, bool] | None:
     own = [row for row in here if row.checkpoint == work.checkpoint]
-    rows = _nearest(one.pixels, own)
-    if rows and abs(log(rows[0].pixels / one.pixels)) <= ALIKE:
-        return _like(one, len(work.controls), rows), True
-    if rows := rows or _nearest(one.pixels, [row for row in here if row.parameters]):
+    seen = work.seen(one)
+    rows = _nearest(seen, own)
+    if rows and abs(log(_seen(rows[0]) / seen)) <= ALIKE:
+        return _like(one, work, rows), True
+    if rows := rows or _nearest(seen, [row for row in here if row.parameters]):
         scale = 1.0
         if not own:
             scale = anatomy.denoiser / (median(row.parameters for row in rows) or 1)
-        return _like(one, len(work.controls), rows) * scale, False
+        return _like(one, work, rows) * scale, False
     return None
 
 
-def _like(one: Pass, nets: int, rows: Sequence[Painted]) -> float:
+def _like(one: Pass, work: Work, rows: Sequence[Painted]) -> float:
     """Seconds of a pass, as those of passes of one other size."""
     each = median(
-        row.call_s / (row.pixels * row.batch * (1 + CONTROL_TIME * row.nets)) for row in rows
+        row.call_s / (_seen(row) * row.batch * (1 + CONTROL_TIME * row.nets)) for row in rows
     )
     rest = median(row.rest_s / row.pixels for row in rows)
-    call = each * one.pixels * one.batch * (1 + CONTROL_TIME * nets)
+    call = each * work.seen(one) * one.batch * (1 + CONTROL_TIME * len(work.controls))
     return call * one.calls + rest * one.pixels
 
 
@@ -100,8 +101,13 @@ def _nearest(pixels: int, rows: Sequence[Painted]) -> list[Painted]:
     rows = [row for row in rows if row.pixels > 0 and row.calls > 0]
     if not rows:
         return []
-    best = min(rows, key=lambda row: abs(log(row.pixels / pixels))).pixels
-    return [row for row in rows if row.pixels == best][-NEWEST:]
+    best = _seen(min(rows, key=lambda row: abs(log(_seen(row) / pixels))))
+    return [row for row in rows if _seen(row) == best][-NEWEST:]
+
+
+def _seen(row: Painted) -> int:
+    """Pixels that a call of it saw."""
+    return row.seen or row.pixels
 
 
 def swap_seconds(

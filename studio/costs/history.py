@@ -39,6 +39,8 @@ class Painted:
     """`Plan.name` of how it was painted."""
     parameters: int = 0
     """Of the denoiser."""
+    seen: int = 0
+    """`Work.seen` of the pass; 0 where it was not kept, and was all `pixels`."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,7 +88,11 @@ def m001_costs(db: sqlite3.Connection) -> None:
     db.execute("CREATE TABLE pins (checkpoint TEXT PRIMARY KEY) WITHOUT ROWID")
 
 
-MIGRATIONS = (m001_costs,)
+def m002_seen(db: sqlite3.Connection) -> None:
+    db.execute("ALTER TABLE painted ADD COLUMN seen INTEGER NOT NULL DEFAULT 0")
+
+
+MIGRATIONS = (m001_costs, m002_seen)
 
 _TABLES: Mapping[type[Any], str] = {Painted: "painted", Loaded: "loaded"}
 Measured = Painted | Loaded

@@ -102,14 +102,16 @@ def activations(work: Work, anatomy: Anatomy, *, dtype: str, plan: Plan) -> int:
         return 0
     value = SIZES.get(dtype, 4)
     return max(
-        denoising(one, anatomy, value, split=plan.split, nets=len(work.controls)),
+        denoising(one, work.seen(one), anatomy, value, split=plan.split, nets=len(work.controls)),
         coding(one, anatomy, value, tile_px=plan.tile_px),
     )
 
 
-def denoising(one: Pass, anatomy: Anatomy, value: int, *, split: bool, nets: int) -> int:
-    """Bytes of one call of the denoiser with `nets` ControlNets before it."""
-    latents = one.pixels / LATENT_PX**2
+def denoising(
+    one: Pass, pixels: int, anatomy: Anatomy, value: int, *, split: bool, nets: int
+) -> int:
+    """Bytes of one call of the denoiser that sees so many pixels, with `nets` ControlNets before it."""
+    latents = pixels / LATENT_PX**2
     if anatomy.convolves:
         wide = anatomy.width / STABLE_DIFFUSION_WIDTH
     else:

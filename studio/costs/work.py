@@ -8,6 +8,9 @@ Kept = Literal["whole", "packed", "fp8", "blocks"]
 bits, and widened layer by layer; or one block after another. Those of text encoders are as their files
 have them in all ways but the first."""
 
+TOKEN_PX = 16 * 16
+"""Pixels to a token of the transformers whose prompts pictures may follow."""
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pass:
@@ -51,7 +54,14 @@ class Work:
     """How the denoiser's weights are to be in memory; None leaves it to the plan."""
     added: bool = False
     """Something acts on the checkpoint's networks as they are lent: LoRAs, embeddings, another VAE, a
-    refiner, style references."""
+    refiner, style references that layers look at."""
+    tokens: int = 0
+    """Of pictures, which follow those of the prompt."""
+
+    def seen(self, one: Pass) -> int:
+        """Pixels that a call of the denoiser sees for one picture of a pass, tokens taken for as many
+        as they would be of it."""
+        return one.pixels + self.tokens * TOKEN_PX
 
     @property
     def largest(self) -> Pass | None:

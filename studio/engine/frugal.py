@@ -326,5 +326,6 @@ class FrugalPainter:
                 peak_bytes=peak,
                 plan=descent.plan.name,
                 parameters=anatomy.denoiser,
+                seen=work.seen(one),
             )
         )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from studio.checkpoints.catalog import Checkpoint
     from studio.checkpoints.controls import ControlNet
     from studio.checkpoints.embeddings import Embedding
-    from studio.checkpoints.imageprompts import ImagePrompt
+    from studio.checkpoints.imageprompts import ImagePrompt, Looker
     from studio.checkpoints.loras import Lora
     from studio.checkpoints.vaes import Vae
     from studio.upscalers._upscaler import Upscaler
@@ -61,9 +61,10 @@ class Seen:
         return self.shelves.extras.loras.find(name, checkpoint)
 
     def image_prompt(self, prompt_id: str | None, checkpoint: "Checkpoint") -> "ImagePrompt":
-        found = self.shelves.image_prompts.get(prompt_id, checkpoint)
-        self.shelves.image_prompts.looker(found)
-        return found
+        return self.shelves.image_prompts.get(prompt_id, checkpoint)
+
+    def looker(self, prompt: "ImagePrompt") -> "Looker":
+        return self.shelves.image_prompts.looker(prompt)
 
     def embeddings(self, checkpoint: "Checkpoint") -> Mapping[str, "Embedding"]:
         return self.shelves.extras.words(checkpoint)

@@ -14,6 +14,8 @@ from studio.tasks._task import Facts
 LEAST_PX = 16
 """A side of a picture that still shows more than a colour."""
 
+MOST_TOKENS = 2**16
+"""Of one picture; more than any network makes of it."""
 
 Method = Literal["shared", "adapter"]
 
@@ -41,6 +43,9 @@ class Reference:
     """Where in the painted picture it acts: white. Without one, everywhere."""
     adapter: Name | None = None
     """Id of the IP-Adapter; the default is the first one that fits the checkpoint."""
+    tokens: Annotated[int, Ge(0), Le(MOST_TOKENS)] = 0
+    """Set by the studio: tokens of the picture that follow those of the prompt; 0 where layers of the
+    checkpoint look at it."""
 
 
 MOST_REFERENCES = 4
@@ -57,8 +62,8 @@ def methods(checkpoint: Checkpoint) -> tuple[Method, ...]:
 def resolve_references(
     references: tuple[Reference, ...], checkpoint: Checkpoint, facts: Facts
 ) -> tuple[Reference, ...]:
-    """Fixes the adapter of each reference, and what that takes. Raises `InvalidRequest`, and `Unavailable` where what an
-    adapter needs is absent."""
+    """Fixes the adapter of each reference, what that takes and how many tokens it makes of it. Raises
+    `InvalidRequest`, and `Unavailable` where what an adapter needs is absent."""
     if references and not methods(checkpoint):
         raise InvalidRequest(
             f"'{checkpoint.label}' cannot look at style references.",
@@ -88,8 +93,11 @@ def _resolved(reference: Reference, checkpoint: Checkpoint, facts: Facts) -> Ref
         _require_followed(reference, checkpoint)
         reference = replace(reference, takes="all")
     if reference.method == "shared":
-        return replace(reference, adapter=None)
-    return replace(reference, adapter=facts.image_prompt(reference.adapter, checkpoint).id)
+        return replace(reference, adapter=None, tokens=0)
+    prompt = facts.image_prompt(reference.adapter, checkpoint)
+    looker = facts.looker(prompt)
+    tokens = looker.patches if checkpoint.words else 0
+    return replace(reference, adapter=prompt.id, tokens=tokens)
 
 
 def _require_followed(reference: Reference, checkpoint: Checkpoint) -> None:
@@ -107,6 +115,11 @@ def _require_followed(reference: Reference, checkpoint: Checkpoint) -> None:
             "Leave out mask, start and end.",
             field="references",
         )
+
+
+def tokens(references: tuple[Reference, ...]) -> int:
+    """That follow those of the prompt."""
+    return sum(one.tokens for one in references if one.weight > 0)
 
 
 def shown(references: tuple[Reference, ...]) -> tuple[str, ...]:

@@ -28,7 +28,7 @@ from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._extras import Embeddings, Loras, extras, resolve_extras, words
 from studio.tasks._presets import Presets, Typed, with_presets
-from studio.tasks._references import References, resolve_references
+from studio.tasks._references import References, resolve_references, tokens
 from studio.tasks._task import PLAIN, Brush, Control, Facts, Refiner, Resolved
 from studio.tasks._units import Units, idle, resolve_units, weighty
 
@@ -350,12 +350,14 @@ def one_pass(
 def work(request: Sampled, strength: float | None = None) -> Work:
     """What a resolved request asks for that paints each picture in one pass."""
     size = (request.width or 0, request.height or 0)
+    looked_at = [one for one in request.references if not one.tokens]
     return Work(
         checkpoint=request.checkpoint or "",
         controls=request.nets,
         refiner=request.refiner,
         kept=None if request.weights == "planned" else request.weights,
-        added=bool(request.refiner or request.references) or extras(request) != PLAIN,
+        added=bool(request.refiner or looked_at) or extras(request) != PLAIN,
+        tokens=tokens(request.references),
         passes=() if strength == 0 else (one_pass(request, size, strength=strength),),
         count=request.count,
     )

@@ -11,7 +11,7 @@ from PIL.Image import Image
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.controls import ControlNet
 from studio.checkpoints.embeddings import Embedding
-from studio.checkpoints.imageprompts import ImagePrompt
+from studio.checkpoints.imageprompts import ImagePrompt, Looker
 from studio.checkpoints.loras import Lora
 from studio.checkpoints.vaes import Vae
 from studio.core.geometry import Size
@@ -72,8 +72,12 @@ class Facts(Protocol):
     def image_prompt(self, prompt_id: str | None, checkpoint: Checkpoint) -> ImagePrompt:
         """The IP-Adapter of that id, or the first one, that fits the checkpoint.
 
-        Raises `InvalidRequest` where there is none, `Unavailable` where what it needs is absent.
+        Raises `InvalidRequest` where there is none.
         """
+        ...
+
+    def looker(self, prompt: ImagePrompt) -> Looker:
+        """The network that looks at pictures for it. Raises `Unavailable` where it is absent."""
         ...
 
 

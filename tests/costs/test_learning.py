@@ -71,6 +71,15 @@ def test_other_sizes_steps_and_guidance_follow_from_it() -> None:
     assert not costs.seconds(replace(WORK, passes=(huge,)), SD, HERE, [ROW])[1]
 
 
+def test_tokens_of_pictures_are_seen_as_the_picture_is() -> None:
+    told = replace(WORK, tokens=4 * 1024)  # as many as 512 px have, four times
+    found, known = costs.seconds(told, SD, HERE, [ROW])
+    assert not known and found == pytest.approx(20 * 0.5 + 0.5)
+    row = replace(ROW, call_s=0.3, seen=told.seen(ONE))
+    assert costs.seconds(told, SD, HERE, [ROW, row]) == (pytest.approx(20 * 0.3 + 0.5), True)
+    assert costs.seconds(WORK, SD, HERE, [ROW, row]) == (pytest.approx(2.5), True)
+
+
 def test_what_is_no_checkpoint_tells_of_itself_alone() -> None:
     row = replace(
         ROW, checkpoint="upscaler:x", calls=1, batch=1, call_s=3.0, rest_s=0.0, parameters=0

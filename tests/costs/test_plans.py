@@ -7,7 +7,7 @@ import pytest
 from studio.core.errors import StudioError
 from studio.costs.admission import Room, admitted, exhausted, gigabytes, refusal
 from studio.costs.anatomy import Anatomy, anatomy_of
-from studio.costs.needs import Needs, coding, needs
+from studio.costs.needs import Needs, activations, coding, needs
 from studio.costs.plan import WHOLE, Means, Plan, ladder, means_for, named, ways_of
 from studio.costs.work import Pass, Work
 
@@ -141,6 +141,15 @@ def test_parts_are_told_apart_by_their_keys() -> None:
     tiny = anatomy_of({"vae.decoder.layers.0.weight": (48, 4, 3, 3), "transformer.a": (64, 3072)})
     assert tiny.tiny_vae and tiny.vae_width == 48
     assert tiny.width == 3072 and not tiny.convolves
+
+
+def test_tokens_of_pictures_take_as_much_as_those_of_the_picture() -> None:
+    large = replace(SD15, vae_width=1)
+    plain, told = (
+        activations(replace(work(), tokens=tokens), large, dtype="float16", plan=WHOLE)
+        for tokens in (0, 1024)
+    )
+    assert told == pytest.approx(2 * plain)
 
 
 def test_tables_of_words_are_as_wide_as_what_is_computed_with() -> None:

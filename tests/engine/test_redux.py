@@ -1,6 +1,7 @@
 """FLUX.1 Redux: pictures that follow the words of a prompt, as diffusers' own pipelines have them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +12,26 @@ import transformers
 from diffusers.pipelines.flux.modeling_flux import ReduxImageEncoder
 from PIL import Image
 
-from studio.checkpoints.catalog import Catalog, Checkpoint
-from studio.checkpoints.imageprompts import ImagePrompt, ImagePrompts
+from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.imageprompts import ImagePrompts
 from studio.core.errors import InvalidRequest, Unavailable
 from studio.engine.imageprompts import load_looker
 from studio.tasks._references import Reference, resolve_references
+from studio.tasks.txt2img import Txt2Img, work
 from tests.engine.desk import Desk
 from tests.engine.test_families import aligned
 from tests.engine.test_references import look
 from tests.engine.tiny_families import TINY
+
+
+class Told:
+    """`Facts` as far as references ask for them."""
+
+    def __init__(self, prompts: ImagePrompts) -> None:
+        self.image_prompt, self.looker = prompts.get, prompts.looker
+
+    def size(self, _: str) -> tuple[int, int]:
+        return 64, 64
 
 
 @pytest.fixture(scope="module")
@@ -107,6 +119,9 @@ def test_it_is_what_diffusers_makes_of_it(
     one = theirs(shelf, look())
     assert desk.paint(**wish(refs[0])) == [one]
     assert desk.paint(**wish(*refs)) == [theirs(shelf, look(), other)]
+    narrow = desk.paint(**wish(refs[0], tokens=16), weights="fp8")
+    [facts] = [frame["facts"] for frame in desk.frames("picture")]
+    assert narrow not in (plain, [one]) and "8 bits" in facts["plan"][-1]
     assert desk.paint(**wish(refs[0], weight=0.5)) not in (plain, [one])
     assert desk.paint(**wish(refs[0], weight=0.0)) == plain
     assert desk.paint(**wish()) == plain
@@ -119,7 +134,18 @@ def test_it_is_found_by_its_keys_and_fits_flux_alone(shelf: Path) -> None:
     assert (redux.eyes, redux.sees, redux.context, flux.words) == ("siglip", 32, 32, 32)
     assert redux.fits(flux) and not redux.fits(sd3)
     assert prompts.get(None, flux) == redux
-    assert prompts.looker(redux).path.parent.name == "encoder"
+    looker = prompts.looker(redux)
+    assert (looker.path.parent.name, looker.patches) == ("encoder", 16)
+    told = Reference(image="0" * 64, method="adapter", tokens=7)
+    [resolved] = resolve_references((told,), flux, Told(prompts))  # type: ignore[arg-type]
+    assert (resolved.adapter, resolved.takes, resolved.tokens) == ("redux", "all", 16)
+    request = Txt2Img(
+        prompt="a fox", width=64, height=64, sampler="flow_euler", references=(resolved, resolved)
+    )
+    assert (work(request).added, work(request).tokens) == (False, 32)
+    assert work(replace(request, references=(replace(resolved, weight=0.0),))).tokens == 0
+    shared = replace(resolved, method="shared", tokens=0)
+    assert work(replace(request, references=(resolved, shared))).added
 
 
 def test_its_encoder_is_shaped_by_its_tensors_without_a_config(shelf: Path, tmp_path: Path) -> None:
@@ -155,13 +181,7 @@ def test_it_takes_all_of_a_picture_whatever_was_asked(shelf: Path) -> None:
 
 
 def resolved(shelf: Path, **asked: Any) -> Reference:
-    class Facts:
-        def size(self, _: str) -> tuple[int, int]:
-            return 64, 64
-
-        def image_prompt(self, prompt_id: str | None, checkpoint: Checkpoint) -> ImagePrompt:
-            return ImagePrompts((shelf / "ipadapter",)).get(prompt_id, checkpoint)
-
+    facts = Told(ImagePrompts((shelf / "ipadapter",)))
     asked_for = (Reference(image="0" * 64, **asked),)
     flux = Catalog((shelf,)).get("flux")
-    return resolve_references(asked_for, flux, Facts())[0]  # type: ignore[arg-type]
+    return resolve_references(asked_for, flux, facts)[0]  # type: ignore[arg-type]
