@@ -237,14 +237,19 @@ function lacking(lacks, begun) {
   async function install() {
     say(wrong, "");
     get.disabled = true;
-    try {
-      for (const one of lacks) await api.install({ source: one.source, name: one.label, sha256: "" });
-      begun();
-    } catch (error) {
-      const { message = "Something went wrong.", hint = "" } = /** @type {any} */ (error);
-      say(wrong, `${message} ${hint}`.trim());
-      get.disabled = false;
+    /** @type {string[]} */
+    const problems = [];
+    for (const one of lacks) {
+      try {
+        await api.install({ source: one.source, name: one.label, sha256: "" });
+      } catch (error) {
+        const { message = "Something went wrong.", hint = "" } = /** @type {any} */ (error);
+        problems.push(`${one.label}: ${message} ${hint}`.trim());
+      }
     }
+    say(wrong, problems.join(" "));
+    get.disabled = false;
+    if (problems.length < lacks.length) begun();
   }
 
   const parts = lacks.map((one) => h("li", {}, `${one.label} · ${bytes(one.size_bytes)} · ${one.licence}${one.gated ? " · asks for a login" : ""}`));

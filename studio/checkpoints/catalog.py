@@ -315,7 +315,8 @@ def _denoiser(
         elif part not in family.optional:
             missing.append(part)
     if missing:
-        return _incomplete(blank, family, tuple(needs[part].published for part in missing))
+        lacks = sorted((needs[part].published for part in missing), key=lambda one: one.gated)
+        return _incomplete(blank, family, tuple(lacks))
     borrowed = {f"{one.part}.{key}": found for one in lent for key, found in one.offer.tensors}
     whole = {**shapes, **{key: tensor.shape for key, tensor in borrowed.items()}}
     tensors = {**header.tensors, **borrowed}

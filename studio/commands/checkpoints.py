@@ -21,7 +21,7 @@ from studio.checkpoints.numbers import FORMATS, Floats
 from studio.checkpoints.streams import Progress
 from studio.commands.exit_codes import DAMAGED, OK
 from studio.commands.generate import Status
-from studio.core.errors import InvalidRequest, Unavailable
+from studio.core.errors import InvalidRequest, StudioError, Unavailable
 from studio.core.layouts import Kind
 from studio.paths import BUILTIN_CHECKPOINT, CONFIGS
 from studio.settings import Settings, load
@@ -238,25 +238,38 @@ def _merge(desk: _Desk, options: Mapping[str, Any]) -> int:
 
 
 def _install(desk: _Desk, options: Mapping[str, Any]) -> int:
-    """Fetches and checks it, here and now; what an earlier try has left is gone on with."""
+    """Fetches and checks it, here and now; what an earlier try has left is gone on with. Of several
+    each is tried, and what went wrong is said at the end."""
     name, sha256 = options.get("name") or "", options.get("sha256") or ""
     wishes = _wishes(desk, options)
     if len(wishes) != 1 and (name or sha256):
         raise InvalidRequest(
             "A name or a checksum can be given for a single source only.", "Leave it out."
         )
+    failed: list[StudioError] = []
     for source, label in wishes:
         try:
             _fetched(desk, source, name or label, sha256)
-        except Unavailable as problem:
+        except StudioError as problem:
             if not label:
                 raise
-            raise Unavailable(
-                problem.message,
-                f"{label} is {source} on Hugging Face; bring it from where there is a network, and "
-                "put it into the folder 'text_encoders' or 'vae' of the data folder.",
-            ) from None
+            failed.append(_of_one(problem, source, label))
+    for problem in failed[:-1]:
+        print(problem, file=sys.stderr)
+    if failed:
+        raise failed[-1]
     return OK
+
+
+def _of_one(problem: StudioError, source: str, label: str) -> StudioError:
+    """What went wrong with one of several files, by its name."""
+    hint = problem.hint
+    if isinstance(problem, Unavailable):
+        hint = (
+            f"It is {source} on Hugging Face; bring it from where there is a network, and put it "
+            "into the folder 'text_encoders' or 'vae' of the data folder."
+        )
+    return type(problem)(f"{label} was not installed: {problem.message}", hint, field=problem.field)
 
 
 def _wishes(desk: _Desk, options: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -53,6 +53,22 @@ def sparse_of(
     return path
 
 
+def denoiser_alone(path: Path) -> Path:
+    """The denoiser of FLUX.1, in a few tensors."""
+    wide = 3072
+    shapes: dict[str, tuple[int, ...]] = {
+        "img_in.weight": (wide, 64),
+        "txt_in.weight": (wide, 4096),
+        "vector_in.in_layer.weight": (wide, 768),
+        "guidance_in.in_layer.weight": (wide, 256),
+        "double_blocks.0.img_attn.norm.query_norm.scale": (128,),
+        "double_blocks.0.img_attn.qkv.weight": (3 * wide, wide),
+        "single_blocks.0.linear1.weight": (7 * wide, wide),
+        "final_layer.linear.weight": (64, wide),
+    }
+    return sparse_of(path, shapes)
+
+
 def folder(path: Path, name: str = "sd15-folder") -> Path:
     """A healthy checkpoint folder with the keys of headers/<name>.json and the studio's configs."""
     configs = Path(__file__).parents[2] / "assets" / "configs" / name.partition("-")[0]

@@ -31,8 +31,8 @@ from studio.core.errors import (
 )
 from studio.core.layouts import Kind
 from studio.families._published import CLIP_L, FLUX_VAE, T5_XXL
+from tests.checkpoints.files import denoiser_alone, sparse, sparse_of, tensor
 from tests.checkpoints.files import safetensors as written
-from tests.checkpoints.files import sparse, sparse_of, tensor
 from tests.checkpoints.web import Web, serving
 from tests.engine.gguf_files import save_gguf
 
@@ -641,19 +641,7 @@ class TestLacking:
     """A file that holds a denoiser alone, and what is published for it."""
 
     def shelf(self, data: Path, hub: Web) -> Catalog:
-        file = data / "checkpoints" / "alone.safetensors"
-        wide = 3072
-        shapes: dict[str, tuple[int, ...]] = {
-            "img_in.weight": (wide, 64),
-            "txt_in.weight": (wide, 4096),
-            "vector_in.in_layer.weight": (wide, 768),
-            "guidance_in.in_layer.weight": (wide, 256),
-            "double_blocks.0.img_attn.norm.query_norm.scale": (128,),
-            "double_blocks.0.img_attn.qkv.weight": (3 * wide, wide),
-            "single_blocks.0.linear1.weight": (7 * wide, wide),
-            "final_layer.linear.weight": (64, wide),
-        }
-        sparse_of(file, shapes)
+        denoiser_alone(data / "checkpoints" / "alone.safetensors")
         published = {
             CLIP_L: {"text_model.embeddings.token_embedding.weight": (8, 768)},
             T5_XXL: {
@@ -694,6 +682,21 @@ class TestLacking:
         capsys.readouterr()
         assert main(asked) == BAD_INPUT
         assert "lacks nothing" in capsys.readouterr().err
+
+    def test_one_that_is_not_given_keeps_none_of_the_others_away(
+        self, hub: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        data = tmp_path / "data"
+        catalog = self.shelf(data, hub)
+        for one in (FLUX_VAE, CLIP_L):
+            hub.repos["/".join(one.source.split("/", 2)[:2])].pop(one.source.split("/", 2)[2])
+        asked = ["checkpoints", "install", "--for", "alone", "--data-dir", str(data)]
+        assert main(asked) == BAD_INPUT
+        told = capsys.readouterr().err
+        assert "ae.safetensors was not installed" in told
+        assert "clip_l.safetensors was not installed" in told
+        [left] = catalog.all()
+        assert left.lacks == (FLUX_VAE, CLIP_L)
 
     def test_without_a_network_it_says_so(
         self,

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
+from tests.checkpoints.files import denoiser_alone
 from tests.checkpoints.web import Web, serving
 from tests.e2e.conftest import NewPage, leave_drafts, ready
 from tests.e2e.steps import SLOW
@@ -81,6 +82,32 @@ def test_a_stopped_one_goes_on(new_page: NewPage, server: Server, web: Web) -> N
     expect(arrival.locator(".po-state")).to_contain_text("on the shelf", timeout=SLOW)
     arrival.get_by_role("button", name="Dismiss").click()
     (server.data_dir / "checkpoints" / "Fox.safetensors").unlink()
+
+
+def test_what_a_checkpoint_lacks_can_be_asked_for_again(new_page: NewPage, server: Server) -> None:
+    file = denoiser_alone(server.data_dir / "checkpoints" / "alone.safetensors")
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        if route.request.method != "POST":
+            return route.continue_()
+        asked.append(route.request.post_data_json["name"])
+        if len(asked) % 3 == 1:
+            error = {"message": "The server gives it to none.", "hint": "Log in."}
+            return route.fulfill(status=422, json={"error": error})
+        return route.fulfill(json={})
+
+    page = new_page()
+    page.route("**/api/installs", answer)
+    open_tab(page)
+    get = page.get_by_role("button", name="Install what it lacks")
+    for _ in range(2):
+        expect(get).to_be_enabled(timeout=SLOW)
+        get.click()
+        expect(page.locator(".po-lacking .po-wrong")).to_contain_text("none. Log in.")
+    expect(get).to_be_enabled()
+    assert asked == 2 * ["ae.safetensors", "clip_l.safetensors", "t5xxl_fp16.safetensors"]
+    file.unlink()
 
 
 def test_a_guest_sees_what_there_is_and_no_more(new_page: NewPage, server: Server) -> None:

@@ -14,6 +14,7 @@ import torch
 from diffusers.loaders import single_file_utils
 from safetensors.torch import save_file
 
+from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.originals import ORIGINALS, SINGLE_FILES
 from studio.costs.plan import Kept
 from studio.engine.layouts import trace
@@ -177,6 +178,12 @@ def test_a_denoiser_alone_borrows_the_rest_from_files(
         "text_encoder_2": "clip_g",
         "text_encoder_3": "a-t5",
     }
+
+
+def test_what_asks_for_a_login_is_lacked_last(parts: dict[str, Parts], tmp_path: Path) -> None:
+    save(parts["sd3"].denoiser, tmp_path / "sd3.safetensors")
+    [found] = Catalog((tmp_path,)).all()
+    assert [one.gated for one in found.lacks] == [False, False, True]
 
 
 def test_it_borrows_from_a_folder_and_notices_when_that_changes(
