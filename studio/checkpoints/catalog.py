@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from shlex import quote
 from typing import Any, Literal, cast
 
 from studio.checkpoints.beside import Lent, Offer, Shelf, chosen, offers_of
@@ -411,10 +412,17 @@ def _incomplete(blank: Checkpoint, family: Family, lacks: tuple[Published, ...])
         blank,
         lacks=lacks,
         problem=f"'{blank.label}' is {family.label} without {wanted}.",
-        advice=f"Install {them} under Checkpoints ({size}) or with 'launch.py checkpoints install "
-        f"--for {blank.id}', or put {them} into the folders 'text_encoders' and 'vae' of the data "
-        f"folder; {they} looked for there and in the folders of other programs that were added.",
+        advice=f"Install {them} under Checkpoints ({size}) or with '{_command(blank.id)}', or put "
+        f"{them} into the folders 'text_encoders' and 'vae' of the data folder; {they} looked for "
+        "there and in the folders of other programs that were added.",
     )
+
+
+def _command(checkpoint_id: str) -> str:
+    """That which installs what it lacks, as shells of every kind read it."""
+    plain = not set(checkpoint_id) & set('"$`\\!')
+    quoted = f'"{checkpoint_id}"' if plain else quote(checkpoint_id)
+    return f"python3 launch.py checkpoints install --for={quoted}"
 
 
 def _unreadable(blank: Checkpoint, family: Family) -> Checkpoint:

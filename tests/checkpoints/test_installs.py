@@ -4,8 +4,10 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import socket
+import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,7 @@ from studio.checkpoints.header import readable
 from studio.checkpoints.install import plan, safe_name
 from studio.checkpoints.installs import Install, Installs
 from studio.cli import main
+from studio.commands import checkpoints as command
 from studio.commands.exit_codes import BAD_INPUT, OK
 from studio.core.errors import (
     Busy,
@@ -668,7 +671,7 @@ class TestLacking:
         catalog = self.shelf(data, hub)
         [lacking] = catalog.all()
         assert lacking.lacks == (FLUX_VAE, CLIP_L, T5_XXL)
-        assert "checkpoints install --for alone" in lacking.advice
+        assert 'install --for="alone"' in lacking.advice
         assert readable(sum(one.size_bytes for one in lacking.lacks)) in lacking.advice
         asked = ["checkpoints", "install", "--for", "alone", "--data-dir", str(data)]
         assert main(asked) == OK
@@ -682,6 +685,24 @@ class TestLacking:
         capsys.readouterr()
         assert main(asked) == BAD_INPUT
         assert "lacks nothing" in capsys.readouterr().err
+
+    @pytest.mark.parametrize("name", ["FLUX dev Q4", "-fast", "it's", 'a "$HOME" of `one`!'])
+    def test_the_command_that_it_advises_is_one(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        denoiser_alone(tmp_path / "data" / "checkpoints" / f"{name}.safetensors")
+        [lacking] = Catalog((tmp_path / "data" / "checkpoints",)).all()
+        advised = re.search(r"'(python3 launch\.py .+)', or put", lacking.advice)
+        assert advised
+        told = subprocess.run(
+            ["bash", "-c", advised[1].replace("python3 launch.py", "printf '%s\\n'", 1)],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        fetched: list[str] = []
+        monkeypatch.setattr(command, "_fetched", lambda desk, source, *_: fetched.append(source))
+        asked = [*told.stdout.splitlines(), "--data-dir", str(tmp_path / "data")]
+        assert main(asked) == OK
+        assert fetched == [one.source for one in lacking.lacks]
 
     def test_one_that_is_not_given_keeps_none_of_the_others_away(
         self, hub: Web, tmp_path: Path, capsys: pytest.CaptureFixture[str]
