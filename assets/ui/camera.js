@@ -63,7 +63,10 @@ function taken(stream) {
     document.body.append(dialog);
     dialog.showModal();
     sight.srcObject = stream;
-    sight.play().catch(failed);
+    sight.play().catch((error) => {
+      failed(error);
+      dialog.close();
+    });
   });
 }
 
