@@ -1,41 +1,71 @@
 /** How a picture's settings get into the form, which is Gradio's: a hidden text box and a button. */
 
-import { api } from "./api.js";
+import { api, ApiError } from "./api.js";
 import { tell } from "./bus.js";
 import { h } from "./dom.js";
 import { restored } from "./forms.js";
 import { tabs } from "./tabs.js";
-import { toast } from "./toasts.js";
+import { complain, toast } from "./toasts.js";
 
 /**
  * @typedef {{filled: string[], notes: string[], undo: (() => void)|null}} Answer
  *   what is in the form now, and what is not, in words; and what brings back what was in it before, if that is known
  */
 
-/** @type {((answer: any) => void)[]} who waits for what became of a message */
-const waiting = [];
+/** A message that is not answered for so long is taken for lost. */
+const PATIENCE_MS = 30_000;
+let number = 0;
+/** @type {Map<number, (answer: any) => void>} who waits for what became of a message, by its number */
+const waiting = new Map();
+/** When the message before is answered: they share one text box. @type {Promise<any>} */
+let before = Promise.resolve();
+
 document.addEventListener("pochade-sent", (event) => {
   const { detail } = /** @type {CustomEvent} */ (event);
-  for (const done of waiting.splice(0)) done(detail ? JSON.parse(detail) : null);
+  waiting.get(detail.number)?.(detail.filled ? detail : null);
 });
 
 /**
  * @param {{tab: string} & Record<string, any>} message see `understood` in studio/ui/shell.py
- * @returns {Promise<Answer|null>} null if it was refused, which the person has been told
+ * @returns {Promise<Answer|null>} null if it was refused or is lost, which the person has been told
  */
 export async function send(message) {
   await restored(message.tab);
+  const sent = before.then(() => deliver(message));
+  before = sent.catch(() => {});
+  return sent;
+}
+
+/** @param {{tab: string} & Record<string, any>} message @returns {Promise<Answer|null>} */
+async function deliver(message) {
   const values = await api.draft(message.tab).catch(() => null);
   const box = /** @type {HTMLTextAreaElement} */ (document.querySelector("#bridge-message textarea"));
   const button = /** @type {HTMLElement} */ (document.querySelector("#bridge-send"));
   const set = Object.getOwnPropertyDescriptor(HTMLTextAreaElement.prototype, "value")?.set;
-  set?.call(box, JSON.stringify(message));
+  const answered = answerTo(++number);
+  set?.call(box, JSON.stringify({ ...message, number }));
   box.dispatchEvent(new Event("input", { bubbles: true }));
   // Gradio takes the text over in its next tick
   setTimeout(() => button.click(), 30);
   tell("form");
-  const answer = await new Promise((done) => waiting.push(done));
+  const answer = await answered;
   return answer && { ...answer, undo: values && (() => send({ do: "put", tab: message.tab, values })) };
+}
+
+/** @param {number} number @returns {Promise<any>} */
+function answerTo(number) {
+  return new Promise((answer) => {
+    const lost = setTimeout(() => {
+      complain(new ApiError(0, "The studio does not answer.", "See whether it is still running, and try again."));
+      done(null);
+    }, PATIENCE_MS);
+    const done = (/** @type {any} */ found) => {
+      clearTimeout(lost);
+      waiting.delete(number);
+      answer(found);
+    };
+    waiting.set(number, done);
+  });
 }
 
 /** Says what became of a message. @param {Answer|null} answer */

@@ -35,11 +35,15 @@ MOST_SESSIONS = 500
 _RESTORED = """() => requestAnimationFrame(() => requestAnimationFrame(
     () => document.body.setAttribute("data-restored-TAB", "")))"""
 _WRITTEN = """() => document.dispatchEvent(new CustomEvent("pochade-written", {detail: "TAB"}))"""
-_SENT = """(message, said) => {
-    document.dispatchEvent(new CustomEvent("pochade-written", {detail: JSON.parse(message).tab}));
-    document.dispatchEvent(new CustomEvent("pochade-sent", {detail: said}));
+_SENT = """said => {
+    const detail = JSON.parse(said);
+    document.dispatchEvent(new CustomEvent("pochade-written", {detail: detail.tab}));
+    document.dispatchEvent(new CustomEvent("pochade-sent", {detail}));
 }"""
-_REFUSED = """() => document.dispatchEvent(new CustomEvent("pochade-sent"))"""
+_REFUSED = """message => {
+    const {number} = JSON.parse(message);
+    document.dispatchEvent(new CustomEvent("pochade-sent", {detail: {number}}));
+}"""
 
 
 def mount(app: FastAPI, studio: Studio) -> FastAPI:
@@ -304,7 +308,12 @@ def _bridge(
         form = forms[tab.id]
         values = possible(found.values, now.choices)
         draft = possible(studio.draft(owner, tab.id), now.choices)
-        answer = {"filled": filled(form, values), "notes": found.notes}
+        answer = {
+            "number": json.loads(text).get("number"),
+            "tab": tab.id,
+            "filled": filled(form, values),
+            "notes": found.notes,
+        }
         written = form.write(values, now, over=draft)
         return {bar: gr.Tabs(selected=tab.id), said: json.dumps(answer), **written}
 
@@ -313,10 +322,11 @@ def _bridge(
         message,
         [bar, said, *(block for form in forms.values() for block in form.outputs)],
         api_name="bridge",
+        trigger_mode="multiple",
         **quiet,
     )
-    done.success(None, [message, said], None, js=_SENT)
-    done.failure(None, None, None, js=_REFUSED)
+    done.success(None, said, None, js=_SENT)
+    done.failure(None, message, None, js=_REFUSED)
 
 
 def filled(form: Form, values: Values) -> list[str]:
@@ -340,8 +350,9 @@ def understood(
 
     A message is {"do": "reuse", "image": id}, {"do": "send", "image": id, "tab": id},
     {"do": "fill", "settings": fields, "tab": id} or {"do": "put", "values": draft, "tab": id}, which
-    brings back what the form held before; the page adds the tab to the first, too. Raises
-    `InvalidRequest`, or `NotFound` for a picture that is not this owner's.
+    brings back what the form held before; the page adds the tab to the first, too, and to all a
+    number, by which it knows the answer. Raises `InvalidRequest`, or `NotFound` for a picture that
+    is not this owner's.
     """
 
     def typed(asked: Mapping[str, Any], tab: Tab) -> Mapping[str, Any]:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from studio.gallery.store import Gallery
 from tests.bench.bench_gallery import fill
@@ -111,6 +111,49 @@ def test_a_picture_can_be_given_to_the_prompt(page: Page, tmp_path: Path, way: s
     give(page, PROMPT, {"barn.png": file.read_bytes()}, by=way)
     expect(page.locator(PROMPT)).to_have_value("a dropped barn")
     expect(page.locator("#txt2img-steps input[type=number]")).to_have_value("12")
+
+
+SEND = """async (...messages) => {
+    const main = document.querySelector("script[src*='/assets/ui/v-']").src;
+    const { send } = await import(new URL("bridge.js", main));
+    return Promise.all(messages.map((message) => send({ tab: "txt2img", ...message })));
+}"""
+"""Has the page's own module put settings into a form, all at once."""
+
+
+@pytest.mark.slow
+def test_everybody_who_fills_the_form_at_once_gets_their_own_answer(page: Page) -> None:
+    answers = page.evaluate(
+        f"""() => ({SEND})(
+            {{ do: "fill", settings: {{ prompt: "a barn" }} }},
+            {{ do: "nothing" }},
+            {{ do: "fill", settings: {{ steps: 7 }} }},
+        )"""
+    )
+    filled = [answer and answer["filled"] for answer in answers]
+    assert filled == [["Prompt"], None, ["Steps"]]
+    expect(page.locator(PROMPT)).to_have_value("a barn")
+    expect(page.locator("#txt2img-steps input[type=number]")).to_have_value("7")
+
+
+@pytest.mark.slow
+def test_a_message_whose_answer_is_lost_holds_nothing_up(page: Page) -> None:
+    def lose(route: Route) -> None:
+        if "a lost prompt" not in (route.request.post_data or ""):
+            route.continue_()
+
+    page.route("**/gradio_api/run/predict", lose)
+    page.clock.install()
+    with page.expect_request(lambda request: "a lost prompt" in (request.post_data or "")):
+        page.evaluate(
+            f"""() => void ({SEND})({{ do: "fill", settings: {{ prompt: "a lost prompt" }} }})
+                .then(([answer]) => (window.answer = answer))"""
+        )
+    page.clock.fast_forward(60_000)
+    expect(page.locator(".po-toast")).to_contain_text("The studio does not answer.")
+    assert page.evaluate("window.answer") is None
+    page.evaluate(f"""() => ({SEND})({{ do: "fill", settings: {{ prompt: "found" }} }})""")
+    expect(page.locator(PROMPT)).to_have_value("found")
 
 
 @pytest.mark.slow
