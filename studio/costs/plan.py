@@ -86,26 +86,26 @@ def means_for(work: Work, anatomy: Anatomy, value: int, names: Collection[str]) 
     number that is computed with, in bytes."""
     if work.added:
         return Means()
-    whole = anatomy.denoiser * value
-    stored = anatomy.stored or whole
+    ways = ways_of(anatomy, value)
     return Means(
         drop_text="drop_text" in names and anatomy.reads_first,
-        packed="packed" in names
-        and stored + anatomy.text_packed(value) < WORTH * (whole + anatomy.text * value),
-        fp8="fp8" in names and anatomy.denoiser < WORTH * stored,
-        blocks="blocks" in names and anatomy.in_blocks > 0,
+        packed="packed" in names and "packed" in ways,
+        fp8="fp8" in names and "fp8" in ways,
+        blocks="blocks" in names and "blocks" in ways,
     )
 
 
-def ways_of(anatomy: Anatomy) -> tuple[Kept, ...]:
-    """How a checkpoint's weights could be kept somewhere, as far as its file tells."""
-    stored = anatomy.stored or 4 * anatomy.denoiser
-    there = {
-        "packed": stored + anatomy.text_packed(4) < 4 * WORTH * (anatomy.denoiser + anatomy.text),
+def ways_of(anatomy: Anatomy, value: int) -> tuple[Kept, ...]:
+    """How a checkpoint's weights could be kept, as far as its file tells, so that this saves memory
+    where a number that is computed with has `value` bytes."""
+    whole = anatomy.denoiser * value
+    stored = anatomy.stored or whole
+    saves = {
+        "packed": stored + anatomy.text_packed(value) < WORTH * (whole + anatomy.text * value),
         "fp8": anatomy.denoiser < WORTH * stored,
         "blocks": anatomy.in_blocks > 0,
     }
-    return tuple(kept for kept in get_args(Kept) if there.get(kept, True))
+    return tuple(kept for kept in get_args(Kept) if saves.get(kept, True))
 
 
 def ladder(work: Work, means: Means) -> tuple[Plan, ...]:

@@ -117,6 +117,11 @@ def room_for(work: Work, memory: Memory) -> Room:
     return Room(free=memory.free, mine=mine, idle=idle)
 
 
+def number_bytes(memory: Memory | None) -> int:
+    """Of a number that is computed with."""
+    return SIZES.get(_machine(memory).dtype, 4)
+
+
 def _machine(memory: Memory | None) -> Machine:
     return Machine(device=memory.device, dtype=memory.dtype) if memory else UNKNOWN
 

@@ -3,9 +3,9 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Collection, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,8 @@ from studio.costs.admission import OutOfMemory, Room
 from studio.costs.estimate import Machine
 from studio.costs.history import Loaded, Painted
 from studio.costs.learned import Learned
-from studio.costs.plan import WHOLE, Plan
+from studio.costs.needs import SIZES
+from studio.costs.plan import WHOLE, Plan, ways_of
 from studio.costs.predict import room_for
 from studio.costs.work import Kept, Pass, Work
 from studio.engine.control import Control, JobCancelled
@@ -42,6 +43,7 @@ from studio.engine.upscaling import Networks
 from studio.engine.worn import Worn, borrow
 from studio.families._family import Role
 from studio.preprocessors._preprocessor import Map
+from studio.tasks._sampled import unkept
 from studio.tasks._task import ALONE, PLAIN, Enlarged, Extras, Painter, Refiner, Span, Task
 from studio.upscalers._shelf import Shelf
 
@@ -228,8 +230,10 @@ class JobTools:
         last = runner.catalog.get(refiner.id) if refiner else None
         work = self._work(checkpoint, controls, added=extras != PLAIN or last is not None)
         parameters = {name: control.parameters for name, control in found.items()}
-        ways = runner.manager.ways(checkpoint)
-        _require_way(work, checkpoint, ways)
+        ways = self._ways(checkpoint)
+        if work.kept is not None and work.kept not in ways:
+            self.descent.say(unkept(checkpoint))
+            work = replace(work, kept=None)
         self.descent.means = tuple(one for one in MEANS if one in ("drop_text", *ways))
         parameters_last = last.anatomy.parameters if last and last.anatomy else 0
         self.descent.begin(work, checkpoint.anatomy, parameters, parameters_last)
@@ -255,6 +259,15 @@ class JobTools:
                 ),
                 refining=refining,
             )
+
+    def _ways(self, checkpoint: Checkpoint) -> tuple[Kept, ...]:
+        """How its weights can be kept here so that this saves something."""
+        manager, anatomy = self.runner.manager, checkpoint.anatomy
+        ways = manager.ways(checkpoint)
+        if anatomy is None:
+            return ways
+        saving = ways_of(anatomy, SIZES.get(manager.device.dtype_name, 4))
+        return tuple(way for way in ways if way in saving)
 
     def _work(self, checkpoint: Checkpoint, controls: tuple[str, ...], *, added: bool) -> Work:
         """What the job asks for; of one that does not say it before, a picture as large as the
@@ -468,18 +481,6 @@ class Lent:
 
     def _read(self, prompt: ImagePrompt) -> Callable[[], Mapping[str, Any]]:
         return partial(load_image_prompt, prompt, self.lease.weights.components.get("unet"))
-
-
-def _require_way(work: Work, checkpoint: Checkpoint, ways: Collection[Kept]) -> None:
-    """Raises `InvalidRequest` if the weights cannot be kept as the job wants them."""
-    streams = checkpoint.anatomy is not None and checkpoint.anatomy.in_blocks > 0
-    if work.kept is None or (work.kept in ways and (work.kept != "blocks" or streams)):
-        return
-    raise InvalidRequest(
-        f"The weights of '{checkpoint.label}' cannot be kept in that way here.",
-        "Leave it to the plan.",
-        field="weights",
-    )
 
 
 def _failed(message: str, hint: str) -> dict[str, Any]:

@@ -9,6 +9,8 @@ from studio.core import intake
 from studio.core.errors import InvalidRequest
 from studio.core.geometry import Size
 from studio.core.records import Preset
+from studio.costs.plan import ways_of
+from studio.costs.work import Kept
 from studio.service.shelves import Shelves
 
 if TYPE_CHECKING:
@@ -31,9 +33,14 @@ class Seen:
     owner: str
     file_of: Callable[[str, str], Path]
     preset_of: Callable[[str, str], Preset]
+    number_bytes: int
+    """Of a number that is computed with."""
 
     def checkpoint(self, checkpoint_id: str | None) -> "Checkpoint":
         return self.shelves.catalog.get(checkpoint_id)
+
+    def ways(self, checkpoint: "Checkpoint") -> tuple[Kept, ...]:
+        return ways_of(checkpoint.anatomy, self.number_bytes) if checkpoint.anatomy else ()
 
     def size(self, ref: str) -> Size:
         return intake.upright_size(self.file_of(self.owner, ref))

@@ -41,9 +41,9 @@ def job_json(job: Job, images: Iterable[ImageRecord]) -> dict[str, Any]:
     }
 
 
-def choices(shelves: Shelves, tasks: Mapping[str, Task]) -> dict[str, Any]:
-    """What a request may name, with the JSON schema of each task and method."""
-    offered = offers(shelves)
+def choices(shelves: Shelves, tasks: Mapping[str, Task], value: int) -> dict[str, Any]:
+    """What a request may name, with the JSON schema of each task and method; `value` as in `offers`."""
+    offered = offers(shelves, value)
     return {
         **offered,
         "stylizers": [
@@ -69,8 +69,9 @@ def choices(shelves: Shelves, tasks: Mapping[str, Task]) -> dict[str, Any]:
     }
 
 
-def offers(shelves: Shelves) -> dict[str, Any]:
-    """What a form lets people choose from."""
+def offers(shelves: Shelves, value: int) -> dict[str, Any]:
+    """What a form lets people choose from; `value` is the size of a number that is computed with, in
+    bytes."""
     checkpoints, upscalers = shelves.catalog.all(), shelves.upscalers.all()
     usable = [checkpoint for checkpoint in checkpoints if not checkpoint.problem]
 
@@ -78,7 +79,7 @@ def offers(shelves: Shelves) -> dict[str, Any]:
         return [] if file.problem else [one.id for one in usable if file.fits(one)]
 
     return {
-        "checkpoints": [_checkpoint_json(checkpoint) for checkpoint in checkpoints],
+        "checkpoints": [_checkpoint_json(checkpoint, value) for checkpoint in checkpoints],
         "controlnets": [
             {
                 "id": control.id,
@@ -164,7 +165,7 @@ def record_json(record: ImageRecord) -> dict[str, Any]:
     }
 
 
-def _checkpoint_json(checkpoint: "Checkpoint") -> dict[str, Any]:
+def _checkpoint_json(checkpoint: "Checkpoint", value: int) -> dict[str, Any]:
     return {
         "id": checkpoint.id,
         "label": checkpoint.label,
@@ -181,7 +182,7 @@ def _checkpoint_json(checkpoint: "Checkpoint") -> dict[str, Any]:
         "strengthless": sorted(checkpoint.strengthless),
         "problem": checkpoint.problem,
         "advice": checkpoint.advice,
-        "ways": list(ways_of(checkpoint.anatomy)) if checkpoint.anatomy else [],
+        "ways": list(ways_of(checkpoint.anatomy, value)) if checkpoint.anatomy else [],
         "references": list(methods(checkpoint)),
         "lacks": [asdict(one) for one in checkpoint.lacks],
     }

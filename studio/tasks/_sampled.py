@@ -104,7 +104,7 @@ class Sampled(Painted):
     weights: Weights = "planned"
     """How the weights of the checkpoint's denoiser are in memory: `planned` by what fits, `whole`,
     `packed` as in their file, `fp8` in 8 bits, or `blocks`, one after another. The less they take, the
-    longer a step may last; 8 bits change the picture."""
+    longer a step may last; 8 bits change the picture. A way that saves nothing is left to the plan."""
 
     @property
     def nets(self) -> tuple[str, ...]:
@@ -128,12 +128,13 @@ def resolve_for(
     checkpoint = checkpoint_for(role, request.checkpoint, facts)
     request = with_presets(request, facts)
     request, left_out = _felt(role, request, checkpoint)
+    request, unkept = _kept(request, checkpoint, facts)
     added = resolve_extras(request, checkpoint, facts)
     refiner = _refiner(request.refiner, checkpoint, facts)
     for prompt in (words(request.prompt), request.negative_prompt):
         grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
     size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
-    notes += (*unheard(request, checkpoint), *left_out)
+    notes += (*unheard(request, checkpoint), *left_out, *unkept)
     steps = request.steps or checkpoint.defaults.steps
     require_work(
         size[0] * size[1] * steps * request.count,
@@ -250,6 +251,23 @@ def _felt(role: Role, request: Sampled, checkpoint: Checkpoint) -> tuple[Sampled
     asked: Any = request
     strength, notes = felt(asked.strength, role, checkpoint, unasked["strength"])
     return replace(asked, strength=strength), notes
+
+
+def _kept(
+    request: Sampled, checkpoint: Checkpoint, facts: Facts
+) -> tuple[Sampled, tuple[str, ...]]:
+    """The request with weights kept in a way that there is, and a sentence if it is another one."""
+    if request.weights in {"planned", "whole"} or request.weights in facts.ways(checkpoint):
+        return request, ()
+    return replace(request, weights="planned"), (unkept(checkpoint),)
+
+
+def unkept(checkpoint: Checkpoint) -> str:
+    """Says that weights are not kept as was asked for."""
+    return (
+        f"Here that way to keep the weights of {checkpoint.label} saves nothing or cannot be had; it "
+        "was left to the plan."
+    )
 
 
 class Asked(Protocol):

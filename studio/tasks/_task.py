@@ -16,7 +16,7 @@ from studio.checkpoints.loras import Lora
 from studio.checkpoints.vaes import Vae
 from studio.core.geometry import Size
 from studio.core.records import Picture, Preset
-from studio.costs.work import Work
+from studio.costs.work import Kept, Work
 from studio.families._family import Role
 from studio.preprocessors._preprocessor import Map
 from studio.upscalers._upscaler import Upscaler
@@ -30,6 +30,10 @@ class Facts(Protocol):
 
     def checkpoint(self, checkpoint_id: str | None) -> Checkpoint:
         """The checkpoint of that id; None is the default one. Raises `InvalidRequest`."""
+        ...
+
+    def ways(self, checkpoint: Checkpoint) -> tuple[Kept, ...]:
+        """How its weights can be kept in memory."""
         ...
 
     def controlnet(self, control_id: str | None, kind: str, checkpoint: Checkpoint) -> ControlNet:

@@ -10,7 +10,7 @@ from studio.costs.anatomy import Anatomy
 from studio.costs.estimate import Estimate, Machine
 from studio.costs.history import History, Loaded, Painted, measured, sent
 from studio.costs.memory import Held, Memory, memory_of
-from studio.costs.predict import Costs, room_for
+from studio.costs.predict import Costs, number_bytes, room_for
 from studio.costs.work import Pass, Work
 
 HERE = Machine(device="cuda", dtype="float16")
@@ -192,6 +192,7 @@ def test_what_a_snapshot_says() -> None:
     assert MEMORY.where("sd") == "device" and MEMORY.where("away") == "ram"
     assert MEMORY.where("never") == "disk"
     assert MEMORY.weights == sum(one.bytes for one in MEMORY.components)
+    assert (number_bytes(MEMORY), number_bytes(None)) == (2, 4)
     room = room_for(WORK, MEMORY)
     assert (room.mine, room.idle) == (2_134_000_000, 1_700_000_000)
     for broken in ({}, {"device": "cpu"}, {**MEMORY.data(), "components": [{}]}):

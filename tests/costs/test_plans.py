@@ -181,7 +181,8 @@ def test_weights_that_somebody_wants_kept_in_a_way_are_kept_so_by_every_plan() -
 
 
 def test_ways_to_keep_weights_are_told_by_the_file() -> None:
-    assert ways_of(SD15) == ("whole", "packed", "fp8", "blocks")
+    assert ways_of(SD15, 4) == ("whole", "packed", "fp8", "blocks")
+    assert ways_of(SD15, 2) == ("whole", "fp8", "blocks")  # as wide as what is computed with
     full = replace(SD15, stored=4 * SD15.denoiser, in_blocks=0)
-    assert ways_of(full) == ("whole", "fp8")
-    assert ways_of(replace(full, stored=SD15.denoiser)) == ("whole", "packed")
+    assert ways_of(full, 4) == ("whole", "fp8")
+    assert ways_of(replace(full, stored=SD15.denoiser), 4) == ("whole", "packed")

@@ -95,7 +95,6 @@ def test_it_paints_as_its_numbers_written_out(
     configs: Path,
     tmp_path: Path,
     make_desk: Callable[..., Desk],
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copytree(folders / "flux", tmp_path / "installed")
     save_gguf(packed[0], tmp_path / "small.gguf")
@@ -106,9 +105,8 @@ def test_it_paints_as_its_numbers_written_out(
     whole = held(desk, "small")
     anatomy = desk.runner.catalog.get("small").anatomy
     assert anatomy is not None and anatomy.stored < anatomy.denoiser * 2
-    keep(monkeypatch, "packed")
     desk.runner.unload()
-    assert paint(desk, "small") == wanted
+    assert paint(desk, "small", weights="packed") == wanted
     assert desk.frames("picture")[0]["facts"]["plan"][-1].endswith("as packed as in their file.")
     found = desk.runner.catalog.get("small")
     with desk.runner.manager.use(found, Role.TEXT, kept="packed"):

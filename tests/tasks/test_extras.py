@@ -218,6 +218,12 @@ def test_weights_are_kept_in_a_chosen_way_only_without_extras(app: App) -> None:
     assert submit(app, prompt="a fox <lora:ink:1>")["weights"] == "planned"
     for fields in ({"prompt": "a fox <lora:ink:1>"}, {"prompt": "a fox", "vae": "kl"}):
         with pytest.raises(InvalidRequest, match="kept whole"):
-            submit(app, **fields, weights="packed")
+            submit(app, **fields, weights="fp8")
+    fields = {"prompt": "a fox", "checkpoint": "tiny", "weights": "packed"}
+    job = app.studio.submit("local", "txt2img", fields)
+    app.studio.cancel("local", job.id)
+    assert job.request["weights"] == "planned" and "left to the plan" in job.notes[-1]
+    [tiny] = [row for row in app.studio.offers()["checkpoints"] if row["id"] == "tiny"]
+    assert "packed" not in tiny["ways"] and "fp8" in tiny["ways"]
     with pytest.raises(InvalidRequest, match="eights"):
         submit(app, prompt="a fox", weights="tiny")
