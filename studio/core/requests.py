@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import is_dataclass
 from functools import cache
 from itertools import pairwise
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 
 from annotated_types import Ge, Le, MaxLen
 from pydantic import (
@@ -68,6 +68,8 @@ Guidance = Annotated[float, Ge(0), Le(30)]
 Seed = Annotated[int, Ge(-1), Le(MAX_SEED)]
 ClipSkip = Annotated[int, Ge(1), Le(12)]
 Count = Annotated[int, Ge(1), Le(32)]
+Weights = Literal["planned", "whole", "packed", "fp8", "blocks"]
+"""How a checkpoint's weights are in memory: as planned, or in a way that somebody chose."""
 Name = Annotated[str, MaxLen(200), AfterValidator(_printable)]
 Strength = Annotated[float, Ge(0), Le(1)]
 Share = Annotated[float, Ge(0.05), Le(0.95)]

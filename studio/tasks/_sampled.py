@@ -2,7 +2,7 @@
 
 import secrets
 from dataclasses import fields, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 from pydantic.dataclasses import dataclass
 
@@ -22,8 +22,9 @@ from studio.core.requests import (
     Share,
     Steps,
     Text,
+    Weights,
 )
-from studio.costs.work import Kept, Pass, Work
+from studio.costs.work import Pass, Work
 from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._extras import Embeddings, Loras, extras, resolve_extras, words
@@ -72,10 +73,6 @@ class Painted:
     """Set by the studio: names of the styles that the prompt holds already."""
     typed: Typed | None = None
     """Set by the studio: the prompts before those styles were written into them."""
-
-
-Weights = Literal["planned"] | Kept
-"""How a checkpoint's weights are in memory: as planned, or in a way that somebody chose."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)

@@ -985,6 +985,14 @@ def own_png(own: dict[str, Any]) -> bytes:
     )
 
 
+def test_how_weights_were_kept_comes_back() -> None:
+    own = story()
+    own["request"]["weights"] = "fp8"
+    assert fits(recover(own_png(own))).fields["weights"] == "fp8"
+    own["request"]["weights"] = "in the attic"
+    assert "weights" not in fits(recover(own_png(own))).fields
+
+
 def test_our_own_record_is_whole_whatever_the_prompt_says() -> None:
     own = story()
     found = fits(recover(own_png(own)))
@@ -995,6 +1003,7 @@ def test_our_own_record_is_whole_whatever_the_prompt_says() -> None:
     assert found.fields["seed"] == 12
     assert found.fields["steps"] == 20
     assert found.fields["sampler"] == "euler_a"
+    assert found.fields["weights"] == "planned"
     assert (found.checkpoint_name, found.checkpoint_hash) == ("fox-v1", "ab" * 32)
     assert found.notes == ()
 

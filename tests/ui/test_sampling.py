@@ -3,7 +3,7 @@ from typing import Any, get_args
 import pytest
 
 from studio.core.errors import InvalidRequest
-from studio.core.requests import MAX_SEED, parse
+from studio.core.requests import MAX_SEED, Weights, parse
 from studio.costs.work import Kept
 from studio.tasks.txt2img import Txt2Img
 from studio.ui.widgets import sampling
@@ -159,4 +159,4 @@ def test_ways_to_keep_weights_are_offered_where_there_are_several() -> None:
 
 
 def test_every_way_to_keep_weights_has_a_name() -> None:
-    assert set(sampling.WEIGHTS) == {sampling.PLANNED, *get_args(Kept)}
+    assert set(sampling.WEIGHTS) == {sampling.PLANNED, *get_args(Kept)} == set(get_args(Weights))

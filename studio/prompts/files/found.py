@@ -55,6 +55,8 @@ class Found:
     """What took over for the last steps: `NAME [HASH]`, or either."""
     refiner_after: object = None
     """Share of the steps before it did."""
+    weights: str = ""
+    """How they were in memory."""
     task: str | None = None
     request: Mapping[str, Any] | None = None
 
@@ -111,6 +113,7 @@ def recovered(found: Found) -> Recovered:
         notes += note
     fields["sampler"], more = _sampler(found.sampler, found.schedule)
     notes += more
+    fields["weights"] = found.weights if found.weights in get_args(requests.Weights) else None
     fields["hires"], more = _hires(found.hires)
     notes += more
     hexadecimal = found.checkpoint_hash.strip().lower()

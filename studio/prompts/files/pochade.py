@@ -34,6 +34,7 @@ def read(held: Texts) -> Found | None:
         embeddings=tuple(text_of(row.get("name")) for row in _rows(story, "embeddings")),
         lora_hashes={text_of(row.get("name")): text_of(row.get("sha256")) for row in loras},
         loras=tuple(_loras(request)),
+        weights=text_of(request.get("weights")),
         task=text_of(story.get("task")) or None,
         request=request,
     )
