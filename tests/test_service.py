@@ -33,11 +33,13 @@ def studio(app: App) -> Studio:
     return app.studio
 
 
-def made_by_a1111(model: str, digest: str = "") -> bytes:
+def made_by_a1111(model: str, digest: str = "", sampler: str = "Euler a") -> bytes:
     info = PngImagePlugin.PngInfo()
     named = [f"Model hash: {digest}"] if digest else []
     named += [f"Model: {model}"] if model else []
-    info.add_text("parameters", ", ".join(["a fox\nSteps: 9, Sampler: Euler a, Seed: 5", *named]))
+    info.add_text(
+        "parameters", ", ".join([f"a fox\nSteps: 9, Sampler: {sampler}, Seed: 5", *named])
+    )
     out = io.BytesIO()
     Image.new("RGB", (64, 64)).save(out, "PNG", pnginfo=info)
     return out.getvalue()
@@ -146,6 +148,14 @@ def test_a_dropped_pictures_checkpoint_is_found_by_its_name(studio: Studio) -> N
     missing = studio.read_settings(made_by_a1111("dreamy"))
     assert "checkpoint" not in missing.fields
     assert "The checkpoint 'dreamy' is not here; the chosen one stays." in missing.notes
+
+
+def test_a_dropped_pictures_sampler_that_does_not_fit_its_checkpoint_is_said(
+    studio: Studio,
+) -> None:
+    found = studio.read_settings(made_by_a1111("Tiny", sampler="SCM"))
+    assert found.fields["checkpoint"] == "tiny" and "sampler" not in found.fields
+    assert "The sampler 'SCM' does not fit the checkpoint; its own is used." in found.notes
 
 
 def test_a_dropped_pictures_checkpoint_is_found_by_a_hash_that_the_engine_knows(

@@ -33,7 +33,7 @@ class Recovery:
         The checkpoint is among them if the one of that hash or name is here; if not, or if it is
         another one of that name, a note says so. The upscaler of a second pass goes by its name,
         LoRAs by name or hash; tags of those that are not here are taken out. A sampler becomes its
-        namesake that fits the checkpoint.
+        namesake that fits the checkpoint, or a note.
         """
         return self._with_sampler(
             self._with_refiner(
@@ -50,6 +50,10 @@ class Recovery:
             checkpoint = self.shelves.catalog.get(found.fields.get("checkpoint"))
             if row := samplers.fitting(name, checkpoint.samplers):
                 return replace(found, fields={**found.fields, "sampler": row.id})
+            if "checkpoint" in found.fields:
+                note = f"The sampler '{samplers.find(name).label}' does not fit the checkpoint; its own is used."
+                without = {k: v for k, v in found.fields.items() if k != "sampler"}
+                return replace(found, fields=without, notes=(*found.notes, note))
         return found
 
     def _with_checkpoint(self, found: "Recovered") -> "Recovered":

@@ -122,7 +122,7 @@ class Form:
 
     def write(self, values: Values, now: Now, over: Values | None = None) -> Updates:
         """Puts `values` into the form; a name that the form does not have is left out, and so is
-        what its widget cannot show.
+        what its widget cannot show. What a piece's `dress` says of a value counts more.
 
         Widgets without a value keep theirs, which are those of `over`, or else their defaults.
         """
@@ -134,7 +134,7 @@ class Form:
         }
         updates = self.dress({**self.defaults(now.choices), **(over or {}), **known}, now)
         for name, value in known.items():
-            updates[widgets[name]] = {**updates.get(widgets[name], gr.update()), "value": value}
+            updates[widgets[name]] = {**gr.update(value=value), **updates.get(widgets[name], {})}
         return updates
 
     def news(self, updates: Updates) -> Updates:

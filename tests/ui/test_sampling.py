@@ -1,12 +1,14 @@
 from typing import Any, get_args
 
+import gradio as gr
 import pytest
 
 from studio.core.errors import InvalidRequest
 from studio.core.requests import MAX_SEED, Weights, parse
 from studio.costs.work import Kept
 from studio.tasks.txt2img import Txt2Img
-from studio.ui.widgets import sampling
+from studio.ui.form import Form, Now
+from studio.ui.widgets import painting, sampling
 
 
 def row(checkpoint_id: str, **changes: Any) -> dict[str, Any]:
@@ -160,3 +162,25 @@ def test_ways_to_keep_weights_are_offered_where_there_are_several() -> None:
 
 def test_every_way_to_keep_weights_has_a_name() -> None:
     assert set(sampling.WEIGHTS) == {sampling.PLANNED, *get_args(Kept)} == set(get_args(Weights))
+
+
+def test_a_sampler_that_does_not_fit_gives_way_to_the_checkpoints_own() -> None:
+    flow = row(
+        "flow",
+        samplers=["flow_euler"],
+        defaults={"steps": 20, "guidance": 3.5, "sampler": "flow_euler"},
+    )
+    choices = {
+        **CHOICES,
+        "checkpoints": [row("good", samplers=["euler"]), flow],
+        "samplers": [*CHOICES["samplers"], {"id": "flow_euler", "label": "Euler (flow)"}],
+    }
+    with gr.Blocks():
+        pieces = painting.sampled("txt2img", choices)
+        form = Form(generate=gr.Button(), pieces=pieces)
+    sampler, now = form.widgets["sampler"], Now(choices=choices)
+    brought = form.write({"checkpoint": "flow", "sampler": "euler"}, now)
+    assert brought[sampler]["value"] == "flow_euler"
+    held = form.write({"checkpoint": "flow"}, now, over={"checkpoint": "good", "sampler": "euler"})
+    assert held[sampler]["value"] == "flow_euler"
+    assert form.write({"sampler": "euler"}, now)[sampler]["value"] == "euler"

@@ -199,9 +199,12 @@ def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tu
         shown = sampling.supports(now.choices, chosen, "clip_skip")
         told = sampling.guidance_info(now.choices, chosen)
         ways = sampling.weights_choices(now.choices, chosen)
+        samplers = sampling.sampler_choices(now.choices, chosen)
+        fits = values.get("sampler") in {found for _, found in samplers}
+        own = {} if fits else {"value": sampling.native(now.choices, chosen).get("sampler")}
         return {
             guidance: gr.update(info=told, interactive=told != sampling.UNGUIDED),
-            sampler: gr.update(choices=sampling.sampler_choices(now.choices, chosen)),
+            sampler: gr.update(choices=samplers, **own),
             checkpoint: gr.update(choices=sampling.checkpoint_choices(now.choices)),
             clip_skip: gr.update(visible=shown),
             weights: gr.update(
