@@ -43,7 +43,8 @@ export function gallery(root) {
     h("section", { class: "po-gallery", "aria-label": "Gallery" }, h("div", { class: "po-find", role: "search" }, ...fields.nodes, h("span", { class: "po-gap" }), empty, bin), picked, list, nothing, end, told),
   );
 
-  new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && shown() && further(), { rootMargin: "1200px" }).observe(end);
+  // an observer would miss an end that goes away and comes back between two frames
+  for (const moved of ["scroll", "resize"]) addEventListener(moved, () => fill(), { passive: true });
   new IntersectionObserver((seen) => seen.some((one) => one.isIntersecting) && stale && reload()).observe(root);
 
   const shown = () => root.offsetParent !== null;
@@ -90,7 +91,7 @@ export function gallery(root) {
     fill();
   }
 
-  /** The observer speaks only when something changes, so a short page has to be filled by hand. */
+  /** More, where the end of what is there is near. */
   function fill() {
     if (cursor && shown() && end.getBoundingClientRect().top < innerHeight + 1200) further();
   }

@@ -1,9 +1,11 @@
 """Any hand, any eye, any screen."""
 
+from urllib.parse import urlsplit
+
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.conftest import NewPage
+from tests.e2e.conftest import NewPage, ready
 from tests.e2e.steps import PROMPT, SLOW, done, gallery, painted
 
 UNNAMED = """() => [...document.querySelectorAll(
@@ -108,11 +110,16 @@ def test_light_and_dark_follow_the_system_until_told_otherwise(new_page: NewPage
 def test_nothing_is_asked_of_other_machines_and_nothing_looks_like_gradio(
     new_page: NewPage,
 ) -> None:
-    page = new_page()
-    asked = page.evaluate(
-        "performance.getEntriesByType('resource').map(entry => new URL(entry.name).host)"
-    )
-    assert set(asked) == {page.evaluate("location.host")}
+    asked: list[str] = []
+
+    def arrive(page: Page) -> None:
+        page.on("request", lambda one: asked.append(one.url))
+        page.reload()
+        ready(page)
+
+    page = new_page(arrive=arrive)
+    hosts = {urlsplit(url).netloc for url in asked if url.startswith("http")}
+    assert hosts == {page.evaluate("location.host")}
     expect(page.locator("footer")).to_have_count(0)
 
 
