@@ -7,7 +7,7 @@ import { button, h, icon, keyed, say } from "./dom.js";
 import { plural } from "./format.js";
 import { complain, toast } from "./toasts.js";
 import { discard, restore, view } from "./viewer.js";
-import { windowed } from "./windowed.js";
+import { MARGIN_PX, windowed } from "./windowed.js";
 
 /** @typedef {import("./viewer.js").ImageJson} ImageJson */
 
@@ -93,7 +93,7 @@ export function gallery(root) {
 
   /** More, where the end of what is there is near. */
   function fill() {
-    if (cursor && shown() && end.getBoundingClientRect().top < innerHeight + 1200) further();
+    if (cursor && shown() && end.getBoundingClientRect().top < innerHeight + MARGIN_PX) further();
   }
 
   /** Whoever walks by keys goes on from the nearest tile when theirs is no longer drawn. */
@@ -217,10 +217,7 @@ export function gallery(root) {
 
   /** @param {number} place */
   function goTo(place) {
-    const row = rows[place];
-    if (!row) return;
-    grid.reveal(place);
-    rove([...list.children].find((one) => /** @type {HTMLElement} */ (one).dataset.key === row.id)?.querySelector(".po-open"), { preventScroll: true });
+    if (place in rows) rove(grid.reveal(place)?.querySelector(".po-open"), { preventScroll: true });
   }
 
   list.addEventListener("keydown", (event) => {

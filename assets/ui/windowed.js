@@ -1,7 +1,7 @@
 /** The part of a long grid that is near the window: only its tiles have elements. */
 
-const MARGIN_PX = 1200;
 /** Drawn above and below the window, so that pictures are there before they come into view. */
+export const MARGIN_PX = 1200;
 
 /**
  * @template T
@@ -41,14 +41,20 @@ export function windowed(list, rows, draw) {
     draw(all.slice(from, to), from);
   }
 
-  addEventListener("scroll", () => (planned ||= requestAnimationFrame(() => ((planned = 0), update(false)))), { passive: true });
+  function scrolled() {
+    planned = 0;
+    // what scrolls while the list is hidden is another tab; it is measured again once it is shown
+    if (list.offsetParent) update(false);
+  }
+
+  addEventListener("scroll", () => (planned ||= requestAnimationFrame(scrolled)), { passive: true });
   new ResizeObserver(() => update(false)).observe(list);
 
   return {
     draw: () => update(true),
     /** Tiles in a row. */
     across: () => across,
-    /** Scrolls as little as it takes for a tile to be in view, and drawn. @param {number} place */
+    /** Scrolls as little as it takes for a tile to be in view; gives its element. @param {number} place */
     reveal(place) {
       const { top } = list.getBoundingClientRect();
       const above = top + Math.floor(place / across) * height;
@@ -56,6 +62,7 @@ export function windowed(list, rows, draw) {
       if (above < 0) scrollBy(0, above - height / 4);
       else if (below > 0) scrollBy(0, below + height / 4);
       update(false);
+      return list.children[place - from];
     },
   };
 }

@@ -57,8 +57,9 @@ def merge(
 ) -> Merged:
     """Writes A·(1 − α) + B·α, or A + (B − C)·α, computed in float32, in layout `to`.
 
-    In A's number format, which is refused where it is not written, or in safetensors' `dtype`; everything but weights is A's. α is 0 to 1 for
-    `weighted` (0 is A), −2 to 2 for `add-difference`. Raises `InvalidRequest`, `StorageFailed` or
+    In A's number format, which is refused where it is not written, or in safetensors' `dtype`;
+    everything but weights is A's. α is 0 to 1 for `weighted` (0 is A), −2 to 2 for `add-difference`.
+    Raises `InvalidRequest`, `StorageFailed` or
     `BadFile`; then nothing of it is left. So it is when `progress` raises.
     """
     _require(checkpoints, method, alpha)

@@ -17,7 +17,13 @@ from studio.checkpoints.folder import read_parts, scheduler_config
 from studio.checkpoints.gguf import ENDING, PACKED, Format, read_any
 from studio.checkpoints.header import BadFile, Header, Tensor, read_header
 from studio.checkpoints.layers import Tensors, unnamed
-from studio.checkpoints.originals import BESIDE_SCALES, ORIGINALS, SCALES, SINGLE_FILES
+from studio.checkpoints.originals import (
+    BESIDE_SCALES,
+    ORIGINALS,
+    SCALES,
+    SINGLE_FILES,
+    scale_of,
+)
 from studio.checkpoints.streams import Held, Source, Span, Unpacked, joined, rows, source
 from studio.core.errors import InvalidRequest
 from studio.families._family import Network
@@ -84,8 +90,7 @@ def _is_beside(name: str, tensors: Mapping[str, Tensor]) -> bool:
 def _stored(file: Path, header: Header, name: str, unpack: Unpack | None) -> Source:
     tensor = header.tensors[name]
     plain = source(file, header.data_begin, tensor)
-    kind, stem = tensor.dtype, name.removesuffix(".weight")
-    scale = next((s for end in SCALES if (s := stem + end) in header.tensors), None)
+    kind = tensor.dtype
     if kind in PACKED:
         if unpack is None:
             raise InvalidRequest(
@@ -94,7 +99,7 @@ def _stored(file: Path, header: Header, name: str, unpack: Unpack | None) -> Sou
                 field="checkpoint",
             )
         form, undo = PACKED[kind], partial(unpack, kind)
-    elif scale and kind.startswith("F8"):
+    elif scale := scale_of(name, kind, header.tensors):
         one = source(file, header.data_begin, header.tensors[scale])
         [factor] = numbers.read(b"".join(one.blocks()), one.dtype).tolist()
         form, undo = Format(kind, 1, 1), partial(_scaled, kind, factor)

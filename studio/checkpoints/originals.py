@@ -6,7 +6,7 @@ them, and LoRAs of every family that were trained with the original code find th
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from math import isqrt, prod
 from typing import Any
@@ -32,6 +32,15 @@ def is_plain(shapes: Shapes) -> bool:
         key.endswith(_PACKED) or (key.endswith(SCALES) and prod(shape) != 1)
         for key, shape in shapes.items()
     )
+
+
+def scale_of(name: str, kind: str, names: Container[str]) -> str:
+    """Of a file with these tensors, the one of one number that the tensor `name`, in safetensors' format
+    `kind`, is multiplied with; "" for none."""
+    if not (name.endswith(".weight") and kind.startswith("F8")):
+        return ""
+    stem = name.removesuffix(".weight")
+    return next((stem + one for one in SCALES if stem + one in names), "")
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,14 +171,18 @@ class LatentPainter:
 
     def _begun(self, scheduler: Any, brush: Brush, canvas: Canvas | None) -> Begun | None:
         """The start in the middle, where the role's pipeline knows nothing of pictures."""
-        if canvas is None or _role(canvas) not in self._family.begun:
+        if canvas is None or not self._begins(canvas):
             return None
         return over.begin(self._lease.pipeline, scheduler, self._family, brush, canvas)
+
+    def _begins(self, canvas: Canvas | None) -> bool:
+        """Whether the role's pipeline is one for words alone, which starts in the middle."""
+        return _role(canvas) in self._family.begun
 
     def _steps(self, brush: Brush, canvas: Canvas | None) -> int:
         """Steps that are really taken, in both stages where there are two."""
         aside = self._family.steps_before + self._family.steps_after
-        strong = "strength" in _asked(self._lease.pipeline) or _role(canvas) in self._family.begun
+        strong = "strength" in _asked(self._lease.pipeline) or self._begins(canvas)
         if canvas is None or not strong:
             return brush.steps + aside
         return over.steps_taken(brush, canvas) + aside
@@ -198,7 +202,7 @@ class LatentPainter:
             guidance=brush.guidance,
             guided=family.guided(brush.guidance),
         )
-        shown = canvas if _role(canvas) not in family.begun else None
+        shown = None if self._begins(canvas) else canvas
         given = {
             "width": brush.width,
             "height": brush.height,

@@ -14,7 +14,7 @@ from torch import Tensor
 from studio.checkpoints.gguf import PACKED
 from studio.checkpoints.header import Damaged
 from studio.checkpoints.header import Tensor as Stored
-from studio.checkpoints.originals import SCALES
+from studio.checkpoints.originals import scale_of
 from studio.engine.layouts import Layout, Piece, Ref
 from studio.engine.unpacking import UNPACK
 
@@ -75,10 +75,7 @@ class Sources:
 
     def scale(self, name: str) -> str:
         """The tensor of one number that a tensor of eight bits is multiplied with; "" for none."""
-        if not (name.endswith(".weight") and self.tensors[name][1].dtype.startswith("F8")):
-            return ""
-        stem = name.removesuffix(".weight")
-        return next((stem + one for one in SCALES if stem + one in self.tensors), "")
+        return scale_of(name, self.tensors[name][1].dtype, self.tensors)
 
     def number(self, name: str) -> float:
         """A tensor of one number, as a scale is; 1 for no name."""
