@@ -10,7 +10,7 @@ from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.header import BadFile, read_header
 from studio.checkpoints.scan import PICKLED, Found, Stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import read_sidecar
-from studio.core.errors import InvalidRequest, Unavailable
+from studio.core.errors import InvalidRequest
 from studio.core.layouts import Kind
 from studio.families._keys import Shapes
 
@@ -99,13 +99,19 @@ class ImagePrompts:
     def get(self, prompt_id: str | None, checkpoint: Checkpoint) -> ImagePrompt:
         """The one of that id, or the first one that fits. Raises `InvalidRequest`."""
         listed = self.all()
+        eyes, called = _eyes(checkpoint), _called(checkpoint)
         if prompt_id is None:
             for prompt in listed:
                 if prompt.fits(checkpoint):
                     return prompt
-            useless = next((f" '{one.label}': {one.problem}" for one in listed if one.problem), "")
+            problems = (
+                f" '{one.label}': {one.problem}"
+                for one in listed
+                if one.problem and one.eyes == eyes
+            )
+            useless = next(problems, "")
             raise InvalidRequest(
-                f"There is no {_called(checkpoint)} that fits '{checkpoint.label}'.{useless}",
+                f"There is no {called} that fits '{checkpoint.label}'.{useless}",
                 f"Put one into the folder '{FOLDER}' of the data folder{_instead(checkpoint)}.",
                 field="references",
             )
@@ -113,32 +119,32 @@ class ImagePrompts:
             if prompt.id == prompt_id:
                 if prompt.fits(checkpoint):
                     return prompt
-                if prompt.problem:
+                if prompt.problem and prompt.eyes == eyes:
                     raise InvalidRequest(
                         f"The IP-Adapter '{prompt.label}' cannot be used. {prompt.problem}",
                         "Take another one as .safetensors: plain, plus, or plus-face for faces.",
                         field="references",
                     )
                 raise InvalidRequest(
-                    f"The IP-Adapter '{prompt.label}' is not made for '{checkpoint.label}'.",
-                    "Choose another IP-Adapter or another checkpoint.",
+                    f"'{prompt.label}' is not made for '{checkpoint.label}'.",
+                    f"Choose another {called} or another checkpoint.",
                     field="references",
                 )
         raise InvalidRequest(
-            f"There is no IP-Adapter '{prompt_id[:60]}'.",
+            f"There is no {called} '{prompt_id[:60]}'.",
             f"Put it into the folder '{FOLDER}' of the data folder, or choose another one.",
             field="references",
         )
 
     def looker(self, prompt: ImagePrompt) -> Looker:
-        """The network that sees what this image prompt must be told. Raises `Unavailable`."""
+        """The network that sees what this image prompt must be told. Raises `InvalidRequest`."""
         for found in self._listed():
             if isinstance(found, Looker) and found.eyes == prompt.eyes:
                 made = found.projection if prompt.projected else found.width
                 if made == prompt.sees:
                     return found
         if prompt.eyes == "siglip":
-            raise Unavailable(
+            raise InvalidRequest(
                 f"The image encoder of '{prompt.label}' is not here (SigLIP so400m, 0.9 GB): neither "
                 f"in the folder {FOLDER} of the data folder nor in the cache of Hugging Face.",
                 f"Run 'hf download {_SIGLIP} --local-dir {FOLDER}' in the data folder.",
@@ -149,7 +155,7 @@ class ImagePrompts:
             ("sdxl_models", "ViT-bigG", "3.7 GB") if big else ("models", "ViT-H", "2.5 GB")
         )
         files = " ".join(f"{place}/image_encoder/{file}" for file in ("model.safetensors", CONFIG))
-        raise Unavailable(
+        raise InvalidRequest(
             f"The image encoder of '{prompt.label}' is not here (CLIP {name}, {size}): neither in "
             f"the folder {FOLDER} of the data folder nor in the cache of Hugging Face.",
             f"Run 'hf download {_REPOSITORY} {files} --local-dir {FOLDER}' in the data folder, or "
@@ -169,6 +175,11 @@ class ImagePrompts:
                         listed.setdefault(one.id, one)
             self._seen = seen
             return tuple(listed.values())
+
+
+def _eyes(checkpoint: Checkpoint) -> Eyes:
+    """What image prompts for it are told by."""
+    return "siglip" if checkpoint.words else "clip"
 
 
 def _called(checkpoint: Checkpoint) -> str:

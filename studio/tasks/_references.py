@@ -26,10 +26,10 @@ class Reference:
 
     image: ImageRef
     """The ref of an upload, or the id of a picture in the gallery."""
-    method: Method = "shared"
+    method: Method | None = None
     """`shared` lets the checkpoint look at the picture while it paints, and needs nothing more;
     `adapter` tells it the picture as it is told words, and needs an IP-Adapter made for it, or Redux
-    for FLUX.1, which knows no other way."""
+    for FLUX.1, which knows no other way. The default is the first that the checkpoint knows."""
     weight: Annotated[float, Ge(0), Le(2)] = 1.0
     """How strongly it is followed: 0 not at all, 1 as meant, 2 at the most."""
     takes: Literal["all", "style", "composition"] = "style"
@@ -53,7 +53,8 @@ References = Annotated[tuple[Reference, ...], MaxLen(MOST_REFERENCES)]
 
 
 def methods(checkpoint: Checkpoint) -> tuple[Method, ...]:
-    """The ways in which a checkpoint can look at pictures; none if it cannot."""
+    """The ways in which a checkpoint can look at pictures, what needs nothing more first; none if it
+    cannot."""
     if checkpoint.words:
         return ("adapter",)
     return () if checkpoint.encoder is None else ("shared", "adapter")
@@ -63,7 +64,7 @@ def resolve_references(
     references: tuple[Reference, ...], checkpoint: Checkpoint, facts: Facts
 ) -> tuple[Reference, ...]:
     """Fixes the adapter of each reference, what that takes and how many tokens it makes of it. Raises
-    `InvalidRequest`, and `Unavailable` where what an adapter needs is absent."""
+    `InvalidRequest`, also where what an adapter needs is absent."""
     if references and not methods(checkpoint):
         raise InvalidRequest(
             f"'{checkpoint.label}' cannot look at style references.",
@@ -80,6 +81,7 @@ def _resolved(reference: Reference, checkpoint: Checkpoint, facts: Facts) -> Ref
             "Choose a start below the end.",
             field="references",
         )
+    reference = replace(reference, method=reference.method or methods(checkpoint)[0])
     width, height = facts.size(reference.image)
     if min(width, height) < LEAST_PX:
         raise InvalidRequest(

@@ -14,7 +14,7 @@ from PIL import Image
 
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.imageprompts import ImagePrompts
-from studio.core.errors import InvalidRequest, Unavailable
+from studio.core.errors import InvalidRequest
 from studio.engine.imageprompts import load_looker
 from studio.tasks._references import Reference, resolve_references
 from studio.tasks.txt2img import Txt2Img, work
@@ -139,6 +139,8 @@ def test_it_is_found_by_its_keys_and_fits_flux_alone(shelf: Path) -> None:
     told = Reference(image="0" * 64, method="adapter", tokens=7)
     [resolved] = resolve_references((told,), flux, Told(prompts))  # type: ignore[arg-type]
     assert (resolved.adapter, resolved.takes, resolved.tokens) == ("redux", "all", 16)
+    asked = replace(told, method=None)
+    assert resolve_references((asked,), flux, Told(prompts)) == (resolved,)  # type: ignore[arg-type]
     request = Txt2Img(
         prompt="a fox", width=64, height=64, sampler="flow_euler", references=(resolved, resolved)
     )
@@ -159,7 +161,7 @@ def test_its_encoder_is_shaped_by_its_tensors_without_a_config(shelf: Path, tmp_
     found: Any = load_looker(prompts.looker(redux))["looker"]
     assert (found.config.image_size, found.config.num_hidden_layers) == (32, 2)
     (tmp_path / "sigclip.safetensors").unlink()
-    with pytest.raises(Unavailable, match="SigLIP"):
+    with pytest.raises(InvalidRequest, match="SigLIP"):
         ImagePrompts((tmp_path,)).looker(redux)
 
 

@@ -1,6 +1,7 @@
 """Pictures that lend their look, beside real diffusers pipelines, and that nothing stays of them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from studio import samplers
 from studio.checkpoints.catalog import Catalog, Checkpoint
 from studio.checkpoints.imageprompts import ImagePrompts
-from studio.core.errors import InvalidRequest, Unavailable
+from studio.core.errors import InvalidRequest
 from studio.engine.frugal import Split
 from studio.engine.schedulers import build
 from tests.engine.desk import REQUEST, Desk
@@ -263,7 +264,7 @@ class TestOnDisk:
     def test_what_is_missing_is_named(self, prompts: Path, tmp_path: Path) -> None:
         (tmp_path / "lone.safetensors").write_bytes((prompts / "sd-plus.safetensors").read_bytes())
         listed = ImagePrompts((tmp_path,))
-        with pytest.raises(Unavailable) as told:
+        with pytest.raises(InvalidRequest) as told:
             listed.looker(listed.all()[0])
         assert "image encoder of 'lone'" in told.value.message
         assert "hf download h94/IP-Adapter models/image_encoder" in told.value.hint
@@ -293,6 +294,12 @@ class TestOnDisk:
             listed.get("ip-adapter_sd15", checkpoints["sd"])
         with pytest.raises(InvalidRequest, match=r"no IP-Adapter that fits .* FaceID"):
             listed.get(None, checkpoints["sd"])
+        flux = replace(checkpoints["sd"], words=32, encoder=None)
+        with pytest.raises(InvalidRequest, match="'face' is not made for"):
+            listed.get("face", flux)
+        with pytest.raises(InvalidRequest, match="no Redux that fits") as told:
+            listed.get(None, flux)
+        assert "FaceID" not in str(told.value)
 
     def test_something_else_is_passed_over(self, tmp_path: Path) -> None:
         save_file({"a": torch.zeros(1)}, tmp_path / "other.safetensors")

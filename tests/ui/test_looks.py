@@ -26,6 +26,8 @@ def test_references_go_into_a_request_and_come_back() -> None:
     assert fields == {"references": [{"image": ref, **common} for ref in REFS]}
     assert references.form_values(fields) == values
     assert references.fields({"references": ""}) == {}
+    asked = references.fields({"references": REFS[0], "reference_method": "auto"})
+    assert asked == {"references": [{"image": REFS[0]}]}
     for nonsense in ({}, {"references": 7}, {"references": [3, {"image": "x"}]}):
         assert references.form_values(nonsense) == {"references": ""}
 
@@ -51,19 +53,20 @@ def test_a_checkpoint_is_asked_to_look_only_as_it_can() -> None:
         return updates[widgets["reference_method"]], updates[widgets["reference_takes"]], about
 
     method, takes, about = dressed("flux", "shared")
-    assert (method["value"], method["choices"]) == ("adapter", [("Image prompt", "adapter")])
+    assert method["value"] == "auto" and not method["visible"], "it knows one way"
     assert not takes["visible"]
     assert "No Redux" in about and "faceid" not in about
     method, takes, about = dressed("sd", "adapter")
-    assert len(method["choices"]) == 2 and takes["visible"]
+    assert len(method["choices"]) == 3 and takes["visible"]
     assert "faceid" in about
+    method, takes, about = dressed("sd", "auto")
+    assert "value" not in method and method["visible"] and not takes["visible"]
+    assert "nothing more is needed" in about, "whatever was used before"
     method, takes, about = dressed("blind", "shared")
     assert not method["visible"] and "cannot look" in about
     values = {"checkpoint": "flux", "reference_method": "shared"}
-    assert sampling.possible(values, choices)["reference_method"] == "adapter"
-    assert (
-        piece.defaults({**choices, "default_checkpoint": "flux"})["reference_method"] == "adapter"
-    )
+    assert sampling.possible(values, choices)["reference_method"] == "auto"
+    assert piece.defaults(choices)["reference_method"] == "auto"
 
 
 def test_names_of_styles_are_read_from_a_draft_of_doubtful_origin() -> None:

@@ -11,7 +11,8 @@ from studio.ui.widgets import slots
 from studio.ui.widgets.names import named
 
 MOST = 4
-METHODS = {"Shared attention": "shared", "Image prompt": "adapter"}
+AUTO = "auto"
+METHODS = {"Automatic": AUTO, "Shared attention": "shared", "Image prompt": "adapter"}
 TAKES = {"Style": "style", "Composition": "composition", "Both": "all"}
 
 
@@ -31,7 +32,7 @@ def references(tab: str) -> Piece:
         )
         method = gr.Radio(
             list(METHODS.items()),
-            value="shared",
+            value=AUTO,
             label="How they are looked at",
             **named(tab, "reference-method"),
         )
@@ -42,20 +43,19 @@ def references(tab: str) -> Piece:
             visible=False,
             **named(tab, "reference-takes"),
         )
-        about = gr.HTML(_about("shared", {}, None), **named(tab, "reference-about"))
+        about = gr.HTML(_about(AUTO, {}, None), **named(tab, "reference-about"))
 
     def dress(values: Values, now: Now) -> Updates:
         checkpoint = values.get("checkpoint")
         there = ways(now.choices, checkpoint)
         asked = values.get("reference_method")
         chosen = _way(asked, there)
-        looked = gr.update(
-            choices=[row for row in METHODS.items() if row[1] in there], visible=bool(there)
-        )
+        choices = [row for row in METHODS.items() if row[1] in (AUTO, *there)]
+        looked = gr.update(choices=choices, visible=len(there) > 1)
         return {
             **pictures.dress(values, now),
             method: looked if chosen == asked else {**looked, "value": chosen},
-            takes: gr.update(visible=chosen == "adapter" and len(there) > 1),
+            takes: gr.update(visible=_acting(chosen, there) == "adapter" and len(there) > 1),
             about: gr.update(value=_about(chosen, now.choices, checkpoint)),
         }
 
@@ -63,7 +63,7 @@ def references(tab: str) -> Piece:
         return {
             **pictures.defaults(choices),
             "reference_weight": 1.0,
-            "reference_method": _way("shared", ways(choices, None)),
+            "reference_method": AUTO,
             "reference_takes": "style",
         }
 
@@ -85,16 +85,22 @@ def references(tab: str) -> Piece:
 
 
 def ways(choices: Choices, checkpoint: object) -> Sequence[str]:
-    """How a checkpoint can look at pictures: some of `METHODS`."""
+    """How a checkpoint can look at pictures: some of `METHODS`, the one that it does by itself
+    first."""
     wanted = checkpoint or choices.get("default_checkpoint")
     rows = cast(list[Mapping[str, Any]], choices.get("checkpoints") or [])
     found = next((row for row in rows if row["id"] == wanted), {})
-    return found.get("references", tuple(METHODS.values()))
+    return found.get("references", ("shared", "adapter"))
 
 
 def _way(chosen: object, there: Sequence[str]) -> object:
-    """What was chosen if there is that, else the first that there is."""
-    return chosen if chosen in there or not there else there[0]
+    """What was chosen if there is that, else the checkpoint's own way."""
+    return chosen if chosen in there else AUTO
+
+
+def _acting(chosen: object, there: Sequence[str]) -> object:
+    """How pictures are looked at."""
+    return there[0] if chosen == AUTO and there else chosen
 
 
 def possible(values: Values, choices: Choices) -> dict[str, Any]:
@@ -112,7 +118,7 @@ def _about(method: object, choices: Choices, checkpoint: object) -> str:
     wanted = checkpoint or choices.get("default_checkpoint")
     if not there:
         text = "This checkpoint cannot look at them; Stable Diffusion, SDXL and FLUX.1 can."
-    elif method == "shared":
+    elif _acting(method, there) == "shared":
         text = "The checkpoint looks at them while it paints; nothing more is needed."
     elif any(wanted in row["fits"] for row in rows):
         text = f"They are told to the checkpoint as words are, through its {name}."
@@ -132,7 +138,7 @@ def fields(values: Values) -> dict[str, Any]:
     common: dict[str, Any] = {
         name: values[f"reference_{name}"]
         for name in ("weight", "method", "takes")
-        if values.get(f"reference_{name}") is not None
+        if values.get(f"reference_{name}") not in (None, AUTO)
     }
     return {"references": [{"image": ref, **common} for ref in chosen]}
 
