@@ -17,7 +17,7 @@ from studio.core.requests import dump, parse
 from studio.preprocessors import _people
 from studio.preprocessors._preprocessor import Map, Preprocessor, Run
 from studio.preprocessors._weights import Places, opened
-from studio.tasks._maps import named, preprocessors
+from studio.tasks._maps import labels, named
 
 MOST_KEPT = 256
 """Maps on disk; the oldest goes first."""
@@ -61,8 +61,7 @@ class Maps:
         if self._open is None or self._open[0] != entry.id:
             self.drop()
             loading(entry.label)
-            labels = {each.id: each.label for each in preprocessors().values()}
-            self._open = (entry.id, opened(entry, self._places, labels))
+            self._open = (entry.id, opened(entry, self._places, labels()))
         return self._open[1]
 
     def _known(self, key: str) -> Map | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from studio.core.errors import Unavailable
+from studio.core.errors import InvalidRequest
 from studio.preprocessors._preprocessor import ANNOTATORS, Preprocessor, Run, Weights
 
 
@@ -56,7 +56,7 @@ def _anonymous(files: Sequence[str]) -> bool:
 
 
 def opened(entry: Preprocessor, places: Places, labels: dict[str, str]) -> Run:
-    """What makes the maps of an entry. Raises `Unavailable` where its weights are absent.
+    """What makes the maps of an entry. Raises `InvalidRequest` where its weights are absent.
 
     `labels` are those of all preprocessors by id, to name the one that stands in.
     """
@@ -66,20 +66,21 @@ def opened(entry: Preprocessor, places: Places, labels: dict[str, str]) -> Run:
         raise ValueError(f"the preprocessor {entry.id} can do nothing")
     folder = find(entry.needs, places)
     if folder is None:
-        raise absent(entry, entry.needs, labels)
+        raise absent(entry.needs, labels, "preprocessor")
     return entry.load(folder)
 
 
-def absent(entry: Preprocessor, weights: Weights, labels: dict[str, str]) -> Unavailable:
-    """The sentences for a person whose machine lacks these weights."""
+def absent(weights: Weights, labels: dict[str, str], field: str) -> InvalidRequest:
+    """The sentences for a person whose machine lacks these weights, which `field` asks for; `labels`
+    as for `opened`."""
     files = " ".join(weights.files)
-    return Unavailable(
+    return InvalidRequest(
         f"The weights of {weights.label} are not here ({_megabytes(weights.size_bytes)}, "
         f"{weights.licence}): neither in the folder {ANNOTATORS} of the data folder nor in the "
         "cache of Hugging Face.",
         f"Install them in the tab Control, run 'hf download {weights.repo} {files} --local-dir "
         f"{weights.place}' in the data folder, or use '{labels[weights.instead]}', which needs none.",
-        field="preprocessor",
+        field=field,
     )
 
 

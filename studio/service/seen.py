@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from studio.checkpoints.imageprompts import ImagePrompt, Looker
     from studio.checkpoints.loras import Lora
     from studio.checkpoints.vaes import Vae
+    from studio.preprocessors._preprocessor import Preprocessor
     from studio.upscalers._upscaler import Upscaler
 
 
@@ -55,14 +56,20 @@ class Seen:
             found = self.shelves.controls.get(control_id)
             found.require_fits(checkpoint.label, checkpoint.encoder)
             return found
-        for control in self.shelves.controls.fitting(checkpoint.encoder):
+        fitting = self.shelves.controls.fitting(checkpoint.encoder)
+        for control in fitting:
             if kind in control.kinds:
                 return control
+        known = ", ".join(dict.fromkeys(one for control in fitting for one in control.kinds))
         raise InvalidRequest(
-            f"There is no ControlNet for {kind} that fits '{checkpoint.label}'.",
+            f"There is no ControlNet for {kind[:40]} that fits '{checkpoint.label}'"
+            f"{f', only for {known}' if known else ''}.",
             "Put one into the folder 'controlnet' of the data folder, or choose another checkpoint.",
             field="units",
         )
+
+    def has_weights(self, preprocessor: "Preprocessor") -> bool:
+        return self.shelves.has_weights(preprocessor)
 
     def lora(self, name: str, checkpoint: "Checkpoint") -> "Lora":
         return self.shelves.extras.loras.find(name, checkpoint)

@@ -18,7 +18,7 @@ from studio.core.geometry import Size
 from studio.core.records import Picture, Preset
 from studio.costs.work import Kept, Work
 from studio.families._family import Role
-from studio.preprocessors._preprocessor import Map
+from studio.preprocessors._preprocessor import Map, Preprocessor
 from studio.upscalers._upscaler import Upscaler
 
 if TYPE_CHECKING:
@@ -73,6 +73,10 @@ class Facts(Protocol):
         """The upscaler of that id; None is the default one. Raises `InvalidRequest`."""
         ...
 
+    def has_weights(self, preprocessor: Preprocessor) -> bool:
+        """Whether what it needs is here."""
+        ...
+
     def image_prompt(self, prompt_id: str | None, checkpoint: Checkpoint) -> ImagePrompt:
         """The IP-Adapter of that id, or the first one, that fits the checkpoint.
 
@@ -81,7 +85,7 @@ class Facts(Protocol):
         ...
 
     def looker(self, prompt: ImagePrompt) -> Looker:
-        """The network that looks at pictures for it. Raises `Unavailable` where it is absent."""
+        """The network that looks at pictures for it. Raises `InvalidRequest` where it is absent."""
         ...
 
 
@@ -262,8 +266,8 @@ class Tools(Protocol):
     def control_map(self, preprocessor: str, params: Mapping[str, Any], image: Image) -> Map:
         """What the preprocessor of that id makes of an RGB picture, with params as JSON data.
 
-        The same again is not made again. Raises `Unavailable` where its weights are absent,
-        `InvalidRequest` where there is nothing to see.
+        The same again is not made again. Raises `InvalidRequest` where there is nothing to see, and
+        where its weights went away since the request was resolved.
         """
         ...
 

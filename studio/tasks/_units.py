@@ -13,7 +13,7 @@ from studio.checkpoints.controls import SOFT_EDGES
 from studio.core.errors import InvalidRequest
 from studio.core.geometry import Box, Size
 from studio.core.requests import STRICT, ImageRef, Name
-from studio.tasks._maps import check_map
+from studio.tasks._maps import check_map, named_for, require_weights
 from studio.tasks._maps import named as named_map
 from studio.tasks._over import fitted, flat
 from studio.tasks._poses import read_pose
@@ -103,9 +103,11 @@ def _resolved(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> Unit:
         )
     if unit.image is None:
         if unit.preprocessor is not None:
-            named_map(unit.preprocessor)
+            named_for(unit.kind, unit.preprocessor)
         return replace(unit, controlnet=found.id)
     name, params = check_map(unit.preprocessor, unit.kind, unit.params)
+    if unit.weight and unit.pose is None:
+        require_weights(name, facts)
     return replace(unit, controlnet=found.id, preprocessor=name, params=params)
 
 

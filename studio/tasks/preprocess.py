@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from studio.core.records import Picture
 from studio.core.requests import STRICT, ImageRef, Name
 from studio.preprocessors._people import to_json
-from studio.tasks._maps import check_map, named
+from studio.tasks._maps import check_map, named, require_weights
 from studio.tasks._over import flat
 from studio.tasks._task import Facts, Resolved, Task, Tools
 
@@ -31,6 +31,7 @@ class Preprocess:
 def resolve(request: Preprocess, facts: Facts) -> Resolved:
     entry = named(request.preprocessor, field="preprocessor")
     _, params = check_map(entry.id, entry.kind, request.params)
+    require_weights(entry.id, facts, field="preprocessor")
     width, height = facts.size(request.image)
     return Resolved(
         request=replace(request, params=params),

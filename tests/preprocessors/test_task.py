@@ -35,6 +35,7 @@ class TestResolved:
             ({"params": {"low": 0}}, "between 1 and 1000"),
             ({"params": {"lower": 3}}, "no setting called 'lower'"),
             ({"preprocessor": "blur", "params": {"low": 3}}, "no setting called 'low'"),
+            ({"preprocessor": "hed"}, "weights of HED are not here"),
         ],
     )
     def test_nonsense_is_refused(self, fields: dict, words: str) -> None:

@@ -1,5 +1,6 @@
 """Preprocessors that need weights: run with random ones of the right shapes, and refused without."""
 
+import io
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from studio.app import compose
-from studio.core.errors import InvalidRequest, Unavailable
+from studio.core.errors import InvalidRequest
 from studio.discovery import open_drawer
 from studio.preprocessors._preprocessor import Kind, Preprocessor, Weights
 from studio.preprocessors._weights import Places, find, opened
@@ -176,7 +177,7 @@ def test_it_runs_with_weights_of_the_right_shape(entry: Preprocessor, tmp_path: 
 @pytest.mark.parametrize("entry", WEIGHTED, ids=named)
 class TestAbsent:
     def test_it_says_what_is_missing_and_what_to_do(self, entry: Preprocessor, tmp_path) -> None:
-        with pytest.raises(Unavailable) as caught:
+        with pytest.raises(InvalidRequest) as caught:
             opened(entry, Places(folders=(tmp_path,), hub=tmp_path / "hub"), LABELS)
         wanted = weights(entry)
         told = str(caught.value)
@@ -212,9 +213,18 @@ def test_a_stranger_s_config_is_not_taken_for_it(tmp_path: Path) -> None:
     assert find(wanted, Places(folders=(tmp_path,))) is None
 
 
-def test_the_studio_says_which_are_ready(tmp_path: Path) -> None:
+def test_the_studio_says_which_are_ready_and_queues_no_job_without(tmp_path: Path) -> None:
     app = compose(Settings(data_dir=tmp_path))
     try:
+        picture = io.BytesIO()
+        Image.new("RGB", (32, 32)).save(picture, "PNG")
+        ref = app.studio.add_input("local", picture.getvalue())
+        asked = {"image": ref, "preprocessor": "mlsd"}
+        unit = {"prompt": "a house", "units": [{**asked, "kind": "edges"}]}
+        for task, fields in (("preprocess", asked), ("control", unit), ("txt2img", unit)):
+            with pytest.raises(InvalidRequest, match="weights of MLSD are not here"):
+                app.studio.submit("local", task, fields)
+        assert app.studio.jobs("local") == ()
         told = {row["id"]: row for row in app.studio.choices()["preprocessors"]}
         assert told["canny"]["ready"] and told["canny"]["needs"] is None
         assert not told["mlsd"]["ready"]
@@ -224,5 +234,6 @@ def test_the_studio_says_which_are_ready(tmp_path: Path) -> None:
         file.touch()
         told = {row["id"]: row for row in app.studio.choices()["preprocessors"]}
         assert told["mlsd"]["ready"]
+        assert app.studio.submit("local", "preprocess", asked).state == "queued"
     finally:
         app.close()

@@ -34,10 +34,13 @@ def hidden(pose: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 class Facts:
-    """A ControlNet for everything, and pictures of 128 × 96."""
+    """A ControlNet for everything, pictures of 128 × 96, and no weights of preprocessors."""
 
     def size(self, ref: str) -> tuple[int, int]:
         return (128, 96)
+
+    def has_weights(self, *_: Any) -> bool:
+        return False
 
     def controlnet(self, *_: Any) -> Any:
         return type("Net", (), {"id": "net", "types": 0})
@@ -100,11 +103,35 @@ def test_people_in_a_picture_have_its_size_and_are_not_looked_for() -> None:
         ({"kind": "pose", "map": REF, "pose": written()}, "not both"),
         ({"kind": "pose"}, "needs a picture"),
         ({"kind": "depth", "pose": written()}, "People steer poses"),
+        (
+            {"kind": "pose", "image": REF, "preprocessor": "canny"},
+            "maps of kind 'edges', not 'pose'",
+        ),
+        ({"kind": "depth", "map": REF, "preprocessor": "hed"}, "maps of kind 'edges', not 'depth'"),
+        ({"image": REF, "preprocessor": "hed"}, "weights of HED are not here"),
     ],
 )
 def test_one_source_and_the_right_one(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         resolved(**fields)
+
+
+def test_the_preprocessors_that_fit_are_named() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        resolved(kind="depth", image=REF, preprocessor="canny")
+    assert "depth_estimate" in caught.value.hint and "hed" not in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"image": REF, "preprocessor": "hed", "weight": 0.0},
+        {"kind": "pose", "image": REF, "pose": written(), "preprocessor": "dwpose"},
+        {"map": REF, "preprocessor": "hed"},
+    ],
+)
+def test_weights_are_only_asked_for_where_a_map_is_made(fields: dict[str, Any]) -> None:
+    assert resolved(**fields).preprocessor == fields["preprocessor"]
 
 
 def test_a_pose_is_not_changed_by_what_else_is_asked() -> None:
