@@ -3,7 +3,7 @@
 import html
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -385,7 +385,9 @@ def understood(
         if action == "send" and tab.from_picture is not None and tab.id in forms:
             draft = possible(studio.draft(owner, tab.id), now.choices)
             held = {**forms[tab.id].defaults(now.choices), **draft}
-            return tab, tab.from_picture(record, held, now)
+            found = tab.from_picture(record, held, now)
+            said = lost(record["request"], tab) if record["prompt"] else ()
+            return tab, replace(found, notes=(*said, *found.notes))
     except (KeyError, TypeError, ValueError):
         pass
     raise InvalidRequest("The page sent something that it should not.", "Reload it and try again.")

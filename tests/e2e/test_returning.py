@@ -30,7 +30,8 @@ def own_server(tmp_path: Path, checkpoints: Path) -> Iterator[Server]:
 def test_a_page_restores_what_is_opened_and_writes_nothing_by_itself(
     new_page: NewPage, server: Server
 ) -> None:
-    """And what is sent into a tab that was never opened joins what its form held."""
+    """What is sent into a tab that was never opened joins what its form held, and can be taken
+    back."""
     names = {
         row["id"]: row["api_name"]
         for row in httpx.get(f"{server.url}/config").json()["dependencies"]
@@ -50,7 +51,8 @@ def test_a_page_restores_what_is_opened_and_writes_nothing_by_itself(
         return httpx.get(f"{server.url}/api/drafts/img2img").json()
 
     httpx.put(f"{server.url}/api/drafts/txt2img", json={**DRAFT, "prompt": "still here"})
-    httpx.put(f"{server.url}/api/drafts/img2img", json={**DRAFT, "prompt": "words of its own"})
+    own = {**DRAFT, "prompt": "words of its own", "strength": 0.35}
+    httpx.put(f"{server.url}/api/drafts/img2img", json=own)
     page = new_page(arrive=arrive)
     expect(page.locator(f"#{PAINT}-estimate-words")).not_to_be_empty()
     at(page, "control", "Control")
@@ -61,13 +63,17 @@ def test_a_page_restores_what_is_opened_and_writes_nothing_by_itself(
     done(page).first.get_by_role("button").click()
     page.get_by_role("dialog", name="Picture").get_by_label("Send to").select_option("img2img")
     expect(page.locator("#img2img-image-slot li")).to_have_count(1)
-    expect(page.locator("#img2img-prompt textarea")).to_have_value("words of its own")
+    words = page.locator("#img2img-prompt textarea")
+    expect(words).to_have_value("something to start from")
     until(
         page,
         "fetch('/api/drafts/img2img').then(answer => answer.json())",
         lambda kept: kept.get("image"),
     )
-    assert draft()["prompt"] == "words of its own" and draft()["steps"] == DRAFT["steps"]
+    assert draft()["strength"] == own["strength"], "which is no matter of the picture"
+    page.locator(".po-toast").get_by_role("button", name="Undo").click()
+    expect(words).to_have_value("words of its own")
+    expect(page.locator("#img2img-image-slot li")).to_have_count(0)
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 import html
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, cast
 
 import gradio as gr
@@ -46,10 +47,13 @@ class Shelf:
     def draft(self, owner: str, tab: str) -> dict[str, Any]:
         return {}
 
+    def __init__(self, record: ImageRecord) -> None:
+        self._record = record
+
     def record(self, owner: str, image_id: str) -> ImageRecord:
-        if (owner, image_id) != (RECORD.owner, RECORD.id):
+        if (owner, image_id) != (self._record.owner, self._record.id):
             raise NotFound("There is no such picture.", "Look in the gallery.")
-        return RECORD
+        return self._record
 
 
 def read(message: object, owner: str = "local") -> tuple[Tab, dict[str, Any]]:
@@ -57,15 +61,18 @@ def read(message: object, owner: str = "local") -> tuple[Tab, dict[str, Any]]:
     return tab, found.values
 
 
-def arrived(message: object, owner: str = "local") -> tuple[Tab, Arrival]:
+def arrived(
+    message: object, owner: str = "local", record: ImageRecord = RECORD
+) -> tuple[Tab, Arrival]:
     tabs = {tab.id: tab for tab in tabs_in_order()}
     with gr.Blocks():
         held = {name: gr.Textbox() for name in ("prompt", "presets")}
         words = Piece(widgets=held, defaults=lambda choices: dict.fromkeys(held, ""))
-        forms = {"txt2img": Form(generate=gr.Button(), pieces=(words,))}
+        form = Form(generate=gr.Button(), pieces=(words,))
+        forms = {"txt2img": form, "style": form}
     text = message if isinstance(message, str) else json.dumps(message)
     now = Now(choices={"checkpoints": [], "samplers": []})
-    return understood(cast(Studio, Shelf()), tabs, forms, owner, now, text)
+    return understood(cast(Studio, Shelf(record)), tabs, forms, owner, now, text)
 
 
 def test_painting_comes_first_and_the_gallery_last() -> None:
@@ -102,6 +109,19 @@ def test_what_a_form_has_no_place_for_is_said() -> None:
         "The checkpoint 'gone' is not here; the form keeps its own.",
         "This form has no place for the picture it was painted over and its mask.",
     )
+
+
+def test_what_a_form_cannot_take_of_a_picture_is_said_where_it_is_sent_to() -> None:
+    """Whichever form it is, and nothing of one that nothing was said of, such as a map."""
+    asked = {"prompt": "a fox", "checkpoint": "gone", "mask": "b" * 64, "hires": {"factor": 2}}
+    for words, notes in (("a fox", 2), ("", 0)):
+        record = replace(RECORD, request={**asked, "prompt": words})
+        _, found = arrived({"do": "send", "image": RECORD.id, "tab": "style"}, record=record)
+        assert len(found.notes) == notes
+        assert found.values["image"] == RECORD.id
+    record = replace(RECORD, request=asked)
+    _, found = arrived({"do": "send", "image": RECORD.id, "tab": "style"}, record=record)
+    assert found.notes[1] == "This form has no place for its mask and its second pass."
 
 
 def test_another_owners_picture_does_not_exist() -> None:

@@ -38,11 +38,14 @@ def test_enlarging_alone_asks_for_nothing_else() -> None:
 
 
 def test_words_out_of_view_are_only_taken_with_the_picture_they_were_said_of() -> None:
-    record = {"id": ID, "request": {"prompt": "a boat"}}
-    sent = VALUES | UPSCALE.from_picture(record, VALUES, Now(choices={})).values
+    record: dict[str, Any] = {"id": ID, "request": {"prompt": "a boat"}}
+    sent = VALUES | UPSCALE.from_picture(record, VALUES, now()).values
     assert UPSCALE.to_requests(sent)[0]["prompt"] == "a boat"
     assert "prompt" not in UPSCALE.to_requests(sent | {"image": REF})[0]
     assert "prompt" not in UPSCALE.to_requests(sent | {"image": f"{ID} {REF}"})[0]
+    record["request"] = {"preprocessor": "canny"}
+    sent |= UPSCALE.from_picture(record, sent, now()).values
+    assert "prompt" not in UPSCALE.to_requests(sent)[0], "nothing was said of a map"
 
 
 def test_details_are_painted_with_the_settings_in_view() -> None:
@@ -95,6 +98,7 @@ def now(**changes: Any) -> Now:
     choices = {
         "checkpoints": [{"id": "fox", "native_px": 64, "multiple_px": 8, "problem": ""}],
         "default_checkpoint": "fox",
+        "samplers": [],
         "default_upscaler": "lanczos",
         "upscalers": [
             {"id": "lanczos", "label": "Lanczos", "about": "At once.", "problem": "", "advice": ""},

@@ -6,8 +6,7 @@ from typing import Any
 from studio.core.errors import InvalidRequest
 from studio.ui.form import Form, Now, Values
 from studio.ui.tabs._tab import Arrival, Context, Tab
-from studio.ui.widgets import canvas, painting, sampling, units
-from studio.ui.widgets.unheld import unheld
+from studio.ui.widgets import brought, canvas, painting, sampling, units
 from studio.ui.widgets.units import units as control_units
 
 ID = "control"
@@ -54,9 +53,7 @@ def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
     """The settings and units that the picture was painted with, or else the units that are there,
     and the picture itself in a unit that is free."""
     asked = record["request"]
-    painted = bool(asked.get("checkpoint"))
-    values = sampling.possible(from_record(record), now.choices) if painted else {}
-    notes = (*sampling.absent(asked, now.choices), *unheld(asked, HOLDS)) if painted else ()
+    values = {**brought.words(record, now.choices), **_own(asked)}
     own = "units" in values
     meant = asked.get("checkpoint") if own else held.get("checkpoint")
     there = units.fitted(
@@ -64,13 +61,12 @@ def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
         same_checkpoint=meant == values.get("checkpoint", held.get("checkpoint")),
     )
     more = units.with_one_more(there, _unit(record))
-    if more is None:
-        notes = (*notes, TAKEN_OWN if own else TAKEN)
-    return Arrival(values={**values, "units": units.write(more or there)}, notes=notes)
+    full = TAKEN_OWN if own else TAKEN
+    return Arrival(
+        values={**values, "units": units.write(more or there)}, notes=() if more else (full,)
+    )
 
 
-HOLDS = ("units",)
-"""Of the parts of a request that not every form has, those that this one has."""
 TAKEN = "All four units are taken, so the picture is in none. Remove one, and send it again."
 TAKEN_OWN = (
     "All four units are those the picture was painted under: none is free for the picture itself."

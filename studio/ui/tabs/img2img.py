@@ -10,7 +10,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.geometry import Size, near
 from studio.ui.form import Form, Now, Piece, Values
 from studio.ui.tabs._tab import Arrival, Context, Tab
-from studio.ui.widgets import painting, references, sampling, size, slots, units
+from studio.ui.widgets import brought, painting, references, sampling, size, slots, units
 from studio.ui.widgets.names import named
 from studio.ui.widgets.strength import strength
 
@@ -116,7 +116,7 @@ def _own(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
-    return Arrival(values={"image": record["id"], **units.brought(record["request"], held)})
+    return Arrival(values={**brought.settings(record, held, now), "image": record["id"]})
 
 
 TAB = Tab(

@@ -10,7 +10,7 @@ from studio.core.intake import MAX_PIXELS, MAX_SIDE_PX
 from studio.families._family import Role
 from studio.ui.form import Choices, Form, Now, Piece, Values
 from studio.ui.tabs._tab import Arrival, Context, Tab
-from studio.ui.widgets import canvas, painting, references, sampling, slots, units
+from studio.ui.widgets import brought, canvas, painting, references, sampling, slots, units
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
 from studio.ui.widgets.strength import strength
@@ -140,8 +140,8 @@ def _own(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
     """Another picture has other sides."""
-    own = units.brought(record["request"], held)
-    return Arrival(values={"image": record["id"], **dict.fromkeys(SIDES, 0), **own})
+    own = brought.settings(record, held, now)
+    return Arrival(values={**own, "image": record["id"], **dict.fromkeys(SIDES, 0)})
 
 
 TAB = Tab(

@@ -10,7 +10,7 @@ from studio.paths import STYLES
 from studio.tasks.style import stylizers
 from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values
 from studio.ui.tabs._tab import Arrival, Context, Tab
-from studio.ui.widgets import painting, presets, sampling, slots
+from studio.ui.widgets import brought, painting, presets, sampling, slots
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import named
 
@@ -210,7 +210,7 @@ def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
-    return Arrival(values={"image": record["id"]})
+    return Arrival(values={**brought.words(record, now.choices), "image": record["id"]})
 
 
 TAB = Tab(

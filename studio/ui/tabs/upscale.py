@@ -8,7 +8,7 @@ import gradio as gr
 from studio.core.errors import InvalidRequest
 from studio.ui.form import Choices, Follow, Form, Now, Piece, Updates, Values, unchanged
 from studio.ui.tabs._tab import Arrival, Context, Tab
-from studio.ui.widgets import painting, sampling, slots, upscaling
+from studio.ui.widgets import brought, painting, sampling, slots, upscaling
 from studio.ui.widgets.mounts import mount
 from studio.ui.widgets.names import UNSEEN, named
 from studio.ui.widgets.strength import strength
@@ -161,8 +161,8 @@ def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
     """The picture, and what it was painted with: details are painted with the same words."""
-    told = sampling.from_settings(record["request"])
-    return Arrival(values={**told, "image": record["id"], "said_of": record["id"]})
+    told = brought.words(record, now.choices)
+    return Arrival(values={**told, "image": record["id"], "said_of": record["id"] if told else ""})
 
 
 TAB = Tab(
