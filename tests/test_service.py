@@ -118,6 +118,14 @@ def test_too_much_for_one_job(studio: Studio) -> None:
         )
 
 
+def test_the_last_picture_has_a_seed_too(studio: Studio) -> None:
+    asked = {**WANT, "seed": 2**63 - 3, "count": 3}
+    assert studio.submit("local", "txt2img", asked).request["seed"] == 2**63 - 3
+    with pytest.raises(InvalidRequest, match=f"seed {2**63}, which is too large") as refused:
+        studio.submit("local", "txt2img", {**asked, "seed": 2**63 - 2})
+    assert refused.value.field == "seed" and str(2**63 - 3) in refused.value.hint
+
+
 def test_others_may_have_fewer_jobs_waiting(studio: Studio) -> None:
     for _ in range(3):
         studio.submit("visitor:1", "txt2img", WANT)

@@ -251,8 +251,8 @@ export function gallery(root) {
     if (!(await sure("Empty the trash?", "Its pictures are deleted for good.", "Delete for good"))) return;
     try {
       await api.emptyTrash();
-      toast("The trash is empty.");
-      reload();
+      await reload();
+      toast(rows.length ? "What jobs in the queue start from stays until they are done." : "The trash is empty.");
     } catch (error) {
       complain(error);
     }

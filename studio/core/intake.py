@@ -114,6 +114,8 @@ def load(source: Path | bytes) -> "Image":
     _require_size(header.width, header.height)
     with _damage_told(), _opened(data, header.format) as image:
         image.load()
+        if header.format == "PNG":
+            _spread_key(image, depth=data[24])
         return _upright(_coloured(image), _rotation(image))
 
 
@@ -367,9 +369,33 @@ def _upright(image: "Image", rotation: int) -> "Image":
     return image.transpose(turns[rotation]) if rotation in turns else image
 
 
+def _spread_key(image: "Image", depth: int) -> None:
+    """Brings the colour that a PNG of `depth` bits says is transparent to the depth at which Pillow
+    gives its pixels, where that is another one."""
+    key = image.info.get("transparency")
+    if isinstance(key, int) and image.mode == "L" and depth < 8:
+        image.info["transparency"] = key * 255 // (2**depth - 1)
+    elif isinstance(key, tuple) and depth == 16:
+        image.info["transparency"] = tuple(value >> 8 for value in cast(tuple[int, ...], key))
+
+
+def _of_16_bits(image: "Image") -> "Image":
+    """Grey; as Pillow's decoder does with 16 bit colours."""
+    wide = image.convert("I")
+    grey = wide.point(lambda value: value / 256).convert("L")
+    key = image.info.get("transparency")
+    if not isinstance(key, int):
+        return grey.convert("RGB")
+    import numpy as np
+    from PIL import Image as Images
+
+    shown = np.where(np.asarray(wide) == key, 0, 255).astype(np.uint8)
+    return Images.merge("LA", (grey, Images.fromarray(shown))).convert("RGBA")
+
+
 def _coloured(image: "Image") -> "Image":
-    if image.mode.startswith("I"):  # 16 bit grey; as Pillow's decoder does with 16 bit colours
-        return image.convert("I").point(lambda value: value / 256).convert("L").convert("RGB")
+    if image.mode.startswith("I"):
+        return _of_16_bits(image)
     if image.mode in {"RGBA", "LA", "PA", "La", "RGBa"} or "transparency" in image.info:
         return image.convert("RGBA")
     if image.mode in {"RGB", "CMYK"} and image.info.get("icc_profile"):

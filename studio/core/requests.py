@@ -81,6 +81,7 @@ REF_CHARS = 64
 ImageRef = Annotated[str, StringConstraints(pattern="^([0-9a-f]{64}|[0-9a-f]{32})$")]
 """SHA-256 (64 hex digits) of stored bytes, or the id (32 hex digits) of a picture in the gallery."""
 _UPLOAD = re.compile("[0-9a-f]{64}")
+_PICTURE = re.compile('"([0-9a-f]{32})"')
 
 R = TypeVar("R")
 
@@ -150,6 +151,11 @@ def dump(request: object) -> dict[str, Any]:
 def uploads_in(data: object) -> frozenset[str]:
     """Refs of uploads anywhere in plain JSON data: in a request, a form, whatever else names them."""
     return frozenset(_UPLOAD.findall(json.dumps(data)))
+
+
+def pictures_in(data: object) -> frozenset[str]:
+    """Ids of pictures in the gallery, as `uploads_in`."""
+    return frozenset(_PICTURE.findall(json.dumps(data)))
 
 
 def field_naming(request: object, ref: str) -> str | None:

@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -185,16 +185,18 @@ class Gallery:
         """Back from the trash. Raises `NotFound` if one is not there; none moves."""
         self._flag(owner, image_ids, "trashed", False)
 
-    def empty_trash(self, owner: str) -> int:
-        """Deletes files and rows of what is in the trash, for good; how many pictures.
+    def empty_trash(self, owner: str, needed: Set[str] = frozenset()) -> int:
+        """Deletes files and rows of what is in the trash, for good; how many pictures. Those with an
+        id in `needed` stay there.
 
         Raises `StorageFailed` if files cannot be deleted; those stay in the trash.
         """
         with self._saving:
             self._require_own_folder()
-            rows = self._db.read(
+            found = self._db.read(
                 "SELECT seq, id, file FROM pictures WHERE owner = ? AND trashed = 1", (owner,)
             )
+            rows = [row for row in found if row["id"] not in needed]
             # files go first: a file without row would come back at the next start
             gone: list[sqlite3.Row] = []
             failure: OSError | None = None

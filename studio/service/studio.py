@@ -17,7 +17,7 @@ from studio.core.errors import InvalidRequest, NotFound, Refused
 from studio.core.events import JobState
 from studio.core.geometry import Size
 from studio.core.records import ImageRecord, Job, Preset
-from studio.core.requests import dump, field_naming, parse
+from studio.core.requests import dump, field_naming, parse, pictures_in
 from studio.costs.memory import Memory
 from studio.costs.predict import Costs, number_bytes
 from studio.service.recovery import Recovery
@@ -427,8 +427,10 @@ class Studio:
         self._watchers.changed(owner)
 
     def empty_trash(self, owner: str) -> None:
-        """Deletes for good what is in the trash."""
-        self._gallery.empty_trash(owner)
+        """Deletes for good what is in the trash, but for pictures that running and waiting jobs start
+        from."""
+        needed = pictures_in([dict(job.request) for job in self._jobs.active(owner)])
+        self._gallery.empty_trash(owner, needed)
         self._watchers.changed(owner)
 
     def file(self, owner: str, image_id: str) -> Path:

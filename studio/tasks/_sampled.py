@@ -11,6 +11,7 @@ from studio.checkpoints.catalog import Checkpoint
 from studio.core.errors import InvalidRequest
 from studio.core.geometry import Size, near
 from studio.core.requests import (
+    MAX_SEED,
     STRICT,
     ClipSkip,
     Count,
@@ -126,12 +127,13 @@ def resolve_for(
     request = with_presets(request, facts)
     request, left_out = _felt(role, request, checkpoint)
     request, unkept = _kept(request, checkpoint, facts)
+    request, once = _apart(request)
     added = resolve_extras(request, checkpoint, facts)
     refiner = _refiner(request.refiner, checkpoint, facts)
     for prompt in (words(request.prompt), request.negative_prompt):
         grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
     size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
-    notes += (*unheard(request, checkpoint), *left_out, *unkept)
+    notes += (*unheard(request, checkpoint), *left_out, *unkept, *once)
     steps = request.steps or checkpoint.defaults.steps
     require_work(
         size[0] * size[1] * steps * request.count,
@@ -149,6 +151,7 @@ def resolve_for(
         **added,
     )
     _require_whole(request)
+    _require_seeds(request)
     taken = one_pass(request, size, strength=getattr(request, "strength", None)).calls
     return Resolved(
         request=request,
@@ -248,6 +251,26 @@ def _felt(role: Role, request: Sampled, checkpoint: Checkpoint) -> tuple[Sampled
     asked: Any = request
     strength, notes = felt(asked.strength, role, checkpoint, unasked["strength"])
     return replace(asked, strength=strength), notes
+
+
+def _apart(request: Sampled) -> tuple[Sampled, tuple[str, ...]]:
+    """The request with only as many pictures as differ, and a sentence if those are fewer."""
+    if request.count == 1 or getattr(request, "strength", None) != 0:
+        return request, ()
+    note = "At strength 0 every picture would be the same, so one is made."
+    return replace(request, count=1), (note,)
+
+
+def _require_seeds(request: Sampled) -> None:
+    """Raises `InvalidRequest` where the seed of the last picture would be none."""
+    most = MAX_SEED - request.count + 1
+    if request.seed is not None and request.seed > most:
+        raise InvalidRequest(
+            f"The last of {request.count} pictures would have the seed "
+            f"{request.seed + request.count - 1}, which is too large.",
+            f"Choose a seed of at most {most}, or ask for fewer pictures.",
+            field="seed",
+        )
 
 
 def _kept(

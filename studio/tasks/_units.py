@@ -44,7 +44,8 @@ class Unit:
     params: dict[str, Any] = Field(default_factory=dict[str, Any])
     """Settings of the preprocessor, as its schema says."""
     controlnet: Name | None = None
-    """Id of the ControlNet; the default is the first of that kind that fits the checkpoint."""
+    """Id of the ControlNet; the default is the first of that kind that fits the checkpoint. A unit
+    of weight 0 needs none."""
     weight: Weight = 1.0
     """How strongly the map is followed: 0 not at all, 1 as trained, 2 at the most."""
     start: Share = 0.0
@@ -94,6 +95,20 @@ def _resolved(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> Unit:
     size = facts.size(named) if named else None
     if unit.pose is not None:
         unit = replace(unit, pose=_posed(unit, unit.pose, size))
+    if unit.weight or unit.controlnet is not None:
+        unit = replace(unit, controlnet=_net(unit, checkpoint, facts))
+    if unit.image is None:
+        if unit.preprocessor is not None:
+            named_for(unit.kind, unit.preprocessor)
+        return unit
+    name, params = check_map(unit.preprocessor, unit.kind, unit.params)
+    if unit.weight and unit.pose is None:
+        require_weights(name, facts)
+    return replace(unit, preprocessor=name, params=params)
+
+
+def _net(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> str:
+    """Id of the ControlNet that reads the map of a unit."""
     found = facts.controlnet(unit.controlnet, unit.kind, checkpoint)
     if found.types and unit.kind not in found.kinds:
         raise InvalidRequest(
@@ -101,14 +116,7 @@ def _resolved(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> Unit:
             f"It knows {', '.join(found.kinds)}.",
             field="units",
         )
-    if unit.image is None:
-        if unit.preprocessor is not None:
-            named_for(unit.kind, unit.preprocessor)
-        return replace(unit, controlnet=found.id)
-    name, params = check_map(unit.preprocessor, unit.kind, unit.params)
-    if unit.weight and unit.pose is None:
-        require_weights(name, facts)
-    return replace(unit, controlnet=found.id, preprocessor=name, params=params)
+    return found.id
 
 
 def _posed(unit: Unit, pose: dict[str, Any], size: Size | None) -> dict[str, Any]:

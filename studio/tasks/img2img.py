@@ -1,7 +1,6 @@
 """A picture from a picture and words."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import Literal
 
 from pydantic.dataclasses import dataclass
@@ -40,11 +39,7 @@ class Img2Img(PaintedOver):
 
 
 def resolve(request: Img2Img, facts: Facts) -> Resolved:
-    found = _sampled.resolve_for(Role.IMAGE, request, facts, shape=facts.size(request.image))
-    if found.request.strength == 0 and request.count > 1:
-        note = "At strength 0 every picture would be the same, so one is made."
-        return replace(found, request=replace(found.request, count=1), notes=(*found.notes, note))
-    return found
+    return _sampled.resolve_for(Role.IMAGE, request, facts, shape=facts.size(request.image))
 
 
 def run(request: Img2Img, tools: Tools) -> Iterator[Picture]:

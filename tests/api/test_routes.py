@@ -201,6 +201,19 @@ def test_pictures_are_found_starred_trashed_and_restored(
     complaint(client.post("/api/images/trash", json={"ids": ["x"] * 1001}), 422)
 
 
+def test_a_picture_that_a_waiting_job_starts_from_stays_until_that_is_done(
+    alone: House, client: httpx.Client
+) -> None:
+    fox = alone.picture("local", "a needed fox", seed=4).id
+    job = submitted(client, task="img2img", image=fox)["id"]
+    assert client.delete(f"/api/images/{fox}").status_code == 204
+    assert client.delete("/api/trash").status_code == 204
+    assert client.get(f"/api/images/{fox}/file").status_code == 200
+    client.delete(f"/api/jobs/{job}")
+    assert client.delete("/api/trash").status_code == 204
+    complaint(client.get(f"/api/images/{fox}/file"), 404)
+
+
 def test_the_file_is_the_png_as_it_was_saved(alone: House, client: httpx.Client) -> None:
     record = alone.picture("local", "a fox", seed=3)
     saved = alone.studio.file("local", record.id)

@@ -114,6 +114,29 @@ def test_16_bit_colour_comes_in_as_bright_as_16_bit_grey() -> None:
     assert list(loaded[::3]) == list(loaded[1::3]) == [level >> 8 for level in LEVELS]
 
 
+@pytest.mark.parametrize(
+    ("kind", "depth", "pixels", "key"),
+    [
+        (0, 16, struct.pack(">HHH", 1000, 1001, 65535), struct.pack(">H", 1000)),
+        (0, 8, bytes([7, 8, 255]), struct.pack(">H", 7)),
+        (0, 4, bytes([0x12, 0xF0]), struct.pack(">H", 1)),
+        (0, 2, bytes([0b01101100]), struct.pack(">H", 1)),
+        (0, 1, bytes([0b10000000]), struct.pack(">H", 1)),
+        (2, 8, bytes([1, 2, 3, 1, 2, 4, 9, 9, 9]), struct.pack(">HHH", 1, 2, 3)),
+        (2, 16, struct.pack(">9H", 300, 600, 900, 300, 600, 9, 0, 0, 0), b"\1\x2c\2\x58\3\x84"),
+    ],
+)
+def test_a_colour_that_is_transparent_is_so_at_every_depth(
+    kind: int, depth: int, pixels: bytes, key: bytes
+) -> None:
+    data = b"\x89PNG\r\n\x1a\n" + chunk(
+        b"IHDR", struct.pack(">IIBBBBB", 3, 1, depth, kind, 0, 0, 0)
+    )
+    data += chunk(b"tRNS", key) + chunk(b"IDAT", zlib.compress(b"\0" + pixels))
+    loaded = intake.load(data + chunk(b"IEND", b""))
+    assert list(loaded.getchannel("A").tobytes()) == [0, 255, 255]
+
+
 def test_a_transparent_palette_stays_transparent() -> None:
     image = grid("P")
     image.info["transparency"] = 0

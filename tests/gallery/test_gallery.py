@@ -252,6 +252,15 @@ def test_emptying_the_trash_deletes_files_rows_and_thumbnails(
     assert gallery.empty_trash("local") == 0
 
 
+def test_what_is_needed_stays_in_the_trash(gallery: Gallery, keep: Keep, data_dir: Path) -> None:
+    gone, needed = keep("gone"), keep("needed")
+    gallery.trash("local", [gone.id, needed.id])
+    assert gallery.empty_trash("local", {needed.id}) == 1
+    assert files(data_dir) == {needed.file}
+    assert gallery.record("local", needed.id).trashed
+    assert gallery.empty_trash("local") == 1
+
+
 def test_a_jobs_pictures_come_in_its_order(gallery: Gallery, keep: Keep) -> None:
     for index in (2, 0, 1):
         keep(index=index)

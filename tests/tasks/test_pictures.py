@@ -91,9 +91,16 @@ def test_every_mode_of_pixels_is_taken(studio: Studio, mode: str) -> None:
 
 def test_at_strength_0_one_picture_is_enough(studio: Studio) -> None:
     ref = upload(studio, picture())
-    job = studio.submit("local", "img2img", {**WANT, "image": ref, "strength": 0, "count": 4})
-    assert job.request["count"] == 1
-    assert "strength 0" in job.notes[0]
+    mask = upload(studio, picture().point(lambda value: 255))
+    own = {"img2img": {}, "inpaint": {"mask": mask}, "outpaint": {"left": 64}, "control": {}}
+    unit = {"kind": "depth", "map": ref, "weight": 0.0}
+    own["control"] = {"units": [unit], "mask": mask}
+    for task, fields in own.items():
+        asked = {**WANT, **fields, "image": ref, "count": 4}
+        job = studio.submit("local", task, {**asked, "strength": 0})
+        assert job.request["count"] == 1
+        assert "strength 0" in job.notes[0]
+        assert studio.submit("local", task, {**asked, "strength": 0.5}).request["count"] == 4
 
 
 @pytest.mark.parametrize(
