@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from studio.core.errors import InvalidRequest
-from studio.prompts.files import a1111, comfy, fooocus, invoke, novelai, pochade, swarm
+from studio.prompts.files import a1111, comfy, fooocus, invoke, novelai, pochade, stealth, swarm
 from studio.prompts.files.containers import texts
 from studio.prompts.files.found import Found, Recovered, recovered
 
@@ -33,16 +33,17 @@ _READERS: tuple[Callable[[Mapping[str, str]], Found | None], ...] = (
 def recover(data: bytes) -> Recovered:
     """The settings in a PNG, JPEG or WebP file.
 
-    Reads our own record, A1111 and Forge, SD.Next, Fooocus, SwarmUI, InvokeAI, ComfyUI, NovelAI.
-    Raises `InvalidRequest` if the file carries no settings, `Unsupported` if it is no such file,
+    Reads our own record, A1111 and Forge, SD.Next, Fooocus, SwarmUI, InvokeAI, ComfyUI, NovelAI; what
+    is hidden in the pixels where nothing lies beside them. Raises `InvalidRequest` if the file carries no settings, `Unsupported` if it is no such file,
     `TooLarge` if file or text are beyond all measure.
     """
-    held = texts(data)
-    for read in _READERS:
-        if (found := read(held)) is not None:
-            if "pochade" in held and found.request is None:
-                found = replace(found, notes=(_DAMAGED, *found.notes))
-            return recovered(found)
+    for look in (texts, stealth.texts):
+        held = look(data)
+        for read in _READERS:
+            if (found := read(held)) is not None:
+                if "pochade" in held and found.request is None:
+                    found = replace(found, notes=(_DAMAGED, *found.notes))
+                return recovered(found)
     raise InvalidRequest(
         "There are no settings in this picture.",
         "Drop the file as the program saved it; chats and social networks often strip them.",

@@ -4,6 +4,7 @@ import io
 import struct
 import zlib
 from collections.abc import Mapping
+from typing import cast
 
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -34,6 +35,23 @@ def png_chunks(*chunks: tuple[bytes, bytes], after_pixels: bool = False) -> byte
         for kind, body in chunks
     )
     return plain[:at] + packed + plain[at:]
+
+
+def hidden(signature: str, body: bytes, size: tuple[int, int] = (90, 80)) -> bytes:
+    """A PNG with a signature, a length in bits and a body in its lowest bits, column by column."""
+    colours = "rgb" in signature
+    image = pixels(size) if colours else pixels(size).convert("RGBA")
+    whole = signature.encode() + struct.pack(">I", 8 * len(body)) + body
+    bits = iter("".join(f"{byte:08b}" for byte in whole))
+    for x in range(size[0]):
+        for y in range(size[1]):
+            pixel = list(cast(tuple[int, ...], image.getpixel((x, y))))
+            for channel in (0, 1, 2) if colours else (3,):
+                pixel[channel] = pixel[channel] & ~1 | int(next(bits, "0"))
+            image.putpixel((x, y), tuple(pixel))
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    return file.getvalue()
 
 
 def exif(comment: bytes | None = None, root: Mapping[int, object] | None = None) -> Image.Exif:

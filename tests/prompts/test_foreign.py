@@ -1,5 +1,6 @@
 """Settings come back out of the files that other studios write."""
 
+import gzip
 import json
 import struct
 import time
@@ -17,7 +18,7 @@ from studio.prompts import infotext
 from studio.prompts.files.containers import MAX_FILE_BYTES, MAX_TEXT_BYTES
 from studio.prompts.foreign import Recovered, recover
 from studio.tasks.txt2img import Txt2Img
-from tests.prompts.files import exif, png, png_chunks, saved, unicode_comment
+from tests.prompts.files import exif, hidden, png, png_chunks, saved, unicode_comment
 
 A1111 = (
     "a red fox, (snow:1.2)\nsticker\nNegative prompt: blurry, bad\n"
@@ -73,6 +74,14 @@ CONTAINERS = {
     ),
     "png exif": lambda text: png_chunks(
         (b"eXIf", exif(unicode_comment(text)).tobytes().removeprefix(b"Exif\0\0"))
+    ),
+    "pixels' alpha": lambda text: hidden("stealth_pnginfo", text.encode()),
+    "pixels' alpha, compressed": lambda text: hidden(
+        "stealth_pngcomp", gzip.compress(text.encode())
+    ),
+    "pixels' colours": lambda text: hidden("stealth_rgbinfo", text.encode()),
+    "pixels' colours, compressed": lambda text: hidden(
+        "stealth_rgbcomp", gzip.compress(text.encode())
     ),
     "jpeg": lambda text: saved("JPEG", exif(unicode_comment(text))),
     "webp": lambda text: saved("WEBP", exif(unicode_comment(text))),
@@ -940,6 +949,41 @@ def test_novelai() -> None:
     assert (found.prompt, found.negative_prompt) == ("a fox", "bad")
     assert found.fields["sampler"] == "dpmpp_2m_karras"
     assert "single characters" in notes(found)
+    story = {"Software": "NovelAI", "Comment": json.dumps(comment), "Generation time": 3.5}
+    concealed = hidden("stealth_pngcomp", gzip.compress(json.dumps(story).encode()))
+    assert recover(concealed) == found, "where a chat took the texts away"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        hidden("stealth_pnginfo", b""),
+        hidden("stealth_pngcomp", b"no gzip"),
+        hidden("stealth_pnginfo", b"x" * 4096, size=(16, 16)),  # cut off
+        hidden("stealth_pnginfo", b"{}"),
+        hidden("stealth_pngxxxx", b"a fox"),
+        hidden("stealth_pnginfo", b"a fox")[:-200],
+        png(),
+    ],
+)
+def test_pixels_that_hide_nothing_are_pixels(data: bytes) -> None:
+    with pytest.raises(InvalidRequest, match="no settings"):
+        recover(data)
+
+
+def test_what_is_hidden_is_bounded_and_texts_come_first() -> None:
+    with pytest.raises(TooLarge, match="too long"):
+        recover(hidden("stealth_pngcomp", gzip.compress(bytes(600 * 1024))))
+    data = hidden("stealth_pnginfo", b"a boat")
+    at = data.index(b"IDAT") - 4
+    body = b"parameters\0a fox"
+    text = (
+        struct.pack(">I", len(body))
+        + b"tEXt"
+        + body
+        + struct.pack(">I", zlib.crc32(b"tEXt" + body))
+    )
+    assert recover(data[:at] + text + data[at:]).prompt == "a fox"
 
 
 # Our own

@@ -32,7 +32,7 @@ KEYS = frozenset(
 )
 """What texts are called; others are skipped unread."""
 
-_PNG = b"\x89PNG\r\n\x1a\n"
+PNG = b"\x89PNG\r\n\x1a\n"
 _USER_COMMENT = 0x9286
 _MAKER_NOTE = 0x927C
 _EXIF_FOLDER = 0x8769
@@ -51,7 +51,7 @@ def texts(data: bytes) -> dict[str, str]:
             f"The file is too large ({len(data) >> 20} MB, the limit is {MAX_FILE_BYTES >> 20} MB).",
             "Drop the picture as it was first saved.",
         )
-    if data.startswith(_PNG):
+    if data.startswith(PNG):
         return _png(data)
     if data.startswith(b"\xff\xd8\xff"):
         return _first_exif(_jpeg_exif(data))
@@ -78,7 +78,7 @@ def _png(data: bytes) -> dict[str, str]:
 
 def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
     """Chunks that may hold text."""
-    at = len(_PNG)
+    at = len(PNG)
     while at + 8 <= len(data):
         length = int.from_bytes(data[at : at + 4], "big")
         kind = data[at + 4 : at + 8]
@@ -90,7 +90,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
 
 
 def _text(body: bytes) -> str:
-    return _decoded(_checked(body))
+    return _decoded(checked(body))
 
 
 def _packed_text(body: bytes) -> str | None:
@@ -104,14 +104,15 @@ def _international_text(body: bytes) -> str | None:
     _translated, zero, text = rest.partition(b"\0")
     if not zero:
         return None
-    raw = _unpacked(text) if packed else _checked(text)
+    raw = _unpacked(text) if packed else checked(text)
     return None if raw is None else raw.decode("utf-8", "replace")
 
 
 _PNG_TEXTS = {b"tEXt": _text, b"zTXt": _packed_text, b"iTXt": _international_text}
 
 
-def _checked(raw: bytes) -> bytes:
+def checked(raw: bytes) -> bytes:
+    """The same. Raises `TooLarge` beyond `MAX_TEXT_BYTES`."""
     if len(raw) > MAX_TEXT_BYTES:
         raise TooLarge(
             f"The settings in the picture are too long (over {MAX_TEXT_BYTES >> 10} KB).",
@@ -122,7 +123,7 @@ def _checked(raw: bytes) -> bytes:
 
 def _unpacked(packed: bytes) -> bytes | None:
     try:
-        return _checked(zlib.decompressobj().decompress(packed, MAX_TEXT_BYTES + 1))
+        return checked(zlib.decompressobj().decompress(packed, MAX_TEXT_BYTES + 1))
     except zlib.error:
         return None
 
@@ -172,14 +173,14 @@ def _exif(body: bytes) -> dict[str, str]:
     tags = _tags(body)
     found: dict[str, str] = {}
     if comment := tags.get(_USER_COMMENT):
-        found["UserComment"] = _comment(_checked(comment))
+        found["UserComment"] = _comment(checked(comment))
     if software := tags.get(_SOFTWARE):
-        found["Software"] = _decoded(_checked(software)).rstrip("\0")
+        found["Software"] = _decoded(checked(software)).rstrip("\0")
     if scheme := tags.get(_MAKER_NOTE):
         found["fooocus_scheme"] = _decoded(scheme[:32]).rstrip("\0")
     for tag in (_MODEL, _MAKE):
         # ComfyUI's "prompt:{…}" and "workflow:{…}"
-        text = _decoded(_checked(tags.get(tag, b""))).rstrip("\0")
+        text = _decoded(checked(tags.get(tag, b""))).rstrip("\0")
         if labelled := _LABELLED.match(text):
             found[labelled[1]] = text[labelled.end() :]
     return {key: text for key, text in found.items() if key in KEYS}
