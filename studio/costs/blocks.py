@@ -1,6 +1,6 @@
 """Which parts of a network can be in memory one after another."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 SHARE = 16
 """A block larger than this part of the network is taken apart, where it consists of smaller ones."""
@@ -10,7 +10,8 @@ MOSTLY = 7 / 8
 
 def blocks_of(sizes: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     """The tensors of each block by its name, as `down_blocks.1.resnets.0`: what is numbered in the
-    names of tensors. `sizes` has bytes, or parameters, by tensor. Some tensors are in no block."""
+    names of tensors and consists of several layers. `sizes` has bytes, or parameters, by tensor. Some
+    tensors are in no block."""
     return _below("", sizes, sum(sizes.values()) // SHARE)
 
 
@@ -43,4 +44,10 @@ def _numbered(prefix: str, names: Iterable[str]) -> dict[str, list[str]]:
         place = next((at for at, word in enumerate(words[:-1]) if word.isdigit()), None)
         if place is not None:
             found.setdefault(prefix + ".".join(words[: place + 1]), []).append(name)
-    return found
+    return {block: own for block, own in found.items() if any(map(_is_deeper(block), own))}
+
+
+def _is_deeper(block: str) -> Callable[[str], bool]:
+    """Whether a tensor is one of a layer in the block, which may itself be a single layer: LoRAs look
+    at the weights of one beside calling it, when those of a block are gone."""
+    return lambda name: "." in name.removeprefix(f"{block}.")

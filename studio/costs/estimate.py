@@ -153,11 +153,11 @@ def estimate(
     missing_bytes: int,
     painted: Sequence[Painted],
     loaded: Sequence[Loaded],
-    refiner: int = 0,
+    refiner: Anatomy | None = None,
     plan: Plan = WHOLE,
 ) -> Estimate:
     """What a job will take under a plan. `controls` has parameters by ControlNet; `missing_bytes` are weights
-    that are not in memory yet; `refiner` has the parameters of the one that takes over."""
+    that are not in memory yet; `refiner` takes over for the last steps."""
     found, known = seconds(work, anatomy, machine, painted, plan.kept)
     factor = correction(work.checkpoint, machine, painted, plan.kept)
     needed = needs(

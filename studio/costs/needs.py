@@ -1,10 +1,10 @@
 """Bytes that a job needs, predicted from its sizes; measured peaks correct the prediction."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from studio.costs.anatomy import Anatomy
-from studio.costs.plan import Plan
+from studio.costs.plan import Plan, ways_of
 from studio.costs.work import Pass, Work
 
 LATENT_PX = 8
@@ -51,18 +51,21 @@ def needs(
     dtype: str,
     plan: Plan,
     factor: float = 1.0,
-    refiner: int = 0,
+    refiner: Anatomy | None = None,
 ) -> Needs:
     """What a job needs under a plan.
 
     `controls` has parameters by ControlNet; `factor` is what measured activations were of
-    predicted ones before; `refiner` has the parameters of the one that takes over.
+    predicted ones before; `refiner` takes over for the last steps.
     """
     value = SIZES.get(dtype, 4)
     heard = sum(controls.get(name, 0) for name in work.controls) * value
-    denoiser = denoiser_bytes(anatomy, value, plan)
     text = text_bytes(anatomy, value, plan)
-    painting = denoiser + (anatomy.vae + refiner) * value
+    painting = denoiser_bytes(anatomy, value, plan) + anatomy.vae * value
+    if refiner is not None:
+        kept = plan if plan.kept in ways_of(refiner, value) else replace(plan, kept="whole")
+        painting += denoiser_bytes(refiner, value, kept) + refiner.vae * value
+        text += text_bytes(refiner, value, kept)
     picture = int(factor * activations(work, anatomy, dtype=dtype, plan=plan))
     weights = painting if plan.drop_text else painting + text
     return Needs(

@@ -81,11 +81,9 @@ class Means:
     blocks: bool = False
 
 
-def means_for(work: Work, anatomy: Anatomy, value: int, names: Collection[str]) -> Means:
-    """What of these fields of `Means` saves memory for a job's checkpoint; `value` is the size of a
-    number that is computed with, in bytes."""
-    if work.added:
-        return Means()
+def means_for(anatomy: Anatomy, value: int, names: Collection[str]) -> Means:
+    """What of these fields of `Means` saves memory for a checkpoint; `value` is the size of a number
+    that is computed with, in bytes."""
     ways = ways_of(anatomy, value)
     return Means(
         drop_text="drop_text" in names and anatomy.reads_first,

@@ -49,7 +49,6 @@ class Costs:
         refiner: Anatomy | None = None,
     ) -> dict[str, Any]:
         """Seconds, bytes and words of a job, with what its plan changes or why it is refused."""
-        refining = refiner.parameters if refiner else 0
         machine = _machine(memory)
         painted = self._history.painted()
 
@@ -61,12 +60,12 @@ class Costs:
                 dtype=machine.dtype,
                 plan=plan,
                 factor=correction(work.checkpoint, machine, painted, plan.kept),
-                refiner=refining,
+                refiner=refiner,
             )
 
         plan, refused = WHOLE, None
         if memory is not None:
-            means = means_for(work, anatomy, SIZES.get(machine.dtype, 4), memory.means)
+            means = means_for(anatomy, SIZES.get(machine.dtype, 4), memory.means)
             plans, room = ladder(work, means), room_for(work, memory)
             place = admitted(plans, room, needed)
             if place is None:
@@ -82,7 +81,7 @@ class Costs:
             missing_bytes=_missing(work.checkpoint, anatomy, machine, memory, plan),
             painted=painted,
             loaded=self._history.loaded(),
-            refiner=refining,
+            refiner=refiner,
             plan=plan,
         )
         if more := self.swap(work.refiner, refiner, memory):

@@ -52,9 +52,6 @@ class Work:
     """Id of the checkpoint that takes over for the last steps, if one does."""
     kept: Kept | None = None
     """How the denoiser's weights are to be in memory; None leaves it to the plan."""
-    added: bool = False
-    """Something acts on the checkpoint's networks as they are lent: LoRAs, embeddings, another VAE, a
-    refiner, style references that layers look at."""
     tokens: int = 0
     """Of pictures, which follow those of the prompt."""
 

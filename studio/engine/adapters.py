@@ -250,12 +250,13 @@ class _Decomposed(Addition):
 
     def _factors(self, layer: Any) -> Tensor:
         """By what each row or column of the changed weight is multiplied."""
-        if layer.weight not in self._known:
+        held = layer._parameters.get("weight", layer._buffers.get("weight"))  # packed, a buffer
+        if held not in self._known:
             whole = layer.weight.detach().float() + self.inner.change(layer).float()
             rows = whole if self.by_row else whole.transpose(0, 1)
             lengths = rows.flatten(1).norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
-            self._known[layer.weight] = self.lengths.float() / lengths
-        return self._known[layer.weight]
+            self._known[held] = self.lengths.float() / lengths
+        return self._known[held]
 
 
 class Adapter(torch.nn.Module):

@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,16 +18,14 @@ from studio.costs.work import Pass, Work
 from studio.engine.device import is_out_of_memory
 from studio.engine.gauge import Gauge
 from studio.engine.loading import place
-from studio.engine.manager import DENOISERS, Lease
+from studio.engine.loans import Loan
+from studio.engine.manager import DENOISERS
 from studio.engine.painter import Easel, LatentPainter
 from studio.engine.plan import Descent, pass_of, with_pass
 from studio.engine.references import References
 from studio.engine.refining import Refining
 from studio.engine.worn import BARE, Worn
 from studio.tasks._task import ALONE, Brush, Canvas, Painter, Span
-
-_READERS = "text_encoder"
-"""How the names of networks begin that read prompts."""
 
 
 def tiled(vae: Any, side_px: int) -> Any:
@@ -154,14 +152,11 @@ class _Timed:
         return (self.last - self.first) / (calls - calls / self.told)
 
 
-def _parts(lease: Lease) -> dict[str, Any]:
-    return {name: getattr(lease.pipeline, name, None) for name in ("vae", *DENOISERS)}
-
-
 def _prompt(brush: Brush, canvas: Canvas | None) -> tuple[Any, ...]:
-    """Everything that text encoders may look at."""
+    """Everything that text encoders may look at; a refiner is told the size too."""
     seen = None if canvas is None else hash(canvas.image.tobytes())
-    return brush.prompt, brush.negative_prompt, brush.guidance > 1.0, brush.clip_skip, seen
+    words = brush.prompt, brush.negative_prompt, brush.guidance > 1.0, brush.clip_skip
+    return *words, brush.width, brush.height, seen
 
 
 class FrugalPainter:
@@ -170,7 +165,7 @@ class FrugalPainter:
     def __init__(
         self,
         *,
-        lease: Lease,
+        loan: Loan,
         nets: Mapping[str, Any],
         worn: Worn = BARE,
         descent: Descent,
@@ -178,16 +173,12 @@ class FrugalPainter:
         easel: Easel,
         versions: Mapping[str, str],
         work: Work,
-        again: Callable[[Plan], Lease],
         references: References | None = None,
-        refining: Refining | None = None,
+        refiner: Loan | None = None,
+        after: float = 1.0,
     ) -> None:
-        """`again` lends the checkpoint once more, as a plan wants it: what another gave back is
-        brought back by it."""
-        self._lease = lease
-        self._lent = [lease]
-        """All that were made; they end together."""
-        self._again = again
+        """`refiner` takes over once the share `after` of the steps is done."""
+        self._loan = loan
         self._nets = nets
         self._worn = worn
         self._descent = descent
@@ -196,17 +187,15 @@ class FrugalPainter:
         self._versions = versions
         self._work = work
         self._references = references
-        self._refining = refining
-        self._parts = _parts(lease)
+        self._refiner = refiner
+        self._after = after
         self._painter: tuple[Plan, LatentPainter] | None = None
-        self._gone = False
-        """Something of the lease was given back."""
         self._prompt: tuple[Any, ...] = ()
         """What the text encoders were last asked to read."""
 
     @property
     def checkpoint(self) -> Checkpoint:
-        return self._lease.checkpoint
+        return self._loan.lease.checkpoint
 
     def paint(
         self,
@@ -246,9 +235,11 @@ class FrugalPainter:
         has to be read by text encoders that are gone."""
         prompt = _prompt(brush, canvas) if plan.drop_text else ()
         if self._painter is None or self._painter[0] != plan or self._prompt != prompt:
-            self._restore(plan)
+            self._painter = None
+            for loan in self._loans:
+                loan.suit(plan)
             self._prompt = prompt
-            lease, device = self._lease, self._gauge.device
+            lease, device = self._loan.lease, self._gauge.device
             nets = applied(lease.pipeline, self._nets, plan)
             made = LatentPainter(
                 lease,
@@ -257,44 +248,27 @@ class FrugalPainter:
                 self._versions,
                 nets,
                 self._worn,
-                self._references,
+                self._references and self._references.of(lease),
                 self._drop_text if plan.drop_text else lambda: None,
-                self._refined(plan),
+                self._refining(plan),
             )
             self._painter = (plan, made)
         return self._painter[1]
 
-    def _refined(self, plan: Plan) -> Refining | None:
-        if self._refining is None or not plan.split:
-            return self._refining
-        return replace(self._refining, unet=Split(self._refining.unet))
+    @property
+    def _loans(self) -> tuple[Loan, ...]:
+        return (self._loan,) if self._refiner is None else (self._loan, self._refiner)
 
-    def _let_go(self, name: str) -> None:
-        self._gone = True
-        for lease in self._lent:
-            lease.let_go(name)
+    def _refining(self, plan: Plan) -> Refining | None:
+        if self._refiner is None:
+            return None
+        lease = self._refiner.lease
+        unet = lease.pipeline.unet
+        return Refining(lease=lease, unet=Split(unet) if plan.split else unet, after=self._after)
 
     def _drop_text(self) -> None:
-        pipeline = self._lease.pipeline
-        for name in [name for name in self._lease.weights.components if name.startswith(_READERS)]:
-            setattr(pipeline, name, None)  # as diffusers has it where embeddings are given
-            self._let_go(name)
-
-    def _restore(self, plan: Plan) -> None:
-        """The pipeline as it was lent, or one that is as a plan wants it, where parts of this one are
-        gone or held in another way."""
-        self._painter = None
-        if plan.kept != self._lease.kept or (plan.kept == "blocks" and self._gone):
-            for name in DENOISERS:
-                self._let_go(name)
-        if self._gone:
-            self._lease, self._gone = self._again(plan), False
-            self._lent.append(self._lease)
-            self._parts = _parts(self._lease)
-            return
-        for name, part in self._parts.items():
-            if part is not None:
-                place(self._lease.pipeline, name, part)
+        for loan in self._loans:
+            loan.drop_text()
 
     def _told(self, picture: Picture) -> Picture:
         changes = self._descent.plan.changes

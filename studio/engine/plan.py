@@ -36,8 +36,8 @@ class Descent:
     anatomy: Anatomy | None = None
     nets: Mapping[str, int] = field(default_factory=dict[str, int])
     """Parameters by ControlNet."""
-    refiner: int = 0
-    """Parameters of what takes over for the last steps."""
+    refiner: Anatomy | None = None
+    """Of what takes over for the last steps."""
     plan: Plan = WHOLE
     """How it is run now."""
     _struck: bool = False
@@ -48,7 +48,7 @@ class Descent:
         work: Work,
         anatomy: Anatomy | None,
         nets: Mapping[str, int],
-        refiner: int = 0,
+        refiner: Anatomy | None = None,
     ) -> None:
         """Chooses the plan of a job, or of its next pass, which may be larger than the one before.
 
@@ -100,7 +100,7 @@ class Descent:
     def _plans(self) -> tuple[Plan, ...]:
         value = SIZES.get(self.machine.dtype, 4)
         work = self.work or Work(checkpoint="", passes=())
-        means = means_for(work, self.anatomy, value, self.means) if self.anatomy else Means()
+        means = means_for(self.anatomy, value, self.means) if self.anatomy else Means()
         return ladder(work, means)
 
     def _needed(self, plan: Plan) -> Needs:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -57,6 +58,12 @@ class References:
         self._lease = lease
         self._desk = desk
         self._tokens: dict[tuple[str, str, bool], Tensor] = {}
+
+    def of(self, lease: Lease) -> "References":
+        """The same for the checkpoint as it is lent once more."""
+        made = copy(self)
+        made._lease = lease
+        return made
 
     def following(self, brush: Brush, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the pipeline is told of the prompt, with the brush's references behind it where the

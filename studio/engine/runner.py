@@ -26,7 +26,7 @@ from studio.costs.estimate import Machine
 from studio.costs.history import Loaded, Painted
 from studio.costs.learned import Learned
 from studio.costs.needs import SIZES
-from studio.costs.plan import WHOLE, Plan, ways_of
+from studio.costs.plan import ways_of
 from studio.costs.predict import room_for
 from studio.costs.work import Kept, Pass, Work
 from studio.engine.control import Control, JobCancelled
@@ -34,11 +34,11 @@ from studio.engine.device import is_out_of_memory
 from studio.engine.frugal import FrugalPainter
 from studio.engine.gauge import Gauge, snapshot
 from studio.engine.imageprompts import load_image_prompt, load_looker
+from studio.engine.loans import Loan
 from studio.engine.manager import Lease, Manager
 from studio.engine.maps import Maps
 from studio.engine.plan import Descent
 from studio.engine.references import References
-from studio.engine.refining import Refining
 from studio.engine.upscaling import Networks
 from studio.engine.worn import Worn, borrow
 from studio.families._family import Role
@@ -228,24 +228,21 @@ class JobTools:
         checkpoint = runner.catalog.get(checkpoint_id or None)
         found = {name: runner.controls.get(name) for name in controls}
         last = runner.catalog.get(refiner.id) if refiner else None
-        work = self._work(checkpoint, controls, added=extras != PLAIN or last is not None)
+        work = self._work(checkpoint, controls)
         parameters = {name: control.parameters for name, control in found.items()}
         ways = self._ways(checkpoint)
         if work.kept is not None and work.kept not in ways:
             self.descent.say(unkept(checkpoint))
             work = replace(work, kept=None)
         self.descent.means = tuple(one for one in MEANS if one in ("drop_text", *ways))
-        parameters_last = last.anatomy.parameters if last and last.anatomy else 0
-        self.descent.begin(work, checkpoint.anatomy, parameters, parameters_last)
+        self.descent.begin(work, checkpoint.anatomy, parameters, last and last.anatomy)
         with ExitStack() as borrowed:
-            lease, nets, worn, ending = self._borrowed(
+            loan, nets, worn, ending = self._borrowed(
                 borrowed, checkpoint, role, found, extras, last
             )
-            refining = ending and Refining(
-                lease=ending, unet=ending.pipeline.unet, after=refiner.after if refiner else 1.0
-            )
+            lent = Lent(tools=self, lease=loan.lease, borrowed=borrowed, loading=self._loading)
             yield FrugalPainter(
-                lease=lease,
+                loan=loan,
                 nets=nets,
                 worn=worn,
                 descent=self.descent,
@@ -253,11 +250,9 @@ class JobTools:
                 easel=self,
                 versions=runner.versions,
                 work=work,
-                again=lambda plan: borrowed.enter_context(self._read(checkpoint, role, plan)),
-                references=References(
-                    lease, Lent(tools=self, lease=lease, borrowed=borrowed, loading=self._loading)
-                ),
-                refining=refining,
+                references=References(loan.lease, lent),
+                refiner=ending,
+                after=refiner.after if refiner else 1.0,
             )
 
     def _ways(self, checkpoint: Checkpoint) -> tuple[Kept, ...]:
@@ -269,14 +264,14 @@ class JobTools:
         saving = ways_of(anatomy, SIZES.get(manager.device.dtype_name, 4))
         return tuple(way for way in ways if way in saving)
 
-    def _work(self, checkpoint: Checkpoint, controls: tuple[str, ...], *, added: bool) -> Work:
+    def _work(self, checkpoint: Checkpoint, controls: tuple[str, ...]) -> Work:
         """What the job asks for; of one that does not say it before, a picture as large as the
         checkpoint knows them."""
         if self.work is not None:
             return self.work
         side = checkpoint.native_px
         once = Pass(width=side, height=side, calls=1)
-        return Work(checkpoint=checkpoint.id, passes=(once,), controls=controls, added=added)
+        return Work(checkpoint=checkpoint.id, passes=(once,), controls=controls)
 
     def _borrowed(
         self,
@@ -286,14 +281,14 @@ class JobTools:
         controls: Mapping[str, ControlNet],
         extras: Extras,
         last: Checkpoint | None,
-    ) -> tuple[Lease, Mapping[str, Any], Worn, Lease | None]:
+    ) -> tuple[Loan, Mapping[str, Any], Worn, Loan | None]:
         """The checkpoint, its ControlNets, what it wears and the refiner, on loan until `borrowed`
         ends."""
         manager = self.runner.manager
         while True:
             try:
-                lease = borrowed.enter_context(self._read(checkpoint, role, self.descent.plan))
-                unet = lease.weights.components.get("unet")
+                loan = self._loan(borrowed, checkpoint, role)
+                unet = loan.lease.weights.components.get("unet")
                 nets = {
                     name: borrowed.enter_context(
                         manager.use_control(control, checkpoint, unet, loading=self._loading)
@@ -304,12 +299,13 @@ class JobTools:
                     extras,
                     shelves=self.runner.extras,
                     manager=manager,
-                    lease=lease,
+                    lease=loan.lease,
                     until=borrowed,
                     loading=self._loading,
                 )
-                ending = last and borrowed.enter_context(self._read(last, Role.IMAGE))
-                return lease, nets, worn, ending
+                if worn.vae is not None:
+                    loan.wear(worn.vae.module)
+                return loan, nets, worn, last and self._loan(borrowed, last, Role.IMAGE)
             except Exception as error:
                 if not is_out_of_memory(error):
                     raise
@@ -317,9 +313,15 @@ class JobTools:
             borrowed.close()
             self.descent.down()
 
+    def _loan(self, borrowed: ExitStack, checkpoint: Checkpoint, role: Role) -> Loan:
+        def read(kept: Kept) -> Lease:
+            return borrowed.enter_context(self._read(checkpoint, role, kept))
+
+        return Loan(read, self._ways(checkpoint), self.descent.plan)
+
     @contextmanager
-    def _read(self, checkpoint: Checkpoint, role: Role, plan: Plan = WHOLE) -> Generator[Lease]:
-        """A lease, as a plan wants it; what reading all of its bytes took is measured."""
+    def _read(self, checkpoint: Checkpoint, role: Role, kept: Kept) -> Generator[Lease]:
+        """A lease of weights that are kept so; what reading all of their bytes took is measured."""
         runner, told = self.runner, list[str]()
 
         def loading(what: str) -> None:
@@ -327,8 +329,8 @@ class JobTools:
             self._loading(what)
 
         began = time.monotonic()
-        with runner.manager.use(checkpoint, role, loading=loading, kept=plan.kept) as lease:
-            if told and plan.kept == "whole":
+        with runner.manager.use(checkpoint, role, loading=loading, kept=kept) as lease:
+            if told and kept == "whole":
                 device = runner.manager.device
                 runner.learned.add(
                     Loaded(

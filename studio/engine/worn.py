@@ -57,7 +57,7 @@ def borrow(
     until: ExitStack,
     loading: Callable[[str], None],
 ) -> Worn:
-    """What `extras` names, on loan until `until` ends; the job's own pipeline has the VAE then.
+    """What `extras` names, on loan until `until` ends.
 
     Raises `StudioError` for what is not there any more or cannot be read.
     """
@@ -70,5 +70,4 @@ def borrow(
     if extras.vae is not None:
         file = shelves.vaes.get(extras.vae)
         vae = until.enter_context(manager.use_vae(file, lease, loading=loading))
-        lease.pipeline.vae = vae.module
     return Worn(loras=loras, embeddings=embeddings, vae=vae)

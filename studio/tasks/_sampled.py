@@ -28,10 +28,10 @@ from studio.core.requests import (
 from studio.costs.work import Pass, Work
 from studio.families._family import Role
 from studio.prompts import grammar
-from studio.tasks._extras import Embeddings, Loras, extras, resolve_extras, words
+from studio.tasks._extras import Embeddings, Loras, resolve_extras, words
 from studio.tasks._presets import Presets, Typed, with_presets
 from studio.tasks._references import References, resolve_references, tokens
-from studio.tasks._task import PLAIN, Brush, Control, Facts, Refiner, Resolved
+from studio.tasks._task import Brush, Control, Facts, Refiner, Resolved
 from studio.tasks._units import Units, idle, resolve_units, weighty
 
 LEAST_PX, MOST_PX = 64, 2048
@@ -150,7 +150,6 @@ def resolve_for(
         **decided(request, checkpoint),
         **added,
     )
-    _require_whole(request)
     _require_seeds(request)
     taken = one_pass(request, size, strength=getattr(request, "strength", None)).calls
     return Resolved(
@@ -199,17 +198,6 @@ def _refiner(refiner_id: str, checkpoint: Checkpoint, facts: Facts) -> str:
             field="refiner",
         )
     return found.id
-
-
-def _require_whole(request: Sampled) -> None:
-    """Raises `InvalidRequest` where weights are to be kept in a way that something else forbids."""
-    if work(request).added and request.weights not in {"planned", "whole"}:
-        raise InvalidRequest(
-            "Weights are kept whole where LoRAs, embeddings, another VAE, a refiner or style "
-            "references act on them.",
-            "Leave those out, or how weights are kept to the plan.",
-            field="weights",
-        )
 
 
 def _unrefined(request: Sampled, facts: Facts) -> tuple[str, ...]:
@@ -388,13 +376,11 @@ def one_pass(
 def work(request: Sampled, strength: float | None = None) -> Work:
     """What a resolved request asks for that paints each picture in one pass."""
     size = (request.width or 0, request.height or 0)
-    looked_at = [one for one in request.references if not one.tokens]
     return Work(
         checkpoint=request.checkpoint or "",
         controls=request.nets,
         refiner=request.refiner,
         kept=None if request.weights == "planned" else request.weights,
-        added=bool(request.refiner or looked_at) or extras(request) != PLAIN,
         tokens=tokens(request.references),
         passes=() if strength == 0 else (one_pass(request, size, strength=strength),),
         count=request.count,

@@ -30,7 +30,7 @@ from studio.tasks._details import planned, repainted
 from studio.tasks._extras import Embeddings, Loras, extras, resolve_extras, words
 from studio.tasks._over import flat
 from studio.tasks._sampled import checkpoint_for, decided, felt, one_pass, require_work
-from studio.tasks._task import PLAIN, Brush, Enlarged, Facts, Resolved, Span, Task, Tools
+from studio.tasks._task import Brush, Enlarged, Facts, Resolved, Span, Task, Tools
 
 Scale = Annotated[float, Ge(1), Le(8)]
 
@@ -103,7 +103,6 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
         passes=tuple(
             one_pass(request, plan.painted(tile), strength=request.strength) for tile in plan.tiles
         ),
-        added=extras(request) != PLAIN,
     )
     return Resolved(request=request, notes=notes, pixels=pixels, work=work)
 

@@ -89,16 +89,34 @@ def held(desk: Desk, checkpoint: str, part: str = "transformer") -> int:
     return next(row.size_bytes for row in rows if row.part == part)
 
 
+INK = [{"name": "ink", "weight": 1.0, "text_weight": None}]
+
+
+def lora(denoiser: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A LoRA over its attention, by its makers' names."""
+    dice = torch.Generator().manual_seed(3)
+    tensors: dict[str, torch.Tensor] = {}
+    for name, weight in denoiser.items():
+        if name.endswith(("attn.qkv.weight", "linear1.weight")):
+            layer = f"diffusion_model.{name.removesuffix('.weight')}"
+            high, wide = weight.shape
+            tensors[f"{layer}.lora_A.weight"] = torch.randn(4, wide, generator=dice) * 0.3
+            tensors[f"{layer}.lora_B.weight"] = torch.randn(high, 4, generator=dice) * 0.3
+    return tensors
+
+
 def test_it_paints_as_its_numbers_written_out(
     packed: tuple[dict[str, Packed], dict[str, torch.Tensor]],
     folders: Path,
     configs: Path,
     tmp_path: Path,
     make_desk: Callable[..., Desk],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shutil.copytree(folders / "flux", tmp_path / "installed")
     save_gguf(packed[0], tmp_path / "small.gguf")
     save(packed[1], tmp_path / "full.safetensors")
+    save(lora(packed[1]), tmp_path / "loras" / "ink.safetensors")
     desk = make_desk(tmp_path, configs)
     wanted = paint(desk, "full")
     assert paint(desk, "small") == wanted
@@ -108,6 +126,11 @@ def test_it_paints_as_its_numbers_written_out(
     desk.runner.unload()
     assert paint(desk, "small", weights="packed") == wanted
     assert desk.frames("picture")[0]["facts"]["plan"][-1].endswith("as packed as in their file.")
+    inked = paint(desk, "full", loras=INK)
+    assert inked != wanted
+    monkeypatch.setattr("studio.engine.runner.ways_of", lambda *_: ("whole", "packed", "blocks"))
+    for weights in ("packed", "blocks"):
+        assert paint(desk, "small", loras=INK, weights=weights) == inked
     found = desk.runner.catalog.get("small")
     with desk.runner.manager.use(found, Role.TEXT, kept="packed"):
         # what is no layer's weight stays wide, and every tensor begins at a round place

@@ -290,24 +290,6 @@ def test_what_a_plan_gives_back_is_gone_while_it_paints_and_there_for_the_next_j
     assert not any(row.leases for row in desk.runner.manager.ledger().holdings)
 
 
-def test_a_job_with_references_keeps_its_networks_as_they_are_and_never_climbs(
-    desk: Desk, monkeypatch: Params, exhaust: Any, tmp_path: Path
-) -> None:
-    ref = desk.put(Image.effect_noise((64, 64), 80).convert("RGB"), tmp_path)
-    asked = {"references": [{"image": ref, "method": "shared"}]}
-    heard = desk.paint(**asked)
-    rung = "evict tiles-32 split"
-    monkeypatch.setattr(desk.runner.learned, "rung", lambda *_: rung)
-    split = desk.paint(**asked)
-    assert split not in (heard, desk.paint())
-    rung = "evict tiles-32 split drop-text fp8"  # as a job without them got through
-    assert desk.paint(**asked) == split
-    assert facts(desk)[0][-1] == "Guidance painted one half after the other."
-    hook = exhaust(1)
-    assert desk.run(**asked)["message"].startswith("There is not enough memory")
-    assert hook.count == 1  # there is no plan after it
-
-
 def test_weights_that_only_a_converter_can_make_are_kept_whole(
     make_desk: Callable[..., Desk], shelf: Path, monkeypatch: Params
 ) -> None:

@@ -176,6 +176,7 @@ def test_it_is_what_diffusers_makes_of_it_and_leaves_the_weights_alone(
     ending: str,
     drawer: Callable[[str], Path],
     make_desk: Callable[..., Desk],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Where diffusers reads none, it is what the same change of the weights makes."""
     folder = drawer(family)
@@ -198,6 +199,10 @@ def test_it_is_what_diffusers_makes_of_it_and_leaves_the_weights_alone(
     }
     [ours] = desk.paint(loras=[lora], **wish)
     assert ours != plain
+    # which saves nothing of so small a denoiser
+    monkeypatch.setattr("studio.engine.runner.ways_of", lambda *_: ("whole", "blocks"))
+    assert desk.paint(loras=[lora], weights="blocks", **wish) == [ours]
+    assert desk.frames("picture")[0]["facts"]["plan"][-1].startswith("Blocks of the denoiser")
     assert desk.paint(**wish) == [plain]
     assert before == {
         part: [t.numpy().tobytes() for t in module.state_dict().values()]

@@ -10,10 +10,8 @@ from PIL import Image, PngImagePlugin
 from studio.app import App, compose
 from studio.core.errors import InvalidRequest
 from studio.core.records import Picture
-from studio.core.requests import parse
 from studio.prompts import infotext
 from studio.settings import Settings
-from studio.tasks import txt2img
 from tests.checkpoints.files import sparse_of
 
 LAYER = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
@@ -162,17 +160,6 @@ def test_words_that_stand_for_vectors_are_found(app: App) -> None:
     assert (request["embeddings"], request["vae"]) == (["blob"], "kl")
 
 
-def test_what_acts_on_networks_is_known_before_they_are_lent(app: App) -> None:
-    def added(**fields: object) -> bool:
-        asked = parse(txt2img.TASK.request, submit(app, **{"prompt": "a fox", **fields}))
-        work = txt2img.TASK.work(asked)
-        return work is not None and work.added
-
-    assert not added()
-    assert all(added(**one) for one in ({"prompt": "a <lora:ink>"}, {"prompt": "blob"}))
-    assert added(vae="kl")
-
-
 def test_an_embedding_takes_as_many_tokens_as_it_has_vectors(app: App) -> None:
     used = {word: app.studio.tokens("tiny", word)["used"] for word in ("a", "a blob", "blob,blob")}
     assert used["a blob"] == used["a"] + 2
@@ -213,12 +200,10 @@ def test_choices_say_what_each_fits(app: App) -> None:
     assert (blob["name"], blob["vectors"]) == ("blob", 2)
 
 
-def test_weights_are_kept_in_a_chosen_way_only_without_extras(app: App) -> None:
-    assert submit(app, prompt="a fox", weights="fp8")["weights"] == "fp8"
-    assert submit(app, prompt="a fox <lora:ink:1>")["weights"] == "planned"
-    for fields in ({"prompt": "a fox <lora:ink:1>"}, {"prompt": "a fox", "vae": "kl"}):
-        with pytest.raises(InvalidRequest, match="kept whole"):
-            submit(app, **fields, weights="fp8")
+def test_weights_are_kept_in_a_chosen_way_with_extras_too(app: App) -> None:
+    for prompt in ("a fox", "a fox <lora:ink:1>", "a blob"):
+        assert submit(app, prompt=prompt)["weights"] == "planned"
+        assert submit(app, prompt=prompt, vae="kl", weights="fp8")["weights"] == "fp8"
     fields = {"prompt": "a fox", "checkpoint": "tiny", "weights": "packed"}
     job = app.studio.submit("local", "txt2img", fields)
     app.studio.cancel("local", job.id)
