@@ -109,10 +109,13 @@ def mixed(old: Pixels, new: Pixels, mask: Mask) -> Pixels:
 
     `old` may be RGBA: what is repainted becomes opaque in the same proportion. `new` is RGB.
     """
-    weight = mask[..., None].astype(np.uint16)
-    blend = (old[..., :3] * (255 - weight) + new[..., :3] * weight + 127) // 255
+    weight = mask.astype(np.uint16)
     result = old.copy()
-    result[..., :3] = blend.astype(np.uint8)
+    for band in range(3):
+        blend = old[..., band] * (255 - weight)
+        blend += new[..., band] * weight
+        blend += 127
+        result[..., band] = blend // 255
     if old.shape[-1] == 4:
         result[..., 3] = np.maximum(old[..., 3], mask)
     return result
@@ -131,13 +134,14 @@ def filled(picture: Pixels, mask: Mask) -> Pixels:
     inside = mask >= HALF
     if inside.all():
         return result
-    known = np.where(inside, 0, 1).astype(np.float32)
+    outside = (~inside).astype(np.float32)
     scale = min(1.0, _FILL_PX / max(height, width))
     small = max(1, round(width * scale)), max(1, round(height * scale))
-    colours: Any = cv2.resize(result * known[..., None], small, interpolation=cv2.INTER_AREA)
-    colours = _carried_on(colours, cv2.resize(known, small, interpolation=cv2.INTER_AREA))
+    known: Any = cv2.resize(outside, small, interpolation=cv2.INTER_AREA)
+    colours = _carried_on(_shrunk(result, small, outside), known)
     flat = np.clip(np.rint(colours), 0, 255).astype(np.uint8)
-    result[inside] = cv2.resize(flat, (width, height), interpolation=cv2.INTER_LINEAR)[inside]
+    large: Any = cv2.resize(flat, (width, height), interpolation=cv2.INTER_LINEAR)
+    np.copyto(result, large, where=inside[..., None])
     return result
 
 
@@ -167,11 +171,16 @@ def attuned(new: Pixels, old: Pixels, mask: Mask) -> Pixels:
     known = (mask == 0).astype(np.float32)
     if not known.any():
         return new
-    off = (old[..., :3].astype(np.float32) - new[..., :3].astype(np.float32)) * known[..., None]
     sigma = max(2.0, max(mask.shape) / 24)
-    near, sure = _blurred(off, sigma), _blurred(known, sigma)
-    moved = new[..., :3].astype(np.float32) + near / np.maximum(sure, 0.05)[..., None]
-    return np.clip(np.rint(moved), 0, 255).astype(np.uint8)
+    sure = np.maximum(_blurred(known, sigma), 0.05)
+    result = np.empty_like(new[..., :3])
+    for band in range(3):
+        off = np.subtract(old[..., band], new[..., band], dtype=np.float32)
+        off *= known
+        off = _blurred(off, sigma)
+        off /= sure
+        result[..., band] = _moved(new[..., band], off)
+    return result
 
 
 def harmonised(new: Pixels, drawn_out: Pixels, mask: Mask) -> Pixels:
@@ -190,19 +199,15 @@ def harmonised(new: Pixels, drawn_out: Pixels, mask: Mask) -> Pixels:
     scale = min(1.0, _TONE_PX / max(height, width))
     small = max(1, round(width * scale)), max(1, round(height * scale))
 
-    def shrunk(pixels: NDArray[Any]) -> NDArray[np.float32]:
-        found: Any = cv2.resize(pixels.astype(np.float32), small, interpolation=cv2.INTER_AREA)
-        return found
-
-    share = shrunk(mask > 0)
+    share: Any = cv2.resize((mask > 0).astype(np.float32), small, interpolation=cv2.INTER_AREA)
     inside = share > min(0.5, share.max() / 2)  # what is new may be a thin strip
     if inside.all() or not inside.any():
         return new
     deep: Any = cv2.distanceTransform(inside.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     known = np.argwhere(inside & (deep <= _SEAM_PX))
     known = known[:: -(-len(known) // _MOST_SAMPLES)]
-    own: Any = cv2.GaussianBlur(shrunk(new[..., :3]), (0, 0), 1.0)
-    wanted: Any = cv2.GaussianBlur(shrunk(drawn_out[..., :3]), (0, 0), 1.0)
+    own: Any = cv2.GaussianBlur(_shrunk(new, small), (0, 0), 1.0)
+    wanted: Any = cv2.GaussianBlur(_shrunk(drawn_out, small), (0, 0), 1.0)
     colours = own[tuple(known.T)]
     off = wanted[tuple(known.T)] - colours
     trust = np.exp(-np.square(np.square(off).sum(-1) / _TRUSTED_OFF**2))
@@ -226,8 +231,38 @@ def harmonised(new: Pixels, drawn_out: Pixels, mask: Mask) -> Pixels:
     sure: Any = cv2.GaussianBlur(trust, (0, 0), _EVEN_PX)
     held = trust * np.exp(-np.square(deep / (_HELD * deep.max())))
     moved += even / (sure + _DOUBT)[..., None] * held[..., None]
-    smooth: Any = cv2.resize(moved, (width, height), interpolation=cv2.INTER_LINEAR)
-    return np.clip(np.rint(new[..., :3] + smooth), 0, 255).astype(np.uint8)
+    result = np.empty_like(new[..., :3])
+    for band in range(3):
+        plane = np.ascontiguousarray(moved[..., band])
+        smooth: Any = cv2.resize(plane, (width, height), interpolation=cv2.INTER_LINEAR)
+        result[..., band] = _moved(new[..., band], smooth)
+    return result
+
+
+def _shrunk(
+    pixels: Pixels, size: tuple[int, int], weight: NDArray[np.float32] | None = None
+) -> NDArray[np.float32]:
+    """The RGB of a picture in a smaller size (width, height), each pixel times its weight.
+
+    Here as in what else works on photographs, one band comes after the other: as floats, all of a
+    photograph of 40 megapixels would be half a gigabyte, several times over.
+    """
+    import cv2
+
+    bands: list[Any] = []
+    for band in range(3):
+        plane = pixels[..., band].astype(np.float32)
+        if weight is not None:
+            plane *= weight
+        bands.append(cv2.resize(plane, size, interpolation=cv2.INTER_AREA))
+    return np.stack(bands, -1)
+
+
+def _moved(band: NDArray[np.uint8], by: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """One band of a picture and what is added to it; `by` is used up."""
+    by += band
+    np.rint(by, out=by)
+    return np.clip(by, 0, 255, out=by).astype(np.uint8)
 
 
 def _blurred(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -254,7 +289,7 @@ def _distance(mask: Mask) -> NDArray[np.float32]:
     inside = mask >= HALF
     if not inside.any():
         return np.full(mask.shape, np.inf, np.float32)
-    outside = np.where(inside, 0, 1).astype(np.uint8)
+    outside = (~inside).astype(np.uint8)
     found: Any = cv2.distanceTransform(outside, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     return found
 

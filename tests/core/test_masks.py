@@ -1,6 +1,7 @@
 """What a mask means, in numbers."""
 
 import time
+import tracemalloc
 from typing import Any
 
 import cv2
@@ -235,3 +236,26 @@ def test_photographs_take_seconds_and_look_as_their_small_copies_do() -> None:
     found = cv2.resize(filled, small, interpolation=cv2.INTER_AREA)
     assert np.abs(found.astype(int) - expected).mean() < 2
     assert np.abs(attuned[kept].astype(int) - picture[kept]).mean() < 2
+
+
+@pytest.mark.parametrize(
+    ("work", "times"), [("filled", 6), ("attuned", 8), ("harmonised", 5), ("mixed", 3.5)]
+)
+def test_photographs_take_a_few_times_their_own_size_of_memory(
+    work: str, times: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At 40 megapixels, which have 120 MB, some hundreds more."""
+    monkeypatch.setattr(masks, "_FILL_PX", 256)  # what is filled is as small beside a photograph
+    height, width = 1200, 2000
+    new, old = np.random.default_rng(5).integers(0, 256, (2, height, width, 3), dtype=np.uint8)
+    mask = np.zeros((height, width), np.uint8)
+    mask[200:900, 300:1500] = 255
+    takes = {"filled": (old, mask), "mixed": (old, new, mask)}.get(work, (new, old, mask))
+    getattr(masks, work)(*takes)  # what is imported on the way is not counted
+    tracemalloc.start()
+    try:
+        getattr(masks, work)(*takes)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < times * old.nbytes, peak / old.nbytes
