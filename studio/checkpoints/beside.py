@@ -12,7 +12,7 @@ from typing import Literal
 
 from studio.checkpoints.folder import Part
 from studio.checkpoints.gguf import read_any
-from studio.checkpoints.header import BadFile, Tensor
+from studio.checkpoints.header import BadFile, Tensor, as_named
 from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.originals import is_plain
 from studio.checkpoints.scan import PICKLED, Stamp, file_stamp, folder_stamp, scan
@@ -98,9 +98,14 @@ def beside_in(folders: Callable[[Place], tuple[Path, ...]]) -> tuple[Path, ...]:
 
 def _offer(path: Path, stamp: Stamp) -> Offer | None:
     try:
-        header = read_any(path)
+        with as_named():
+            return _offered(path, stamp)
     except (BadFile, OSError):
         return None
+
+
+def _offered(path: Path, stamp: Stamp) -> Offer | None:
+    header = read_any(path)
     if not is_plain(header.shapes):
         return None
     found = _found(header.shapes)

@@ -21,7 +21,7 @@ from studio.checkpoints.folder import (
     tensors_of,
 )
 from studio.checkpoints.gguf import ENDING, UnknownFormat, read_any
-from studio.checkpoints.header import BadFile, Header, NotSafetensors, Tensor, readable
+from studio.checkpoints.header import BadFile, Header, NotSafetensors, Tensor, as_named, readable
 from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.originals import SINGLE_FILES, bare, is_plain
 from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
@@ -31,7 +31,7 @@ from studio.core.errors import InvalidRequest, Unavailable
 from studio.costs.anatomy import Anatomy, anatomy_of
 from studio.discovery import open_drawer
 from studio.families._family import Defaults, Family, Guidance, Published, Role, Supports
-from studio.families._identify import identify
+from studio.families._identify import Unclear, identify
 from studio.families._keys import Shapes, saved_as
 from studio.samplers import DIFFUSION, ROWS
 
@@ -104,6 +104,14 @@ class Checkpoint:
 def families() -> dict[str, Family]:
     """The drawer of families, opened once."""
     return dict(open_drawer("studio.families", Family))
+
+
+def family_of(shapes: Shapes) -> Family | None:
+    """The family that these tensors are of; None if of none, or of a mixture that nobody made."""
+    try:
+        return identify(shapes, families())
+    except Unclear:
+        return None
 
 
 class Catalog:
@@ -229,12 +237,13 @@ def _builtin(folder: Path) -> Found | None:
 def _offers(found: Found) -> tuple[Offer, ...]:
     """What others may borrow of a folder; nothing where it is not as it should be."""
     try:
-        parts = read_parts(found.path)
-        shapes = {**shapes_of(parts), saved_as(saved_from(found.path)): ()}
-        family = identify(shapes, families())
-        if family is None:
-            return ()
-        return offers_of(found.path, parts, family.configs if family.needs else "")
+        with as_named():
+            parts = read_parts(found.path)
+            shapes = {**shapes_of(parts), saved_as(saved_from(found.path)): ()}
+            family = family_of(shapes)
+            if family is None:
+                return ()
+            return offers_of(found.path, parts, family.configs if family.needs else "")
     except (BadFile, OSError):
         return ()
 
@@ -258,9 +267,10 @@ def inspect(found: Found, offers: tuple[Offer, ...] = ()) -> Checkpoint:
         supports=Supports(),
     )
     try:
-        if found.layout == "folder":
-            return _folder(blank, noted)
-        return _file(blank, noted, offers)
+        with as_named():
+            if found.layout == "folder":
+                return _folder(blank, noted)
+            return _file(blank, noted, offers)
     except BadFile as problem:
         return replace(blank, problem=str(problem), advice=_advice(problem))
     except OSError:
@@ -278,7 +288,7 @@ def _file(blank: Checkpoint, noted: Sidecar, offers: tuple[Offer, ...]) -> Check
         )
     header = read_any(blank.path)
     shapes = header.shapes
-    family = identify(shapes, families())
+    family = family_of(shapes)
     if family is None:
         return _unknown(blank)
     if not family.configs:
@@ -333,7 +343,7 @@ def _folder(blank: Checkpoint, noted: Sidecar) -> Checkpoint:
     tensors = tensors_of(parts)
     shapes = {key: tensor.shape for key, tensor in tensors.items()}
     shapes[saved_as(saved_from(blank.path))] = ()
-    family = identify(shapes, families())
+    family = family_of(shapes)
     if family is None:
         return _unknown(blank)
     blank = replace(blank, **_parts(shapes, tensors, family))

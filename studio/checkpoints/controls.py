@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
-from studio.checkpoints.header import BadFile, Header, read_header
+from studio.checkpoints.header import BadFile, Header, as_named, read_header
 from studio.checkpoints.scan import PICKLED, SIDECAR, Found, Stamp, file_stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import read_sidecar
 from studio.core.errors import InvalidRequest
@@ -137,9 +137,14 @@ def inspect(found: Found) -> ControlNet | None:
     if found.layout != "file" or found.path.suffix.lower() in PICKLED:
         return None
     try:
-        header = read_header(found.path)
+        with as_named():
+            return _known(found)
     except (BadFile, OSError):
         return None
+
+
+def _known(found: Found) -> ControlNet | None:
+    header = read_header(found.path)
     encoder = _encoder_of_control(header.shapes)
     other = next((label for key, label in _ELSEWHERE.items() if key in header.shapes), "")
     if encoder is None and not other:

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
-from studio.checkpoints.catalog import DENOISERS, Checkpoint, families
+from studio.checkpoints.catalog import DENOISERS, Checkpoint, families, family_of
 from studio.checkpoints.folder import INDEX, MAX_CONFIG_BYTES
 from studio.checkpoints.gguf import read_any
 from studio.checkpoints.header import read_header
@@ -42,7 +42,6 @@ from studio.checkpoints.streams import (
 )
 from studio.core.errors import InvalidRequest
 from studio.families._family import Family
-from studio.families._identify import identify
 from studio.families._keys import Shapes
 
 Layout = Literal["file", "folder"]
@@ -127,7 +126,7 @@ def carry_notes(checkpoint: Checkpoint, target: Path, *, label: bool = True) -> 
         family = families()[checkpoint.family]
         if checkpoint.defaults != family.defaults:
             said |= asdict(checkpoint.defaults)
-        if target.is_file() and identify(read_header(target).shapes, families()) != family:
+        if target.is_file() and family_of(read_header(target).shapes) != family:
             said["family"] = family.id
     if said:
         put(there, _json(said))

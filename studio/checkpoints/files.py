@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Generic, TypeVar
 
 from studio.checkpoints.catalog import Checkpoint
-from studio.checkpoints.header import BadFile, Header, NotSafetensors, read_header
+from studio.checkpoints.header import BadFile, Header, NotSafetensors, as_named, read_header
 from studio.checkpoints.scan import PICKLED, Found, Stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import read_sidecar
 from studio.core.errors import InvalidRequest
@@ -125,7 +125,8 @@ class Files(Generic[F]):
                 raise Pickled(
                     f"Only .safetensors files can be used ({found.path.name} was not loaded)."
                 )
-            return self._known(blank, read_header(found.path))
+            with as_named():
+                return self._known(blank, read_header(found.path))
         except BadFile as problem:
             return replace(blank, problem=str(problem), advice=_advice(problem))
         except OSError:

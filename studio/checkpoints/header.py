@@ -6,7 +6,8 @@ byte range, then the tensors, which cover the rest of the file without gap or ov
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -62,6 +63,20 @@ class NotSafetensors(BadFile):
 
 class Damaged(BadFile):
     """It was a safetensors file once, or pretends to be one."""
+
+
+@contextmanager
+def as_named() -> Iterator[None]:
+    """Within, names of tensors are taken for what they promise. One whose shape is another is damage,
+    whoever stumbles over it: `Damaged` is raised."""
+    try:
+        yield
+    except BadFile:
+        raise
+    except (LookupError, ValueError, TypeError, ArithmeticError) as error:
+        raise Damaged(
+            "The model file is damaged (a tensor is not what its name promises)."
+        ) from error
 
 
 def read_header(path: Path) -> Header:

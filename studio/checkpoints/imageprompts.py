@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from studio.checkpoints.catalog import Checkpoint
-from studio.checkpoints.header import BadFile, read_header
+from studio.checkpoints.header import BadFile, as_named, read_header
 from studio.checkpoints.scan import PICKLED, Found, Stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import read_sidecar
 from studio.core.errors import InvalidRequest
@@ -201,9 +201,14 @@ def inspect(found: Found) -> ImagePrompt | Looker | None:
         faces = NOT_FACES if _CALLED_FACES.search(name) else NOT_PICKLED
         return _useless(found, faces) if _CALLED.search(name) else None
     try:
-        header = read_header(found.path)
+        with as_named():
+            return _known(found)
     except (BadFile, OSError):
         return None
+
+
+def _known(found: Found) -> ImagePrompt | Looker | None:
+    header = read_header(found.path)
     shapes = header.shapes
     if looker := _looker(found, shapes):
         return looker

@@ -11,18 +11,17 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from studio.checkpoints.beside import reads_prompts
-from studio.checkpoints.catalog import families
+from studio.checkpoints.catalog import families, family_of
 from studio.checkpoints.catalog import inspect as inspect_checkpoint
 from studio.checkpoints.controls import inspect as inspect_control
 from studio.checkpoints.fetch import USUAL, Manners, Remote, look, read_small
 from studio.checkpoints.folder import INDEX, MAX_CONFIG_BYTES
 from studio.checkpoints.gguf import ENDING, read_any
-from studio.checkpoints.header import BadFile, Header
+from studio.checkpoints.header import BadFile, Header, as_named
 from studio.checkpoints.scan import PICKLED, Found, file_stamp, folder_stamp
 from studio.checkpoints.streams import sync_folder
 from studio.core.errors import InvalidRequest, Unavailable
 from studio.core.layouts import Kind
-from studio.families._identify import identify
 
 MOST_FILES = 200
 MOST_BYTES = 200 << 30
@@ -370,12 +369,13 @@ def settle(folder: Path, made: Plan, data_dir: Path) -> Path:
         return _move(folder, free(data_dir / Kind.CHECKPOINTS.value / made.name))
     file = folder / made.files[0].path
     try:
-        header = read_any(file)
+        with as_named():
+            header = read_any(file)
+            kind = kind_of(header, file)
     except BadFile as problem:
         raise InvalidRequest(
             str(problem), "Try again; if it stays so, take it from another place.", field="source"
         ) from None
-    kind = kind_of(header, file)
     if kind is Kind.CHECKPOINTS:
         _require_usable(Found(id=made.name, path=file, layout="file", stamp=file_stamp(file)))
     return _move(file, free(data_dir / kind.value / f"{made.name}{_ending(file.name)}"))
@@ -399,7 +399,7 @@ def _require_usable(found: Found) -> None:
 def kind_of(header: Header, file: Path) -> Kind:
     """What a file is, by its keys; a checkpoint if nothing else is known of it."""
     names = header.shapes.keys()
-    if identify(header.shapes, families()) is not None:
+    if family_of(header.shapes) is not None:
         return Kind.CHECKPOINTS
     if reads_prompts(header.shapes):
         return Kind.TEXT_ENCODERS

@@ -8,11 +8,15 @@ from studio.families._family import Family
 from studio.families._keys import Shapes
 
 
+class Unclear(DrawerError):
+    """Weights have the keys of several families, and none of these is before the others."""
+
+
 def identify(shapes: Shapes, families: Mapping[str, Family]) -> Family | None:
     """The family whose rule holds for these tensors; None if none does.
 
-    Where several hold, the one that the others name in `before` wins. Raises `DrawerError` if
-    `before` runs in a circle, names nobody, or leaves two matches without an order.
+    Where several hold, the one that the others name in `before` wins. Raises `Unclear` if
+    none is, and `DrawerError` if `before` runs in a circle or names nobody.
     """
     earlier = _earlier(families)
     matches = [family for family in families.values() if family.keys(shapes)]
@@ -22,9 +26,7 @@ def identify(shapes: Shapes, families: Mapping[str, Family]) -> Family | None:
         if all(first is other or first.id in earlier[other.id] for other in matches):
             return first
     names = " and ".join(sorted(family.id for family in matches))
-    raise DrawerError(
-        f"The families {names} claim the same weights and neither is before the other."
-    )
+    raise Unclear(f"The families {names} claim the same weights and neither is before the other.")
 
 
 def _earlier(families: Mapping[str, Family]) -> dict[str, set[str]]:
