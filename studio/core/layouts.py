@@ -96,6 +96,9 @@ KEY = re.compile("-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12)
 """What InvokeAI's keys look like."""
 IN_THE_HUB = frozenset({Kind.CHECKPOINTS, Kind.LORAS, Kind.VAE, Kind.CONTROLNET, Kind.IPADAPTER})
 """Kinds that are told by their keys, so that they are found among everything else."""
+BY_KEY = IN_THE_HUB | {Kind.EMBEDDINGS, Kind.UPSCALERS}
+"""Those that are found in what InvokeAI keeps by key, where all is what somebody put there to paint
+with: each embedding is a word of its own."""
 
 
 def folders_below(root: Path, kind: Kind) -> tuple[Path, ...]:
@@ -112,7 +115,7 @@ def folders_below(root: Path, kind: Kind) -> tuple[Path, ...]:
             return folders_below(root / "hub", kind)
         for place in (root, root / "models"):
             if place.is_dir() and is_keyed(place):
-                return (place,) if kind in IN_THE_HUB else ()
+                return (place,) if kind in BY_KEY else ()
         for marks, below in _as_given(LAYOUTS):
             if any(_matching(root, mark) for mark in marks):
                 found = [path for name in below.get(kind, ()) for path in _matching(root, name)]

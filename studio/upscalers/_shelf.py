@@ -83,7 +83,9 @@ class Shelf:
                     known = before if before and before[0] == found else (found, inspect(found))
                     seen[name] = known
             self._seen = seen
-            return tuple(entry for _, entry in seen.values())
+            # nobody meant those among things of every other kind as anything
+            listed = (e for found, e in seen.values() if not (found.loose and e.problem))
+            return tuple(listed)
 
 
 def _judged(entry: Upscaler) -> Upscaler:
@@ -106,6 +108,8 @@ def inspect(found: Found) -> Upscaler:
     )
     try:
         check(file)
+        if found.loose and file.suffix.lower() == SAFE and not _looks_like_one(file):
+            raise BadFile("This is no upscaler of a kind that is told by its keys.")
     except BadFile as problem:
         return replace(entry, problem=str(problem), advice=_ADVICE)
     except OSError:
@@ -114,6 +118,18 @@ def inspect(found: Found) -> Upscaler:
         )
     return entry
 
+
+def _looks_like_one(file: Path) -> bool:
+    """Whether it begins as upscalers do: with a convolution of a picture, by the name it usually has."""
+    shapes = read_header(file).shapes
+    found = (shapes.get(f"{inside}{name}", ()) for inside in _INSIDE for name in _FIRST)
+    return any(len(shape) == 4 and shape[1] in _BANDS for shape in found)
+
+
+_INSIDE = ("", "params_ema.", "params.")
+_FIRST = ("conv_first.weight", "model.0.weight", "body.0.weight")
+_BANDS = frozenset({1, 3, 12, 48})
+"""Of a picture in grey or RGB, also where squares of 2 or 4 pixels have become one."""
 
 _ADVICE = "Copy or download it again, or take its .safetensors version."
 

@@ -48,6 +48,25 @@ def test_the_drawer_comes_first_and_is_complete() -> None:
     assert Shelf().get(None).id == "real-esrgan-quick"
 
 
+def test_of_what_invokeai_keeps_by_key_those_are_listed_that_are_upscalers(tmp_path: Path) -> None:
+    files = {
+        "ESRGAN_SRx4": {"params_ema.conv_first.weight": np.zeros((64, 3, 3, 3), np.float32)},
+        "lora": {"lora_unet_mid.lora_down.weight": np.zeros((4, 8), np.float32)},
+        "unet": {"conv_first.weight": np.zeros((32, 4, 3, 3), np.float32)},
+    }
+    for digit, (name, tensors) in enumerate(files.items()):
+        place = tmp_path / f"0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f{digit}"
+        place.mkdir()
+        save_file(tensors, place / f"{name}.safetensors")
+    place = tmp_path / "0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1ff"
+    place.mkdir()
+    a_zip(place / "RealESRGAN_x4plus.pth")
+    (place / "damaged.pth").write_bytes(b"nothing")
+    listed = Shelf((tmp_path,)).all()[len(Shelf().all()) :]
+    assert [one.id for one in listed] == ["ESRGAN_SRx4.safetensors", "RealESRGAN_x4plus.pth"]
+    assert Shelf((tmp_path,)).get("RealESRGAN_x4plus.pth").file == place / "RealESRGAN_x4plus.pth"
+
+
 def test_files_of_the_folder_appear_and_go(folder: Path) -> None:
     shelf = Shelf((folder, folder.parent / "missing"))
     count = len(shelf.all())
