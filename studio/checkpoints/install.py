@@ -4,6 +4,7 @@ import errno
 import json
 import re
 import shutil
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from studio.checkpoints.folder import INDEX, MAX_CONFIG_BYTES
 from studio.checkpoints.gguf import ENDING, read_any
 from studio.checkpoints.header import BadFile, Header, as_named
 from studio.checkpoints.scan import PICKLED, Found, file_stamp, folder_stamp
-from studio.checkpoints.streams import sync_folder
+from studio.checkpoints.streams import replacing, sync_folder
 from studio.core.errors import InvalidRequest, Unavailable
 from studio.core.layouts import Kind
 
@@ -30,12 +31,14 @@ MOST_TOLD = 8 << 20
 SAFE = ".safetensors"
 READ = (SAFE, ENDING)
 """Endings of files that are installed alone: formats that cannot hold code."""
+MOST_IN_A_NAME = 160
+"""Bytes: systems allow 255, and endings come behind it."""
 _TEXTS = frozenset({".json", ".txt", ".model"})
 """Configs and vocabularies; everything else of a repository stays where it is."""
 _REPO = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 _PIECE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,120}")
 _RESERVED = frozenset(
-    {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in range(1, 10))}
+    {"con", "prn", "aux", "nul", *(f"{p}{n}" for p in ("com", "lpt") for n in "123456789¹²³")}
 )
 
 
@@ -129,13 +132,15 @@ def safe_name(text: str) -> str:
     """A name that is one on every system and no path. Raises `InvalidRequest` if nothing is left."""
     stem = text.replace("\\", "/").rpartition("/")[2]
     stem = stem[: -len(_ending(stem))] if _ending(stem) else stem
-    plain = re.sub(r"[^\w.\- ]", "_", stem)
-    plain = re.sub(r"\s+", " ", plain).strip(" ._-")[:80].strip(" ._-")
+    plain = re.sub(r"[^\w.\- ]", "_", unicodedata.normalize("NFC", stem))
+    plain = re.sub(r"\s+", " ", plain).strip(" ._-")[:80]
+    plain = plain.encode()[:MOST_IN_A_NAME].decode(errors="ignore").strip(" ._-")
     if not plain:
         raise InvalidRequest(
             f"'{text[:40]}' is no name for a checkpoint.", "Choose another one.", field="name"
         )
-    return f"{plain}_" if plain.partition(".")[0].casefold() in _RESERVED else plain
+    head, dot, rest = plain.partition(".")
+    return f"{head}_{dot}{rest}" if head.strip().casefold() in _RESERVED else plain
 
 
 # Hugging Face
@@ -359,7 +364,7 @@ def settle(folder: Path, made: Plan, data_dir: Path) -> Path:
     """Puts what has arrived in `folder` where its kind belongs; the path.
 
     It is looked at first: headers, families, no code. Raises `InvalidRequest` if it is not what the
-    studio uses; then it is still in `folder`.
+    studio uses, and `OSError` or `StorageFailed`; then it is still in `folder`.
     """
     if made.place:
         return _put(folder, made, data_dir / made.place)
@@ -415,10 +420,13 @@ def kind_of(header: Header, file: Path) -> Kind:
 
 
 def free(target: Path) -> Path:
-    """The name, or with a number where it is taken: nothing is ever replaced."""
+    """The name, or with a number where it is taken, in capitals or not: nothing is ever replaced,
+    nor would be on another system."""
     stem, suffix = (target.stem, target.suffix) if _ending(target.name) else (target.name, "")
+    there = target.parent.iterdir() if target.parent.is_dir() else ()
+    taken = {one.name.casefold() for one in there}
     number = 1
-    while target.exists():
+    while target.name.casefold() in taken:
         number += 1
         target = target.with_name(f"{stem}-{number}{suffix}")
     return target
@@ -432,10 +440,9 @@ def _move(source: Path, target: Path) -> Path:
         if error.errno != errno.EXDEV:
             raise
         # the folder of this kind lies on another disk
-        fresh = target.with_name(f".tmp-{target.name}")
-        copy = shutil.copytree if source.is_dir() else shutil.copyfile
-        copy(source, fresh)
-        fresh.replace(target)
+        with replacing(target, force=False) as fresh:
+            copy = shutil.copytree if source.is_dir() else shutil.copyfile
+            copy(source, fresh)
     sync_folder(target.parent)
     return target
 

@@ -148,7 +148,9 @@ class Installs:
         with self._lock:
             for entry in self._all.values():
                 if entry.state != "done" and entry.plan.files == plan.files:
-                    return entry
+                    if entry.over and entry.plan != plan:  # under another name
+                        self._keep(replace(entry, plan=plan))
+                    return self._all[entry.id]
             if sum(entry.state != "done" for entry in self._all.values()) >= MOST:
                 raise InvalidRequest(
                     f"{MOST} installs are unfinished.", "Finish or remove some of them first."
@@ -271,6 +273,8 @@ class Installs:
             shutil.rmtree(folder, ignore_errors=True)
             self._keep(replace(entry, sums={}))
             raise
+        except OSError as error:
+            raise _full(error) from error
         named = sums if entry.plan.is_folder else {"": next(iter(sums.values()))}
         place = path.relative_to(self._data_dir).as_posix()
         done = replace(
@@ -311,10 +315,7 @@ class Installs:
             try:
                 put(self._home / entry.id / "install.json", json.dumps(asdict(entry)).encode())
             except OSError as error:
-                raise StorageFailed(
-                    f"The data folder cannot be written to ({error.strerror}).",
-                    "Free some space and try again.",
-                ) from error
+                raise _full(error) from error
         self._changed()
 
     def _ensure_thread(self) -> None:
@@ -404,6 +405,13 @@ class _Teller:
             self._speed = speed if not self._speed else 0.8 * self._speed + 0.2 * speed
         self._last, self._done = now, done
         self._installs.told(self._id, done, self._speed)
+
+
+def _full(error: OSError) -> StorageFailed:
+    return StorageFailed(
+        f"The data folder cannot be written to ({error.strerror}).",
+        "Free some space and try again.",
+    )
 
 
 def _arrived(folder: Path) -> int:

@@ -339,6 +339,11 @@ class TestPlan:
             ("..\\..\\evil", "evil"),
             ("a\0b<c>", "a_b_c"),
             ("CON", "CON_"),
+            ("aux.tar.safetensors", "aux_.tar"),
+            ("com¹", "com¹_"),
+            ("e\u0301", "é"),
+            ("模" * 200, "模" * 53),
+            ("𠀀" * 90, "𠀀" * 40),
             (".hidden", "hidden"),
             ("x" * 300, "x" * 80),
             ("a/b/c.safetensors", "c"),
@@ -603,6 +608,54 @@ class TestInstalls:
         asked = len(web.answers)
         again = command.run(entry.id, lambda _: None, lambda: False)
         assert (again.state, again.path) == ("done", done.path) and len(web.answers) == asked
+
+    def test_one_that_failed_is_begun_again_under_another_name(self, web, tiny, tmp_path) -> None:
+        web.files["fox.safetensors"], web.cut_after = tiny, 10
+        installs = Installs(tmp_path, manners=HASTY)
+        entry = installs.add(f"{web.url}/fox.safetensors")
+        with pytest.raises(Unavailable, match="connection broke"):
+            installs.run(entry.id, lambda _: None, lambda: False)
+        web.cut_after = None
+        again = installs.add(f"{web.url}/fox.safetensors", "Reineke")
+        assert again.id == entry.id
+        done = installs.run(again.id, lambda _: None, lambda: False)
+        assert done.path == "checkpoints/Reineke.safetensors"
+
+    def test_names_that_differ_in_capitals_alone_are_kept_apart(self, web, tiny, tmp_path) -> None:
+        web.files["fox.safetensors"] = tiny
+        installs = Installs(tmp_path, manners=HASTY)
+        for name in ("Fox", "fox"):
+            entry = installs.add(f"{web.url}/fox.safetensors", name)
+            installs.run(entry.id, lambda _: None, lambda: False)
+        found = {one.name for one in (tmp_path / "checkpoints").glob("*.safetensors")}
+        assert found == {"Fox.safetensors", "fox-2.safetensors"}
+
+    def test_a_folder_that_takes_nothing_is_one_sentence_and_nothing_is_lost(
+        self, web, tiny, tmp_path, monkeypatch
+    ) -> None:
+        """The folder of its kind lies on another disk, which is full."""
+        web.files["fox.safetensors"] = tiny
+        installs, replace = Installs(tmp_path, manners=HASTY), Path.replace
+        entry = installs.add(f"{web.url}/fox.safetensors")
+
+        def far(self: Path, target: Path) -> Path:
+            if target.parent.name == "checkpoints" and ".installs" in self.parts:
+                raise OSError(errno.EXDEV, "another disk")
+            return replace(self, target)
+
+        def full(source: Path, target: Path) -> None:
+            target.write_bytes(source.read_bytes()[:100])
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Path, "replace", far)
+            patched.setattr(shutil, "copyfile", full)
+            with pytest.raises(StorageFailed, match="No space left") as caught:
+                installs.run(entry.id, lambda _: None, lambda: False)
+        assert caught.value.hint and not list((tmp_path / "checkpoints").glob("*tmp*"))
+        asked = len(web.answers)
+        assert installs.run(entry.id, lambda _: None, lambda: False).state == "done"
+        assert len(web.answers) == asked  # nothing was fetched twice
 
     def test_stop_and_remove_leave_nothing(self, web, tiny, tmp_path, monkeypatch) -> None:
         monkeypatch.setattr(fetching, "BLOCK", 20_000)
