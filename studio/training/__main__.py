@@ -12,6 +12,8 @@ STAGES = (
     "text",
     "unet",
     "control",
+    "tracing",
+    "listening",
     "decoder",
     "samples",
     "judges",
@@ -71,6 +73,14 @@ def run(
         from studio.training import control
 
         control.train(folder, minutes, compiled=compiled)
+    elif stage == "tracing":
+        from studio.training import tracing
+
+        tracing.train(folder, minutes)
+    elif stage == "listening":
+        from studio.training import listening
+
+        listening.train(folder, minutes)
     elif stage == "samples":
         from studio.training import samples
 

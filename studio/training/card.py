@@ -59,7 +59,8 @@ From scratch, on two shared CPU cores (AVX512-BF16), by `python -m studio.traini
 {parts}
 
 The pictures are composed by rule from the sets below: sprites recoloured, counted, set side by side, put on
-procedural scenes and filtered into styles; the caption states what was composed.
+procedural scenes and filtered into styles; the caption states what was composed. Captions say it in few ways; that
+people say it in many, the text encoder learnt from pairs of texts: the UNet, left as it is, is to answer both alike.
 {schedule}, {empty} empty captions, averaged weights.
 
 ## Data, licences and credits
@@ -196,6 +197,7 @@ def card(export: Export) -> str:
         "autoencoder": ("autoencoder (AutoencoderTiny, 4 x 16 x 16 latents)", "pictures"),
         "decoder": ("its decoder again, alone", "pictures"),
         "text": ("text encoder (CLIP, 4 layers of 320), distilled from MiniLM", "captions and words"),
+        "listening": ("text encoder again, from what the UNet makes of captions", "captions in other words"),
         "unet": (f"UNet ({export.parameters / 1e6:.0f} M parameters)", "pictures"),
     }  # fmt: skip
     parts = [

