@@ -234,7 +234,7 @@ export function card(first, around, change, drop) {
       weight.set(unit.weight ?? 1);
       start.set(unit.start ?? 0);
       end.set(unit.end ?? 1);
-      balance.set(unit.balance ?? "balanced");
+      weigh(choices.checkpoints.find((/** @type {any} */ one) => one.id === checkpoint)?.balances ?? Object.keys(BALANCES));
       resize.set(unit.resize ?? "crop");
       const given = Boolean(ref || unit.pose);
       empty.hidden = given;
@@ -265,6 +265,13 @@ export function card(first, around, change, drop) {
     if (!shown) say(words, GONE);
     else if (gone === ref && words.textContent === GONE) say(words, "");
     gone = shown ? "" : ref;
+  }
+
+  /** What may matter more; nothing to choose where both always matter alike. @param {string[]} ways */
+  function weigh(ways) {
+    balance.options(Object.fromEntries(Object.entries(BALANCES).filter(([name]) => ways.includes(name))));
+    balance.set(ways.includes(unit.balance ?? "") ? unit.balance ?? "balanced" : "balanced");
+    balance.node.hidden = ways.length < 2;
   }
 
   /** Only those that fit the checkpoint, and a chosen one that does not. @param {any[]} all @param {string|null} checkpoint */

@@ -9,7 +9,6 @@ from shlex import quote
 from typing import Any, Literal, cast
 
 from studio.checkpoints.beside import Lent, Offer, Shelf, chosen, offers_of
-from studio.checkpoints.controls import Encoder, encoder_of
 from studio.checkpoints.folder import (
     CustomCode,
     Part,
@@ -33,6 +32,8 @@ from studio.discovery import open_drawer
 from studio.families._family import Defaults, Family, Guidance, Published, Role, Supports
 from studio.families._identify import Unclear, identify
 from studio.families._keys import Shapes, saved_as
+from studio.families._steering import Balance, Encoder
+from studio.families._unets import encoder_of
 from studio.samplers import DIFFUSION, ROWS
 
 BUILTIN_ID = "builtin"
@@ -68,6 +69,8 @@ class Checkpoint:
     problem: str = ""
     """Why it cannot be used, as a sentence; empty when it can."""
     encoder: Encoder | None = None
+    """Shape of its denoiser, where that is a UNet that attends to text."""
+    steered: Encoder | None = None
     """What a ControlNet must be made for to fit; None if none can."""
     trunk: Trunk | None = None
     """What a LoRA must be made for to fit, where the denoiser is a transformer."""
@@ -93,6 +96,21 @@ class Checkpoint:
     def roles(self) -> frozenset[Role]:
         """What it can be used for; nothing if it cannot be used at all."""
         return frozenset(() if self.problem else families()[self.family].pipelines)
+
+    def require_steered(self) -> None:
+        """Raises `InvalidRequest` if no ControlNet fits it, whatever there is."""
+        if self.steered is None:
+            raise InvalidRequest(
+                f"'{self.label}' is {self.family_label}, which no ControlNet steers.",
+                "Leave the control maps out, or choose another checkpoint.",
+                field="units",
+            )
+
+    @property
+    def balances(self) -> tuple[Balance, ...]:
+        """What may be said to matter more, prompt or map."""
+        steering = families()[self.family].steering if self.family else None
+        return steering.balances if steering else ()
 
     @property
     def refiners(self) -> frozenset[str]:
@@ -375,6 +393,7 @@ def _parts(shapes: Shapes, tensors: Mapping[str, Tensor], family: Family) -> dic
     stored = {key: tensor.end - tensor.begin for key, tensor in tensors.items()}
     return {
         "encoder": encoder_of(shapes),
+        "steered": family.steering.encoder(shapes) if family.steering else None,
         "trunk": trunk_of(shapes, family.components.get("transformer", ("",))[0]),
         "words": words_of(shapes) if family.appended else 0,
         "latents": latent_channels(shapes),

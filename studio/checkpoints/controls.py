@@ -1,16 +1,24 @@
 """ControlNets on disk: which there are, what they listen to, and which checkpoints they fit."""
 
+import json
 import re
 import threading
 from dataclasses import dataclass, replace
+from functools import cache
 from math import prod
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from studio.checkpoints.header import BadFile, Header, as_named, read_header
 from studio.checkpoints.scan import PICKLED, SIDECAR, Found, Stamp, file_stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import read_sidecar
 from studio.core.errors import InvalidRequest
-from studio.families._keys import Shapes
+from studio.discovery import open_drawer
+from studio.families._family import Family
+from studio.families._steering import Encoder, Steering
+
+if TYPE_CHECKING:
+    from studio.checkpoints.catalog import Checkpoint
 
 WEIGHTS = "diffusion_pytorch_model"
 """What diffusers calls the file in a ControlNet's folder; the folder's name says more."""
@@ -21,32 +29,18 @@ _KINDS = {
     "pose": r"pose",
     "normals": r"normal",
     "segments": r"seg",
-    "tile": r"tile",
+    "tile": r"tile|blur",
     "shuffle": r"shuffle",
 }
 _EVERY_KIND = r"union|promax"
 """One network that listens to all kinds of maps."""
-SOFT_EDGES = "soft edges"
-TOLD_APART = ("pose", "depth", SOFT_EDGES, "edges", "normals", "segments", "tile")
-"""What the maps of a union (ControlNet++) show, by the number it knows them under; there is one for
-inpainting after them."""
 
 
-_ELSEWHERE = {
-    "controlnet_x_embedder.weight": "FLUX.1 or Qwen-Image",
-    "pos_embed_input.proj.weight": "Stable Diffusion 3",
-}
-"""Kinds of ControlNets that are known by their keys, and for what no denoiser listens here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Encoder:
-    """The shape of a denoiser's first half, which a ControlNet is a copy of."""
-
-    channels: int
-    """After its first convolution."""
-    context: int
-    """Width of the text states it attends to."""
+@cache
+def steerings() -> tuple[Steering, ...]:
+    """The kinds of ControlNets that steer some family."""
+    known = (family.steering for family in open_drawer("studio.families", Family).values())
+    return tuple({one.network: one for one in known if one is not None}.values())
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -60,36 +54,40 @@ class ControlNet:
     """What its maps may show, as its `pochade.json` says or else its name tells; empty if neither
     does."""
     path: Path
-    encoder: Encoder | None
-    """Of the denoisers it was made for; None where the studio steers none of that kind."""
+    made_for: Encoder
+    """Shape of the denoisers that it steers."""
     size_bytes: int
     stamp: Stamp
     parameters: int = 0
     types: int = 0
-    """How many kinds of maps it has to be told apart by number, see `TOLD_APART`; 0 if it is told
-    nothing."""
+    """How many kinds of maps it has to be told apart by number; 0 if it is told nothing."""
     problem: str = ""
     """Why it cannot be used, as a sentence; empty if it can."""
 
     def fits(self, encoder: Encoder | None) -> bool:
-        """Whether it was made for denoisers of that shape."""
-        return self.encoder is not None and self.encoder == encoder
+        """Whether it steers a denoiser of that shape."""
+        return not self.problem and encoder is not None and encoder.hears(self.made_for)
 
-    def require_fits(self, checkpoint: str, encoder: Encoder | None) -> None:
-        """Raises `InvalidRequest` if not; `checkpoint` is what the one with that denoiser is
-        called."""
+    def require_fits(self, checkpoint: "Checkpoint") -> None:
+        """Raises `InvalidRequest` if it does not steer that one."""
         if self.problem:
             raise InvalidRequest(
                 f"The ControlNet '{self.label}' cannot be used. {self.problem}",
                 "Choose another ControlNet, or another checkpoint with one that fits it.",
                 field="units",
             )
-        if not self.fits(encoder):
+        checkpoint.require_steered()
+        if not self.fits(checkpoint.steered):
             raise InvalidRequest(
-                f"The ControlNet '{self.label}' is not made for '{checkpoint}'.",
+                f"The ControlNet '{self.label}' is not made for '{checkpoint.label}'.",
                 "Choose another ControlNet or another checkpoint.",
                 field="units",
             )
+
+
+def steering_of(control: ControlNet) -> Steering:
+    """Of the denoisers that it was made for."""
+    return next(one for one in steerings() if one.network == control.made_for.network)
 
 
 class Controls:
@@ -117,7 +115,7 @@ class Controls:
             return tuple(listed.values())
 
     def fitting(self, encoder: Encoder | None) -> tuple[ControlNet, ...]:
-        """Those made for denoisers of that shape."""
+        """Those that steer a denoiser of that shape."""
         return tuple(control for control in self.all() if control.fits(encoder))
 
     def get(self, control_id: str) -> ControlNet:
@@ -145,46 +143,10 @@ def inspect(found: Found) -> ControlNet | None:
 
 def _known(found: Found) -> ControlNet | None:
     header = read_header(found.path)
-    encoder = _encoder_of_control(header.shapes)
-    other = next((label for key, label in _ELSEWHERE.items() if key in header.shapes), "")
-    if encoder is None and not other:
-        return None
-    control = _named(found, header, encoder)
-    if not other:
-        return control
-    return replace(control, problem=f"It was made for {other}, which the studio cannot steer yet.")
-
-
-def types_of(shapes: Shapes) -> int:
-    """How many kinds of maps a union tells apart; 0 if it is none."""
-    return shapes.get("task_embedding", (0,))[0]
-
-
-def encoder_of(shapes: Shapes) -> Encoder | None:
-    """Of a checkpoint's denoiser; None if it is of a kind that no ControlNet here is for."""
-    for prefix, first in (
-        ("unet.", "unet.conv_in.weight"),
-        ("model.diffusion_model.", "model.diffusion_model.input_blocks.0.0.weight"),
-    ):
-        if first in shapes:
-            return _encoder(shapes, prefix, first)
+    for steering in steerings():
+        if steering.keys(header.shapes) and (made_for := steering.made_for(header.shapes)):
+            return _named(found, header, steering, made_for)
     return None
-
-
-def _encoder_of_control(shapes: Shapes) -> Encoder | None:
-    if "controlnet_cond_embedding.conv_in.weight" in shapes:
-        return _encoder(shapes, "", "conv_in.weight")
-    if "control_model.input_hint_block.0.weight" in shapes:
-        return _encoder(shapes, "control_model.", "control_model.input_blocks.0.0.weight")
-    return None
-
-
-def _encoder(shapes: Shapes, prefix: str, first: str) -> Encoder | None:
-    ending = "attn2.to_k.weight"
-    attends = next((k for k in sorted(shapes) if k.startswith(prefix) and k.endswith(ending)), "")
-    if first not in shapes or not attends:
-        return None
-    return Encoder(channels=shapes[first][0], context=shapes[attends][1])
 
 
 def _with_note(found: Found) -> Found:
@@ -207,30 +169,48 @@ def _of_folder(found: Found) -> str:
     return own + found.path.name.removeprefix(WEIGHTS).partition(".")[0]
 
 
-def _named(found: Found, header: Header, encoder: Encoder | None) -> ControlNet:
+def _named(found: Found, header: Header, steering: Steering, made_for: Encoder) -> ControlNet:
     own = found.id
     if _is_folder(found):
         own = _of_folder(found)
-    types = types_of(header.shapes)
+    types = steering.types(header.shapes)
     noted = read_sidecar(sidecar_of(found.path.parent if _is_folder(found) else found.path))
     return ControlNet(
         id=own,
         label=noted.label or own.rpartition("/")[2],
-        kinds=noted.kinds or ((noted.kind,) if noted.kind else _kinds(own, types)),
+        kinds=noted.kinds or ((noted.kind,) if noted.kind else _kinds(own, steering, types)),
         path=found.path,
-        encoder=encoder,
+        made_for=made_for,
         size_bytes=header.size_bytes,
         parameters=sum(prod(shape) for shape in header.shapes.values()),
         stamp=found.stamp,
         types=types,
+        problem=steering.problem(header.shapes),
     )
 
 
-def _kinds(name: str, types: int) -> tuple[str, ...]:
+def _kinds(name: str, steering: Steering, types: int) -> tuple[str, ...]:
     if types:
-        known = TOLD_APART[:types]
+        known = {kind for kind, number in steering.numbers.items() if number < types}
         return tuple(kind for kind in _KINDS if kind in known)
     said = name.rpartition("/")[2].lower()
     if re.search(_EVERY_KIND, said):
-        return tuple(_KINDS)
+        return steering.kinds or tuple(_KINDS)
     return tuple(kind for kind, words in _KINDS.items() if re.search(words, said))[:1]
+
+
+MOST_CONFIG_BYTES = 64 << 10
+
+
+def config_beside(path: Path, names: tuple[str, ...]) -> dict[str, Any]:
+    """These entries of the config that lies in a ControlNet's folder, as far as it has them."""
+    file = path.parent / "config.json"
+    if not names or not path.name.startswith(WEIGHTS):
+        return {}
+    try:
+        if file.stat().st_size > MOST_CONFIG_BYTES:
+            return {}
+        found: Any = json.loads(file.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return {name: found[name] for name in names if isinstance(found, dict) and name in found}

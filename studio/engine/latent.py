@@ -17,14 +17,24 @@ def encode(pipeline: Any, image: Image.Image, kind: Latents = Latents.PLAIN) -> 
     always has the same. In the autoencoder's own precision, which pipelines would change for good.
     """
     vae = pipeline.vae
-    device = next(vae.parameters()).device
-    pixels = pipeline.image_processor.preprocess(image).to(device=device, dtype=vae.dtype)
-    found = vae.encode(pixels.unsqueeze(2) if _of_frames(vae) else pixels)
-    latents = found[0] if isinstance(found, tuple) else _likely(found)
+    latents = encoded(vae, pipeline.image_processor.preprocess(image))
     if kind is Latents.NORMED:
         mean, spread = _norm(latents, vae)
-        return (torch.nn.functional.pixel_unshuffle(latents, 2) - mean) / spread
-    return scaled(latents.squeeze(2) if latents.ndim == 5 else latents, vae.config)
+        return (squares(latents) - mean) / spread
+    return scaled(latents, vae.config)
+
+
+def encoded(vae: Any, pixels: Tensor) -> Tensor:
+    """Latents as the autoencoder gives them, of pixels [1, 3, height, width] in -1.0 … 1.0."""
+    pixels = pixels.to(device=next(vae.parameters()).device, dtype=vae.dtype)
+    found = vae.encode(pixels.unsqueeze(2) if _of_frames(vae) else pixels)
+    latents = found[0] if isinstance(found, tuple) else _likely(found)
+    return latents.squeeze(2) if latents.ndim == 5 else latents
+
+
+def squares(latents: Tensor) -> Tensor:
+    """[1, channels, 2 × rows, 2 × columns] → [1, channels × 4, rows, columns]."""
+    return torch.nn.functional.pixel_unshuffle(latents, 2)
 
 
 def _likely(found: Any) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from studio.checkpoints.beside import Lent, stamp_of
 from studio.checkpoints.catalog import Checkpoint, denoiser_file, families
-from studio.checkpoints.controls import ControlNet
+from studio.checkpoints.controls import ControlNet, steering_of
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.loras import Lora
 from studio.checkpoints.scan import Stamp, file_stamp, folder_stamp
@@ -306,24 +306,24 @@ class Manager:
     def use_control(
         self,
         control: ControlNet,
-        checkpoint: Checkpoint,
-        unet: Any,
+        lease: Lease,
         *,
         loading: Told = lambda what: None,
     ) -> Generator[Any]:
-        """Lends a ControlNet for a checkpoint whose denoiser is `unet`.
+        """Lends a ControlNet for a checkpoint on loan.
 
         Raises `InvalidRequest` if it was made for another kind, `Unavailable` if it cannot be read.
         """
-        control.require_fits(checkpoint.label, checkpoint.encoder)
-        config = dict(unet.config)
+        control.require_fits(lease.checkpoint)
+        steering = steering_of(control)
+        config = dict(lease.weights.components[steering.part].config)
 
         def recipe() -> Recipe:
             return single_network(
                 control.path,
                 "controlnet",
-                controls.network_class(control.types),
-                lambda shapes: controls.control_config(shapes, config),
+                steering.network_of(control.types),
+                lambda shapes: controls.control_config(steering, control.path, shapes, config),
                 self.device,
                 controls.converted,
             )

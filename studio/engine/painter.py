@@ -29,6 +29,7 @@ from studio.engine.schedulers import build, guarded
 from studio.engine.worn import BARE, Worn
 from studio.engine.writing import Writer
 from studio.families._family import Latents, Role, Sampling
+from studio.families._steering import Steering
 from studio.tasks._task import ALONE, Brush, Canvas, Span
 
 
@@ -77,7 +78,9 @@ class LatentPainter:
         takes over for the last steps. Raises `InvalidRequest` for a LoRA that was made for other networks."""
         self._lease = lease
         self._family = families()[lease.checkpoint.family]
-        self._unet = getattr(lease.pipeline, "unet", None)
+        self._denoiser = None
+        if steering := self._family.steering:
+            self._denoiser = getattr(lease.pipeline, steering.part)
         self._writer = getattr(lease.pipeline, self._family.writer or "-", None)
         self._nets = nets
         self._worn = worn
@@ -139,8 +142,8 @@ class LatentPainter:
         )
         if self._writer is not None:
             setattr(pipeline, self._family.writer, Writer(self._writer, steps.written))
-        if self._unet is not None:
-            place(pipeline, "unet", self._denoiser(brush, steps))
+        if steering := self._family.steering:
+            place(pipeline, steering.part, self._steered(steering, brush, steps))
         if self._refining is not None:
             place(pipeline, "unet", self._handed_over(self._refining, brush, steps))
         middle = begun.applied() if begun else nullcontext()
@@ -220,18 +223,21 @@ class LatentPainter:
         size = (brush.width, brush.height)
         return decode(self._lease.pipeline, made, kind=self._family.latents, size=size)
 
-    def _denoiser(self, brush: Brush, steps: "_Steps") -> Any:
-        """The shared one, or one that also listens to the brush's maps."""
+    def _steered(self, steering: Steering, brush: Brush, steps: "_Steps") -> Any:
+        """The shared denoiser, or one that also listens to the brush's maps."""
         if not any(control.weight for control in brush.controls):
-            return self._unet
+            return self._denoiser
         pipeline = self._lease.pipeline
-        return Steered(
-            self._unet,
-            brush.controls,
-            self._nets,
-            guided=self._family.guided(brush.guidance),
-            steps=lambda: (steps.calls, pipeline.num_timesteps),
-        )
+        with torch.inference_mode():
+            return Steered(
+                steering,
+                self._denoiser,
+                brush.controls,
+                self._nets,
+                pipeline,
+                guided=self._family.guided(brush.guidance),
+                steps=lambda: (steps.calls, steps.entries(pipeline)),
+            )
 
     def _handed_over(self, refining: Refining, brush: Brush, steps: "_Steps") -> Any:
         """What the pipeline calls, and the refiner for the last steps. LoRAs, style references and
@@ -404,14 +410,14 @@ class _Steps:
 
         def step(index: int, timestep: Any, latents: Tensor) -> None:
             # these count steps, of which samplers of second order have two
-            entry = min((index + 1) * pipeline.scheduler.order, self._entries(pipeline)) - 1
+            entry = min((index + 1) * pipeline.scheduler.order, self.entries(pipeline)) - 1
             latents.copy_(self(pipeline, entry, timestep, {"latents": latents})["latents"])
 
         return {"callback": step, "callback_steps": 1}
 
     def __call__(self, pipeline: Any, index: int, timestep: Any, given: dict[str, Any]) -> Any:
         self.easel.check()
-        calls = self._entries(pipeline)
+        calls = self.entries(pipeline)
         done = index + 1
         self.calls = done
         self._measure(done)
@@ -425,7 +431,7 @@ class _Steps:
             return given
         return {**given, "latents": self.begun.kept(index, given["latents"])}
 
-    def _entries(self, pipeline: Any) -> int:
+    def entries(self, pipeline: Any) -> int:
         """Of the schedule, as far as it is walked through."""
         if counted := getattr(pipeline, "num_timesteps", None):
             return counted

@@ -288,10 +288,9 @@ class JobTools:
         while True:
             try:
                 loan = self._loan(borrowed, checkpoint, role)
-                unet = loan.lease.weights.components.get("unet")
                 nets = {
                     name: borrowed.enter_context(
-                        manager.use_control(control, checkpoint, unet, loading=self._loading)
+                        manager.use_control(control, loan.lease, loading=self._loading)
                     )
                     for name, control in controls.items()
                 }

@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any, Literal
 
 from studio.families._keys import Rule, Shapes
+from studio.families._steering import Steering
 from studio.samplers import DIFFUSION
 
 
@@ -217,6 +218,8 @@ class Family:
     strengthless: frozenset[Role] = frozenset()
     """Roles in which it looks at a picture and paints what the words say of it, so that a strength
     means nothing; front ends offer none."""
+    steering: Steering | None = None
+    """How ControlNets steer its denoiser; None where none do."""
     call_args: CallArgs = guidance_scale
     """Keyword arguments of its pipelines beside prompt, size, steps and generator; may overrule the
     last three."""

@@ -6,6 +6,8 @@ prompt as 729 more tokens of T5's.
 """
 
 from collections.abc import Mapping
+from math import isqrt
+from typing import Any
 
 from studio import samplers
 from studio.families._family import (
@@ -21,6 +23,7 @@ from studio.families._family import (
 )
 from studio.families._keys import Rule, Shapes, every, has, saved_from, shape, some, without
 from studio.families._published import CLIP_L, FLUX_VAE, T5_XXL
+from studio.families._steering import BESIDE_MASKS, SOFT_EDGES, Steering, layers, widths
 
 _DISTILLED = "transformer.time_text_embed.guidance_embedder.linear_1.weight"
 
@@ -78,6 +81,64 @@ def _needs(shapes: Shapes) -> Mapping[str, Need]:
     }
 
 
+_CONTROL = "FluxControlNetModel"
+_MODES = "controlnet_mode_embedder.weight"
+_READS = "input_hint_block.conv_out.weight"
+"""Of ControlNets that read pixels (XLabs); others are shown what the autoencoder makes of a map."""
+
+
+def _control_config(shapes: Shapes) -> Mapping[str, Any]:
+    inner, channels = shapes["x_embedder.weight"]
+    head = shapes["transformer_blocks.0.attn.norm_q.weight"][0]
+    read = shapes[_READS][0] if _READS in shapes else None
+    return {
+        "in_channels": channels,
+        "num_layers": layers(shapes, "transformer_blocks"),
+        "num_single_layers": layers(shapes, "single_transformer_blocks"),
+        "attention_head_dim": head,
+        "num_attention_heads": inner // head,
+        "joint_attention_dim": shapes["context_embedder.weight"][1],
+        "pooled_projection_dim": shapes["time_text_embed.text_embedder.linear_1.weight"][1],
+        "guidance_embeds": "time_text_embed.guidance_embedder.linear_1.weight" in shapes,
+        "num_mode": _modes(shapes) or None,
+        "conditioning_embedding_channels": read,
+        "patch_size": isqrt(channels // read) if read else 1,
+    }
+
+
+def _modes(shapes: Shapes) -> int:
+    return shapes.get(_MODES, (0,))[0]
+
+
+def _control_problem(shapes: Shapes) -> str:
+    wider = shapes["controlnet_x_embedder.weight"][1] > shapes["x_embedder.weight"][1]
+    return BESIDE_MASKS if wider else ""
+
+
+STEERING = Steering(
+    part="transformer",
+    network=_CONTROL,
+    keys=has(
+        "controlnet_x_embedder.weight",
+        "x_embedder.weight",
+        "time_text_embed.text_embedder.linear_1.weight",
+    ),
+    made_for=widths(_CONTROL, ("x_embedder.weight", "context_embedder.weight")),
+    encoder=widths(
+        _CONTROL,
+        ("x_embedder.weight", "context_embedder.weight"),
+        ("img_in.weight", "txt_in.weight"),
+    ),
+    config=_control_config,
+    types=_modes,
+    # as told by the makers of Union and Union-Pro
+    numbers={"edges": 0, SOFT_EDGES: 0, "tile": 1, "depth": 2, "pose": 4},
+    kinds=("edges", "depth", "pose"),
+    problem=_control_problem,
+)
+"""A guidance that the network was taught leaves no half without the prompt to weigh a map against."""
+
+
 FAMILY = Family(
     id="flux",
     label="FLUX.1",
@@ -110,6 +171,7 @@ FAMILY = Family(
     text=Text(results=("prompt_embeds", "pooled_prompt_embeds", "")),
     appended="prompt_embeds",
     latents=Latents.PACKED,
+    steering=STEERING,
     configs="flux",
     single_file={
         "vae": Network("vae", ("vae.", "first_stage_model.")),

@@ -20,5 +20,6 @@ FAMILY = replace(
     keys=some(flux.folder(CHANNELS), flux.file(CHANNELS)),
     pipelines={Role.INPAINT: "FluxFillPipeline"},
     over=Over.PICTURE,
+    steering=None,
     defaults=Defaults(steps=50, guidance=30.0, sampler="flow_euler"),
 )

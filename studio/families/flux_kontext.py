@@ -32,6 +32,7 @@ FAMILY = replace(
         Role.INPAINT: "FluxKontextInpaintPipeline",
     },
     over=Over.PICTURE,
+    steering=None,
     strengthless=frozenset({Role.IMAGE}),
     call_args=_call_args,
     defaults=Defaults(steps=28, guidance=2.5, sampler="flow_euler"),

@@ -4,11 +4,13 @@ Guidance is what diffusers calls `true_cfg_scale` here: the network is asked twi
 Qwen-Image-Edit has the same keys and needs pictures beside the prompt; it is `qwenimage_edit`.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from studio import samplers
 from studio.families._family import SENTENCES, Defaults, Family, Latents, Role, Sampling, Text
-from studio.families._keys import every, has, saved_from, some, without
+from studio.families._keys import Shapes, every, has, saved_from, some, without
+from studio.families._steering import BESIDE_MASKS, Steering, layers, widths
 
 folder = has(
     "transformer.img_in.weight",
@@ -21,6 +23,41 @@ edits = some(saved_from("QwenImageEditPipeline"), saved_from("QwenImageEditPlusP
 
 def call_args(sampling: Sampling) -> dict[str, Any]:
     return {"true_cfg_scale": sampling.guidance}
+
+
+_CONTROL = "QwenImageControlNetModel"
+
+
+def _control_config(shapes: Shapes) -> Mapping[str, Any]:
+    inner, channels = shapes["img_in.weight"]
+    head = shapes["transformer_blocks.0.attn.norm_q.weight"][0]
+    return {
+        "in_channels": channels,
+        "num_layers": layers(shapes, "transformer_blocks"),
+        "attention_head_dim": head,
+        "num_attention_heads": inner // head,
+        "joint_attention_dim": shapes["txt_in.weight"][1],
+        "extra_condition_channels": 0,
+    }
+
+
+def _control_problem(shapes: Shapes) -> str:
+    wider = shapes["controlnet_x_embedder.weight"][1] > shapes["img_in.weight"][1]
+    return BESIDE_MASKS if wider else ""
+
+
+STEERING = Steering(
+    part="transformer",
+    network=_CONTROL,
+    keys=has("controlnet_x_embedder.weight", "img_in.weight", "txt_in.weight", "txt_norm.weight"),
+    made_for=widths(_CONTROL, ("img_in.weight", "txt_in.weight")),
+    encoder=widths(_CONTROL, ("img_in.weight", "txt_in.weight")),
+    config=_control_config,
+    kinds=("edges", "depth", "pose"),
+    problem=_control_problem,
+    balances=("balanced", "control"),
+    apart=True,
+)
 
 
 FAMILY = Family(
@@ -45,5 +82,6 @@ FAMILY = Family(
     samplers=samplers.FLOW,
     text=Text(results=("prompt_embeds", "prompt_embeds_mask"), negative_apart=True),
     latents=Latents.FRAMES,
+    steering=STEERING,
     call_args=call_args,
 )

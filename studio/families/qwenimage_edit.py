@@ -25,5 +25,6 @@ FAMILY = replace(
     native_px=1024,
     text=Text(),
     over=Over.PICTURE,
+    steering=None,
     strengthless=frozenset({Role.IMAGE}),
 )

@@ -2,6 +2,7 @@
 
 from studio.families._family import Defaults, Family, Network, Role
 from studio.families._keys import Rule, every, has, shape, some, without
+from studio.families._unets import UNET
 
 _FOLDER = every(
     has("unet.conv_out.weight"),
@@ -61,6 +62,7 @@ FAMILY = Family(
     sized=True,
     defaults=Defaults(steps=25, guidance=7.0, sampler="dpmpp_2m_karras"),
     quick=Defaults(steps=4, guidance=1.0, sampler="euler_a"),
+    steering=UNET,
     configs="sd15",
     single_file={
         "unet": Network("unet", ("model.diffusion_model.",)),

@@ -8,11 +8,14 @@ for 3.5 large and 4 without guidance for its Turbo, whose keys are those of larg
 """
 
 from collections.abc import Mapping
+from math import isqrt
+from typing import Any
 
 from studio import samplers
 from studio.families._family import SENTENCES, Defaults, Family, Need, Network, Role, Text
 from studio.families._keys import Shapes, every, has, some
 from studio.families._published import CLIP_G, CLIP_L, SD3_VAE, T5_XXL
+from studio.families._steering import BESIDE_MASKS, Encoder, Steering, layers, widths
 
 _FOLDER = every(
     has(
@@ -68,6 +71,61 @@ def _needs(shapes: Shapes) -> Mapping[str, Need]:
     }
 
 
+_CONTROL = "SD3ControlNetModel"
+_SHOWN, _POSITIONS = "pos_embed_input.proj.weight", "pos_embed.pos_embed"
+
+
+def _made_for(shapes: Shapes) -> Encoder:
+    # those of Stability read no text
+    context = shapes.get("context_embedder.weight", (0, 0))[1]
+    return Encoder(shapes[_SHOWN][0], context, _CONTROL)
+
+
+def _control_config(shapes: Shapes) -> Mapping[str, Any]:
+    inner, shown, patch, _ = shapes[_SHOWN]
+    count = layers(shapes, "transformer_blocks")
+    reads = shapes.get("context_embedder.weight")
+    placed = shapes.get(_POSITIONS)
+    return {
+        "patch_size": patch,
+        "in_channels": shown,
+        "num_layers": count,
+        "joint_attention_dim": reads[1] if reads else None,
+        "caption_projection_dim": reads[0] if reads else inner,
+        "pooled_projection_dim": shapes["time_text_embed.text_embedder.linear_1.weight"][1],
+        "pos_embed_max_size": isqrt(placed[1]) if placed else None,
+        "use_pos_embed": placed is not None,
+        "qk_norm": "rms_norm" if "transformer_blocks.0.attn.norm_q.weight" in shapes else None,
+        "dual_attention_layers": [
+            n for n in range(count) if f"transformer_blocks.{n}.attn2.to_q.weight" in shapes
+        ],
+        "force_zeros_for_pooled_projection": reads is not None,
+    }
+
+
+def _control_problem(shapes: Shapes) -> str:
+    seen = shapes.get("pos_embed.proj.weight", shapes[_SHOWN])[1]
+    return BESIDE_MASKS if shapes[_SHOWN][1] > seen else ""
+
+
+STEERING = Steering(
+    part="transformer",
+    network=_CONTROL,
+    keys=has(_SHOWN, "time_text_embed.text_embedder.linear_1.weight"),
+    made_for=_made_for,
+    encoder=widths(
+        _CONTROL,
+        ("pos_embed.proj.weight", "context_embedder.weight"),
+        ("x_embedder.proj.weight", "context_embedder.weight"),
+    ),
+    config=_control_config,
+    untold=("force_zeros_for_pooled_projection",),
+    kinds=("edges", "depth", "pose"),
+    problem=_control_problem,
+    balances=("balanced", "control"),
+)
+
+
 FAMILY = Family(
     id="sd3",
     label="Stable Diffusion 3",
@@ -101,6 +159,7 @@ FAMILY = Family(
             "negative_pooled_prompt_embeds",
         ),
     ),
+    steering=STEERING,
     configs="sd3",
     single_file={
         "vae": Network("vae", ("first_stage_model.", "vae.")),

@@ -2,6 +2,7 @@
 
 from studio.families._family import Defaults, Family, Network, Role
 from studio.families._keys import Rule, every, has, shape, some
+from studio.families._unets import UNET
 
 _FOLDER = every(
     has(
@@ -58,6 +59,7 @@ FAMILY = Family(
     defaults=Defaults(steps=30, guidance=6.0, sampler="dpmpp_2m_karras"),
     refiners=frozenset({"sdxl_refiner"}),
     quick=Defaults(steps=4, guidance=1.0, sampler="euler_a"),
+    steering=UNET,
     configs="sdxl",
     single_file={
         "unet": Network("unet", ("model.diffusion_model.",)),

@@ -54,9 +54,10 @@ class Seen:
     ) -> "ControlNet":
         if control_id is not None:
             found = self.shelves.controls.get(control_id)
-            found.require_fits(checkpoint.label, checkpoint.encoder)
+            found.require_fits(checkpoint)
             return found
-        fitting = self.shelves.controls.fitting(checkpoint.encoder)
+        checkpoint.require_steered()
+        fitting = self.shelves.controls.fitting(checkpoint.steered)
         for control in fitting:
             if kind in control.kinds:
                 return control

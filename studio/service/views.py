@@ -86,7 +86,7 @@ def offers(shelves: Shelves, value: int) -> dict[str, Any]:
                 "label": control.label,
                 "kinds": list(control.kinds),
                 "size_bytes": control.size_bytes,
-                "fits": [c.id for c in usable if control.fits(c.encoder)],
+                "fits": [c.id for c in usable if control.fits(c.steered)],
                 "problem": control.problem,
             }
             for control in shelves.controls.all()
@@ -180,6 +180,7 @@ def _checkpoint_json(checkpoint: "Checkpoint", value: int) -> dict[str, Any]:
         "samplers": list(checkpoint.samplers),
         "roles": sorted(checkpoint.roles),
         "strengthless": sorted(checkpoint.strengthless),
+        "balances": list(checkpoint.balances),
         "problem": checkpoint.problem,
         "advice": checkpoint.advice,
         "ways": list(ways_of(checkpoint.anatomy, value)) if checkpoint.anatomy else [],

@@ -32,7 +32,7 @@ from studio.tasks._extras import Embeddings, Loras, resolve_extras, words
 from studio.tasks._presets import Presets, Typed, with_presets
 from studio.tasks._references import References, resolve_references, tokens
 from studio.tasks._task import Brush, Control, Facts, Refiner, Resolved
-from studio.tasks._units import Units, idle, resolve_units, weighty
+from studio.tasks._units import Units, idle, resolve_units, unweighed, weighty
 
 LEAST_PX, MOST_PX = 64, 2048
 """Bounds of a side, as `Pixels` has them."""
@@ -134,6 +134,7 @@ def resolve_for(
         grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
     size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
     notes += (*unheard(request, checkpoint), *left_out, *unkept, *once)
+    notes += unweighed(request.units, checkpoint)
     steps = request.steps or checkpoint.defaults.steps
     require_work(
         size[0] * size[1] * steps * request.count,

@@ -95,7 +95,7 @@ class Control:
 
     controlnet: str
     shows: str
-    """A kind of map, as `checkpoints.controls.TOLD_APART` has them."""
+    """A kind of map, or `families._steering.SOFT_EDGES`."""
     map: Image
     """RGB, in the size of the canvas."""
     weight: float

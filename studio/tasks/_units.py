@@ -9,10 +9,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from studio.checkpoints.catalog import Checkpoint
-from studio.checkpoints.controls import SOFT_EDGES
 from studio.core.errors import InvalidRequest
 from studio.core.geometry import Box, Size
 from studio.core.requests import STRICT, ImageRef, Name
+from studio.families._steering import SOFT_EDGES, Balance
 from studio.tasks._maps import check_map, named_for, require_weights
 from studio.tasks._maps import named as named_map
 from studio.tasks._over import fitted, flat
@@ -52,7 +52,7 @@ class Unit:
     """Share of the steps after which it sets in."""
     end: Share = 1.0
     """Share of the steps after which it lets go."""
-    balance: Literal["prompt", "balanced", "control"] = "balanced"
+    balance: Balance = "balanced"
     """Which matters more where prompt and map disagree."""
     resize: Literal["stretch", "crop", "pad"] = "crop"
     """How the map is brought to the size of the picture."""
@@ -64,7 +64,8 @@ Units = Annotated[tuple[Unit, ...], MaxLen(4)]
 def resolve_units(
     units: tuple[Unit, ...], checkpoint: Checkpoint, facts: Facts
 ) -> tuple[Unit, ...]:
-    """Fixes preprocessor, its settings and ControlNet of each unit. Raises `InvalidRequest`."""
+    """Fixes preprocessor, its settings, ControlNet and balance of each unit. Raises
+    `InvalidRequest`."""
     return tuple(_resolved(unit, checkpoint, facts) for unit in units)
 
 
@@ -76,6 +77,13 @@ def idle(units: tuple[Unit, ...], steps: int) -> tuple[str, ...]:
         for unit in weighty(units)
         if not any(within(step, steps, unit.start, unit.end) for step in range(steps))
     )
+
+
+def unweighed(units: tuple[Unit, ...], checkpoint: Checkpoint) -> tuple[str, ...]:
+    """A sentence if prompt and map cannot be weighed against each other as a unit asks."""
+    if all(unit.balance in checkpoint.balances for unit in weighty(units)):
+        return ()
+    return (f"{checkpoint.label} cannot weigh prompt and map that way: both matter alike.",)
 
 
 def _resolved(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> Unit:
@@ -95,6 +103,8 @@ def _resolved(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> Unit:
     size = facts.size(named) if named else None
     if unit.pose is not None:
         unit = replace(unit, pose=_posed(unit, unit.pose, size))
+    if unit.balance not in checkpoint.balances:
+        unit = replace(unit, balance="balanced")
     if unit.weight or unit.controlnet is not None:
         unit = replace(unit, controlnet=_net(unit, checkpoint, facts))
     if unit.image is None:

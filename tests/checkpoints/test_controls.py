@@ -2,11 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from studio.checkpoints.controls import ControlNet, Controls
+from studio.checkpoints.controls import ControlNet, Controls, config_beside
 from studio.core.errors import InvalidRequest
+from studio.families._steering import Encoder
 from tests.checkpoints.files import sparse_of
 
 KEYS = {
@@ -77,19 +79,73 @@ def test_a_union_is_told_by_its_keys_and_a_folder_may_hold_two(tmp_path: Path) -
     }
 
 
-@pytest.mark.parametrize(
-    ("key", "made_for"),
-    [("controlnet_x_embedder.weight", "FLUX"), ("pos_embed_input.proj.weight", "Diffusion 3")],
-)
-def test_one_for_what_listens_to_none_is_listed_and_refused(
-    tmp_path: Path, key: str, made_for: str
-) -> None:
-    sparse_of(tmp_path / "other-canny.safetensors", {key: (64, 64)})
+FLUX = {
+    "controlnet_x_embedder.weight": (3072, 64),
+    "x_embedder.weight": (3072, 64),
+    "context_embedder.weight": (3072, 4096),
+    "time_text_embed.text_embedder.linear_1.weight": (3072, 768),
+    "transformer_blocks.0.attn.norm_q.weight": (128,),
+}
+"""Of InstantX's files."""
+UNTOLD = ("edges", "depth", "pose")
+
+
+def test_one_that_wants_a_mask_is_listed_and_refused(tmp_path: Path) -> None:
+    sparse_of(tmp_path / "flux-canny.safetensors", FLUX)
+    wider = {**FLUX, "controlnet_x_embedder.weight": (3072, 68)}
+    sparse_of(tmp_path / "flux-inpainting.safetensors", wider)
+    controls = Controls((tmp_path,))
+    whole = Encoder(3072, 4096, "FluxControlNetModel")
+    assert [one.id for one in controls.fitting(whole)] == ["flux-canny"]
+    assert controls.fitting(None) == ()
+    with pytest.raises(InvalidRequest, match="under a mask"):
+        controls.get("flux-inpainting").require_fits(Any)
+
+
+def test_it_fits_denoisers_of_its_width_that_read_as_it_does(tmp_path: Path) -> None:
+    sparse_of(tmp_path / "canny.safetensors", FLUX)
     found = only(tmp_path)
-    assert not found.fits(None), "also where a checkpoint has no such encoder"
-    assert Controls((tmp_path,)).fitting(None) == ()
-    with pytest.raises(InvalidRequest, match=made_for):
-        found.require_fits("Any", None)
+    assert found.fits(Encoder(3072, 4096, "FluxControlNetModel"))
+    for other in (
+        Encoder(3072, 4096, "QwenImageControlNetModel"),
+        Encoder(1536, 4096, "FluxControlNetModel"),
+        Encoder(3072, 768, "FluxControlNetModel"),
+    ):
+        assert not found.fits(other)
+
+
+def test_one_that_reads_no_text_fits_whatever_reads_any(tmp_path: Path) -> None:
+    keys = {
+        "pos_embed_input.proj.weight": (2432, 16, 2, 2),
+        "time_text_embed.text_embedder.linear_1.weight": (2432, 2048),
+    }
+    sparse_of(tmp_path / "sd3.5_large_controlnet_depth.safetensors", keys)
+    assert only(tmp_path).fits(Encoder(2432, 4096, "SD3ControlNetModel"))
+    assert not only(tmp_path).fits(Encoder(1536, 4096, "SD3ControlNetModel"))
+
+
+@pytest.mark.parametrize(("told", "kinds"), [(10, ("edges", "depth", "pose", "tile")), (0, UNTOLD)])
+def test_a_union_for_flux_may_be_told_what_a_map_shows(
+    tmp_path: Path, told: int, kinds: tuple[str, ...]
+) -> None:
+    modes = {"controlnet_mode_embedder.weight": (told, 3072)} if told else {}
+    sparse_of(tmp_path / "FLUX.1-dev-ControlNet-Union-Pro.safetensors", {**FLUX, **modes})
+    assert (only(tmp_path).types, only(tmp_path).kinds) == (told, kinds)
+
+
+def test_one_whose_tensors_have_no_such_shapes_is_none(tmp_path: Path) -> None:
+    sparse_of(tmp_path / "canny.safetensors", {**FLUX, "x_embedder.weight": ()})
+    assert Controls((tmp_path,)).all() == ()
+
+
+def test_what_no_tensor_tells_is_in_the_config_of_its_folder(tmp_path: Path) -> None:
+    file = tmp_path / "diffusion_pytorch_model.safetensors"
+    assert config_beside(file, ("a",)) == {}
+    (tmp_path / "config.json").write_text('{"a": false, "num_layers": 10000000}')
+    assert config_beside(file, ("a", "b")) == {"a": False}
+    assert config_beside(tmp_path / "a-file.safetensors", ("a",)) == {}
+    (tmp_path / "config.json").write_text("[")
+    assert config_beside(file, ("a",)) == {}
 
 
 def test_the_folder_itself_may_be_one(tmp_path: Path) -> None:

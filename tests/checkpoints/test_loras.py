@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from studio.checkpoints.catalog import Checkpoint
-from studio.checkpoints.controls import Encoder
 from studio.checkpoints.loras import loras
 from studio.core.errors import InvalidRequest
 from studio.families._family import Defaults, Supports
+from studio.families._steering import Encoder
 from tests.checkpoints.files import sparse_of
 
 CHECKPOINT = Checkpoint(

@@ -79,9 +79,7 @@ def test_a_union_is_told_what_the_map_shows(
     steered: dict[str, Any] = {"checkpoint": "xl", "steps": 2}
     [ours] = desk.paint(**steered, units=[unit(ref, "xl-union", weight=0.8, **kind)])
     with desk.runner.manager.use(desk.runner.catalog.get("xl"), Role.TEXT) as lease:
-        lent = desk.runner.manager.use_control(
-            desk.runner.controls.get("xl-union"), lease.checkpoint, lease.pipeline.unet
-        )
+        lent = desk.runner.manager.use_control(desk.runner.controls.get("xl-union"), lease)
         with lent as net:
             parts = {**lease.pipeline.components, "controlnet": net}
             plain = diffusers.StableDiffusionXLControlNetUnionPipeline(**parts)
@@ -221,10 +219,8 @@ def test_weights_are_as_before_also_after_a_failure(desk: Desk, ref: str, shelf:
     assert set(manager.kept) == {"sd", "controlnet:tiny-canny"}
     sd = Catalog((shelf,)).get("sd")
     control = desk.runner.controls.get("tiny-canny")
-    with manager.use(sd, Role.TEXT) as lease:
-        unet = lease.pipeline.unet
-        with manager.use_control(control, sd, unet) as found:
-            net: Any = found
+    with manager.use(sd, Role.TEXT) as lease, manager.use_control(control, lease) as found:
+        net: Any = found
 
     def broken(*_: Any) -> None:
         raise RuntimeError("in mid-step")
@@ -250,10 +246,10 @@ def test_what_it_fits_is_read_from_its_keys(shelf: Path) -> None:
         "xl-pose": ("pose",),
         "xl-union": ("edges", "depth", "pose", "normals", "segments"),
     }
-    encoders = {c.id: c.encoder for c in Catalog((shelf,)).all() if not c.problem}
-    assert found["tiny-canny"].encoder == encoders["sd"] == encoders["sd9"]
-    assert found["xl-pose"].encoder == encoders["xl"] != encoders["sd"]
-    assert found["xl-union"].encoder == encoders["xl"]
+    encoders = {c.id: c.steered for c in Catalog((shelf,)).all() if not c.problem}
+    assert found["tiny-canny"].made_for == encoders["sd"] == encoders["sd9"]
+    assert found["xl-pose"].made_for == encoders["xl"] != encoders["sd"]
+    assert found["xl-union"].made_for == encoders["xl"]
 
 
 def test_a_map_of_another_size_is_fitted(desk: Desk, folder: Path) -> None:

@@ -26,7 +26,7 @@ class Facts:
         return self.catalog.get(checkpoint_id)
 
     def controlnet(self, control_id: str | None, kind: str, checkpoint: Any) -> Any:
-        for control in self.controls.fitting(checkpoint.encoder):
+        for control in self.controls.fitting(checkpoint.steered):
             if kind in control.kinds and control_id in (None, control.id):
                 return control
         raise InvalidRequest("There is none.", "Choose another.", field="units")

@@ -1,6 +1,7 @@
 """People that a person posed: understood, drawn, refused where nobody is there."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.requests import parse
 from studio.preprocessors._people import COLOURS, POINTS
 from studio.tasks._poses import read_pose
-from studio.tasks._units import Unit, maps, resolve_units
+from studio.tasks._units import Unit, maps, resolve_units, unweighed
 
 REF = "a" * 64
 
@@ -46,9 +47,26 @@ class Facts:
         return type("Net", (), {"id": "net", "types": 0})
 
 
+CHECKPOINT: Any = SimpleNamespace(label="Any", balances=("balanced", "control"))
+
+
 def resolved(**fields: Any) -> Unit:
-    [unit] = resolve_units((parse(Unit, fields),), None, Facts())  # type: ignore[arg-type]
+    [unit] = resolve_units((parse(Unit, fields),), CHECKPOINT, Facts())  # type: ignore[arg-type]
     return unit
+
+
+def test_where_prompt_and_map_cannot_be_weighed_they_matter_alike_and_that_is_said() -> None:
+    units = {
+        name: parse(Unit, {"pose": written(), "kind": "pose", "balance": name})
+        for name in ("prompt", "control")
+    }
+    assert resolved(kind="pose", pose=written(), balance="control").balance == "control"
+    assert unweighed((units["control"],), CHECKPOINT) == ()
+    assert resolved(kind="pose", pose=written(), balance="prompt").balance == "balanced"
+    [said] = unweighed(tuple(units.values()), CHECKPOINT)
+    assert "both matter alike" in said
+    idle = replace(units["prompt"], weight=0.0)
+    assert unweighed((idle,), CHECKPOINT) == ()
 
 
 def test_a_hidden_joint_keeps_its_place_and_is_not_drawn() -> None:

@@ -1,0 +1,393 @@
+"""ControlNets of transformers beside diffusers' own pipelines with them."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
+from PIL import Image, ImageDraw
+from safetensors.torch import load_file, save_file
+
+from studio import samplers
+from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.controls import Controls
+from studio.engine.schedulers import build
+from tests.engine.desk import REQUEST, Desk
+from tests.engine.tiny_controls import save_control, save_deep
+
+FLUX, SD3, QWEN = "FluxControlNetModel", "SD3ControlNetModel", "QwenImageControlNetModel"
+NETS: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "flux-canny": ("flux", FLUX, {"num_layers": 2, "num_single_layers": 2}),
+    "flux-union": ("flux", FLUX, {"num_layers": 3, "num_single_layers": 0, "num_mode": 10}),
+    "flux-unguided-depth": (
+        "flux",
+        FLUX,
+        {"num_layers": 1, "num_single_layers": 1, "guidance_embeds": False},
+    ),
+    "flux-pixels-canny": (
+        "flux",
+        FLUX,
+        {
+            "num_layers": 2,
+            "num_single_layers": 0,
+            "patch_size": 2,
+            "conditioning_embedding_channels": 16,
+            "guidance_embeds": False,
+        },
+    ),
+    "sd3-canny": ("sd3", SD3, {"num_layers": 2}),
+    "sd3-blur": (
+        "sd3",
+        SD3,
+        {
+            "num_layers": 3,
+            "joint_attention_dim": None,
+            "qk_norm": None,
+            "dual_attention_layers": (),
+            "use_pos_embed": False,
+            "pos_embed_type": None,
+            "pos_embed_max_size": None,
+            "force_zeros_for_pooled_projection": False,
+        },
+    ),
+    "qwen-union": ("qwenimage", QWEN, {"num_layers": 2}),
+}
+"""Checkpoint, class and config of each, by name."""
+BLOCKS = {
+    "flux": {"num_layers": 4, "num_single_layers": 3},
+    "flux_schnell": {"num_layers": 4, "num_single_layers": 3},
+    "sd3": {"num_layers": 4},
+    "qwenimage": {"num_layers": 3},
+}
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("transformers")
+    for family, blocks in BLOCKS.items():
+        save_deep(family, folder / family, **blocks)
+    for family in ("flux_fill", "flux_kontext"):
+        save_deep(family, folder / family)
+    for name, (checkpoint, kind, config) in NETS.items():
+        save_control(kind, folder / "controlnet" / name, folder / checkpoint, **config)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def desk(make_desk: Callable[..., Desk], shelf: Path) -> Desk:
+    return make_desk(shelf)
+
+
+def lines() -> Image.Image:
+    drawn = Image.new("RGB", (64, 64))
+    ImageDraw.Draw(drawn).ellipse((10, 14, 52, 58), outline="white", width=3)
+    return drawn
+
+
+@pytest.fixture(scope="module")
+def ref(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> str:
+    return desk.put(lines(), tmp_path_factory.mktemp("maps"))
+
+
+def ask(checkpoint: str, ref: str, *nets: str, steps: int = 4, **unit: Any) -> dict[str, Any]:
+    units = [{"map": ref, "controlnet": net, **unit} for net in nets]
+    return {"checkpoint": checkpoint, "sampler": "flow_euler", "steps": steps, "units": units}
+
+
+PIPELINES = {
+    "flux": diffusers.FluxControlNetPipeline,
+    "flux_schnell": diffusers.FluxControlNetPipeline,
+    "sd3": diffusers.StableDiffusion3ControlNetPipeline,
+    "qwenimage": diffusers.QwenImageControlNetPipeline,
+}
+
+
+def theirs(shelf: Path, checkpoint: str, net: str, image: Any, **options: Any) -> Any:
+    """The pixels that diffusers' own pipeline paints."""
+    kind: Any = getattr(diffusers, NETS[net][1])
+    control = kind.from_pretrained(shelf / "controlnet" / net)
+    plain = PIPELINES[checkpoint].from_pretrained(shelf / checkpoint, controlnet=control)
+    plain.scheduler = build(samplers.find("flow_euler"), plain.scheduler.config)
+    plain.set_progress_bar_config(disable=True)
+    scale = "true_cfg_scale" if checkpoint == "qwenimage" else "guidance_scale"
+    negative = {} if checkpoint.startswith("flux") else {"negative_prompt": ""}
+    with torch.inference_mode():
+        made = plain(
+            REQUEST["prompt"],
+            **negative,
+            control_image=image,
+            width=64,
+            height=64,
+            num_inference_steps=4,
+            controlnet_conditioning_scale=0.8,
+            generator=torch.Generator("cpu").manual_seed(REQUEST["seed"]),
+            **{scale: REQUEST["guidance"]},
+            **options,
+        ).images[0]
+    return np.asarray(made).astype(int)
+
+
+def apart(ours: bytes, made: Any) -> int:
+    return int(np.abs(np.frombuffer(ours, np.uint8).reshape(made.shape).astype(int) - made).max())
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "net", "unit", "options"),
+    [
+        ("flux", "flux-canny", {}, {}),
+        ("flux", "flux-union", {"kind": "depth"}, {"control_mode": 2}),
+        ("flux", "flux-unguided-depth", {}, {}),
+        ("flux", "flux-pixels-canny", {}, {}),
+        ("sd3", "sd3-canny", {}, {}),
+        ("sd3", "sd3-blur", {"kind": "tile"}, {}),
+        ("qwenimage", "qwen-union", {}, {}),
+    ],
+)
+def test_it_is_what_the_pipeline_of_diffusers_gives(
+    desk: Desk,
+    shelf: Path,
+    ref: str,
+    checkpoint: str,
+    net: str,
+    unit: dict[str, Any],
+    options: dict[str, Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Same noise, embeddings and ControlNet: the same picture. diffusers draws what a map is encoded
+    as by chance, where the likeliest is taken here; and encodes it twice for SD 3, and divides by
+    other numbers for Qwen-Image, which may change a last bit."""
+    [ours] = desk.paint(**ask(checkpoint, ref, net, weight=0.8, start=0.2, end=0.8, **unit))
+    monkeypatch.setattr(
+        DiagonalGaussianDistribution, "sample", lambda likely, generator=None: likely.mode()
+    )
+    span = {"control_guidance_start": 0.2, "control_guidance_end": 0.8}
+    made = theirs(shelf, checkpoint, net, lines(), **span, **options)
+    assert apart(ours, made) <= (0 if checkpoint == "flux" else 1)
+    [plain] = desk.paint(**ask(checkpoint, ref))
+    assert apart(plain, made) > 4
+
+
+def test_one_for_flux_dev_steers_schnell_and_is_told_a_guidance(
+    desk: Desk, shelf: Path, ref: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Any] = []
+    forward: Any = diffusers.FluxControlNetModel.forward
+
+    def watched(net: Any, *given: Any, guidance: Any = None, **options: Any) -> Any:
+        seen.append(guidance)
+        return forward(net, *given, guidance=guidance, **options)
+
+    monkeypatch.setattr(diffusers.FluxControlNetModel, "forward", watched)
+    plain = desk.paint(**ask("flux_schnell", ref))
+    assert desk.paint(**ask("flux_schnell", ref, "flux-canny")) != plain
+    assert [guidance.tolist() for guidance in seen] == [[3.5]] * 4
+    seen.clear()
+    assert desk.paint(**ask("flux_schnell", ref, "flux-unguided-depth")) != plain
+    assert seen == [None] * 4
+
+
+@pytest.mark.parametrize("net", list(NETS))
+def test_weight_0_is_no_unit_and_units_act_in_their_steps(desk: Desk, ref: str, net: str) -> None:
+    checkpoint = NETS[net][0]
+    kind = {"kind": "depth"} if net == "flux-union" else {}
+    plain = desk.paint(**ask(checkpoint, ref))
+    assert desk.paint(**ask(checkpoint, ref, net, weight=0.0, **kind)) == plain
+    assert desk.paint(**ask(checkpoint, ref, net, start=0.8, end=0.9, **kind)) == plain
+    spans = ((0.0, 0.5), (0.5, 1.0), (0.0, 1.0))
+    made = {desk.paint(**ask(checkpoint, ref, net, start=a, end=b, **kind))[0] for a, b in spans}
+    assert len(made | set(plain)) == 4
+    assert desk.paint(**ask(checkpoint, ref)) == plain
+
+
+def test_units_of_different_depth_add_up(desk: Desk, ref: str) -> None:
+    """Two blocks and two single ones beside three and none: each speaks to the blocks that it speaks
+    to alone."""
+    both = ask("flux", ref, "flux-canny", "flux-union", kind="depth")
+    [made] = desk.paint(**both)
+    alone = {
+        desk.paint(**ask("flux", ref, net, kind="depth"))[0] for net in ("flux-canny", "flux-union")
+    }
+    assert len({made, *alone}) == 3
+    weak = [{**unit, "weight": 0.0} if n else unit for n, unit in enumerate(both["units"])]
+    assert desk.paint(**{**both, "units": weak})[0] in alone
+
+
+def test_the_same_unit_twice_is_one_of_twice_the_weight(desk: Desk, ref: str) -> None:
+    """What each adds is summed before a block hears it."""
+    for net in ("flux-canny", "sd3-canny", "qwen-union"):
+        checkpoint = NETS[net][0]
+        [twice] = desk.paint(**ask(checkpoint, ref, net, net, weight=0.5))
+        [once] = desk.paint(**ask(checkpoint, ref, net, weight=1.0))
+        assert apart(twice, np.frombuffer(once, np.uint8).astype(int)) <= 2
+
+
+@pytest.mark.parametrize(("checkpoint", "net"), [("sd3", "sd3-canny"), ("qwenimage", "qwen-union")])
+def test_where_the_map_matters_more_the_negative_prompt_does_not_hear_it(
+    desk: Desk, ref: str, checkpoint: str, net: str
+) -> None:
+    made = {
+        desk.paint(**ask(checkpoint, ref, net, balance=balance))[0]
+        for balance in ("balanced", "control")
+    }
+    assert len(made) == 2
+    unguided = {
+        desk.paint(**ask(checkpoint, ref, net, balance=balance), guidance=1.0)[0]
+        for balance in ("balanced", "control")
+    }
+    assert len(unguided) == 1
+
+
+def test_qwen_image_asks_its_controlnet_once_a_step(
+    desk: Desk, ref: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = 0
+    forward: Any = diffusers.QwenImageControlNetModel.forward
+
+    def counted(net: Any, *given: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        return forward(net, *given, **options)
+
+    monkeypatch.setattr(diffusers.QwenImageControlNetModel, "forward", counted)
+    desk.paint(**ask("qwenimage", ref, "qwen-union", steps=5))
+    assert calls == 5
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "net"),
+    [("flux", "flux-canny"), ("sd3", "sd3-canny"), ("qwenimage", "qwen-union")],
+)
+def test_it_steers_painting_over_a_picture_too(
+    desk: Desk, tmp_path: Path, ref: str, checkpoint: str, net: str
+) -> None:
+    picture = desk.put(Image.effect_noise((64, 64), 90).convert("RGB"), tmp_path)
+    mask = Image.new("L", (64, 64))
+    mask.paste(255, (8, 8, 40, 40))
+    over = {"image": picture, "strength": 0.9, "steps": 5}
+    within = {**over, "mask": desk.put(mask, tmp_path), "area": "whole"}
+    for task, given in (("img2img", over), ("inpaint", within)):
+        plain = desk.paint(task=task, **{**ask(checkpoint, ref), **given})
+        asked = {**ask(checkpoint, ref, net), **given}
+        steered = desk.paint(task=task, **asked)
+        assert steered != plain
+        assert desk.paint(task="control", **asked) == steered
+
+
+@pytest.mark.parametrize("checkpoint", ["flux_fill", "flux_kontext"])
+def test_what_none_steers_is_refused(desk: Desk, tmp_path: Path, ref: str, checkpoint: str) -> None:
+    picture = desk.put(Image.new("RGB", (64, 64), "navy"), tmp_path)
+    mask = desk.put(Image.new("L", (64, 64), 255), tmp_path)
+    over = {"image": picture, "mask": mask, "area": "whole"}
+    ending = desk.run(task="inpaint", **{**ask(checkpoint, ref, "flux-canny"), **over})
+    assert ending["op"] == "failed"
+    assert "which no ControlNet steers" in ending["message"]
+
+
+def test_one_of_another_family_is_refused(desk: Desk, ref: str) -> None:
+    ending = desk.run(**ask("flux", ref, "sd3-canny"))
+    assert ending["op"] == "failed"
+    assert "not made for" in ending["message"]
+
+
+@pytest.mark.parametrize("net", ["flux-canny", "sd3-blur", "qwen-union"])
+def test_weights_are_as_before_also_after_a_failure(
+    desk: Desk, ref: str, net: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checkpoint, kind, _ = NETS[net]
+    desk.runner.unload()
+    asked = ask(checkpoint, ref, net)
+    painted = desk.paint(**asked)
+    before = desk.held()
+    assert set(desk.runner.manager.kept) == {checkpoint, f"controlnet:{net}"}
+    assert any(
+        f"controlnet:{net}" in one.checkpoints for one in desk.runner.manager.ledger().holdings
+    )
+
+    def broken(*given: Any, **options: Any) -> Any:
+        raise RuntimeError("in mid-step")
+
+    monkeypatch.setattr(getattr(diffusers, kind), "forward", broken)
+    assert desk.run(**asked)["op"] == "failed"
+    monkeypatch.undo()
+    assert desk.held() == before
+    assert desk.leases == 0
+    assert desk.paint(**asked) == painted
+
+
+def test_what_each_fits_is_read_from_its_keys(shelf: Path) -> None:
+    found = {control.id: control for control in Controls((shelf / "controlnet",)).all()}
+    assert {name: control.kinds for name, control in found.items()} == {
+        "flux-canny": ("edges",),
+        "flux-union": ("edges", "depth", "pose", "tile"),
+        "flux-unguided-depth": ("depth",),
+        "flux-pixels-canny": ("edges",),
+        "sd3-canny": ("edges",),
+        "sd3-blur": ("tile",),
+        "qwen-union": ("edges", "depth", "pose"),
+    }
+    fits = {
+        checkpoint.id: {name for name, one in found.items() if one.fits(checkpoint.steered)}
+        for checkpoint in Catalog((shelf,)).all()
+        if not checkpoint.problem
+    }
+    flux = {name for name in NETS if name.startswith("flux")}
+    assert fits == {
+        "flux": flux,
+        "flux_schnell": flux,
+        "flux_fill": set(),
+        "flux_kontext": set(),
+        "sd3": {"sd3-canny", "sd3-blur"},
+        "qwenimage": {"qwen-union"},
+    }
+
+
+def test_a_file_alone_is_the_same_as_its_folder(desk: Desk, shelf: Path, ref: str) -> None:
+    for net in ("flux-pixels-canny", "sd3-blur", "qwen-union"):
+        folder = shelf / "controlnet" / net
+        state = load_file(folder / "diffusion_pytorch_model.safetensors")
+        save_file(state, shelf / "controlnet" / f"{net}-file.safetensors")
+        made = [desk.paint(**ask(NETS[net][0], ref, name)) for name in (net, f"{net}-file")]
+        assert made[0] == made[1]
+        (shelf / "controlnet" / f"{net}-file.safetensors").unlink()
+
+
+def test_stabilitys_own_files_are_read(desk: Desk, shelf: Path, ref: str) -> None:
+    """Their names, with queries, keys and values in one."""
+    state = load_file(shelf / "controlnet" / "sd3-blur" / "diffusion_pytorch_model.safetensors")
+    theirs: dict[str, Any] = {}
+    for key, tensor in state.items():
+        for old, new in (
+            (".attn.to_out.0.", ".attn.proj."),
+            (".ff.net.0.proj.", ".mlp.fc1."),
+            (".ff.net.2.", ".mlp.fc2."),
+            (".norm1.linear.", ".adaLN_modulation.1."),
+        ):
+            key = key.replace(old, new)
+        if ".attn.to_" not in key:
+            theirs[key] = tensor
+        elif ".attn.to_q." in key:
+            three = [state[key.replace("to_q", f"to_{one}")] for one in "qkv"]
+            theirs[key.replace("to_q", "qkv")] = torch.cat(three)
+    assert theirs.keys().isdisjoint(key for key in state if ".attn.to_" in key)
+    file = shelf / "controlnet" / "sd3.5_large_controlnet_blur.safetensors"
+    save_file(theirs, file)
+    made = [desk.paint(**ask("sd3", ref, name)) for name in ("sd3-blur", file.stem)]
+    assert made[0] == made[1]
+    file.unlink()
+
+
+def test_edges_are_as_bright_as_stability_trained_them(
+    desk: Desk, shelf: Path, ref: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their code shows pixels of 0.5 … 128 to the autoencoder; depth is dark where things are near."""
+    monkeypatch.setattr(
+        DiagonalGaussianDistribution, "sample", lambda likely, generator=None: likely.mode()
+    )
+    flat = torch.from_numpy(np.array(lines())).permute(2, 0, 1)[None].float() / 255
+    for kind, shown in (("edges", flat * 255 * 0.5 + 0.5), ("depth", 1 - 2 * flat)):
+        [ours] = desk.paint(**ask("sd3", ref, "sd3-blur", kind=kind, weight=0.8))
+        assert apart(ours, theirs(shelf, "sd3", "sd3-blur", shown)) <= 1
