@@ -29,6 +29,8 @@ LEAST_PRESENCE = 0.5
 """Below it the second network says that what it was shown is nobody."""
 OVERLAP = 0.3
 """Share of two boxes from which on they are of one person."""
+LOOKED_AT = 16
+"""Boxes in a part of the picture, the likeliest ones, that the second network is shown at the most."""
 SUREST = 5
 BELIEVED = 0.75
 """Somebody is believed to be there if their five surest points reach this on average: a cat's face
@@ -148,10 +150,13 @@ def _around(x: float, y: float, top_x: float, top_y: float) -> _View:
 
 
 def _unlike(corners: Any) -> list[int]:
-    """Boxes of different people, out of boxes in falling order of confidence."""
+    """Boxes of different people, out of boxes in falling order of confidence, `LOOKED_AT` at the
+    most."""
     kept: list[int] = []
     areas = np.prod(np.clip(corners[:, 2:] - corners[:, :2], 0, None), axis=1)
     for index, box in enumerate(corners):
+        if len(kept) == LOOKED_AT:
+            break
         if all(
             _shared(box, corners[other]) <= OVERLAP * min(areas[index], areas[other]) * 1.5
             for other in kept

@@ -137,7 +137,13 @@ def from_json(data: Mapping[str, Any], size: Size) -> tuple[Person, ...]:
     try:
         wide, high = _canvas(data)
         across, down = (size[0] / wide if wide else 1.0), (size[1] / high if high else 1.0)
-        shown = [one["pose_keypoints_2d"] for one in data["people"][:MAX_PEOPLE]]
+        shown = [one["pose_keypoints_2d"] for one in data["people"]]
+        if len(shown) > MAX_PEOPLE:
+            raise InvalidRequest(
+                f"This pose has {len(shown)} people, and a map can show {MAX_PEOPLE}.",
+                "Leave some of them out.",
+                field="pose",
+            )
         values = [_points(numbers) for numbers in shown]
         if values and all(np.abs(points[:, :2]).max() <= 1 for points in values):
             across, down = size  # shares of the canvas

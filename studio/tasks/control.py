@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from studio.core.errors import InvalidRequest
 from studio.core.records import Picture
-from studio.core.requests import STRICT, ImageRef
+from studio.core.requests import STRICT, ImageRef, Strength
 from studio.costs.work import Work
 from studio.tasks import img2img, inpaint, txt2img
 from studio.tasks._task import Facts, Resolved, Task, Tools
@@ -22,6 +22,9 @@ class Control(img2img.PaintedOver, inpaint.Repainted):
     """A picture to paint over; without one it starts at pure noise."""
     mask: ImageRef | None = None
     """What of the picture is repainted: white. Without one, all of it."""
+    strength: Strength | None = None
+    """How much of the picture is painted anew: 0 keeps it, 1 repaints it. The default is that of
+    painting over a picture, or into a masked part of it."""
 
 
 def resolve(request: Control, facts: Facts) -> Resolved:
@@ -66,10 +69,10 @@ def _task(request: Control) -> Task:
 
 
 def _as(task: Task, request: Control) -> object:
-    """The request with the fields that this task knows."""
+    """The request with the fields that this task knows; what is left open is as that has it."""
     known = {field.name for field in fields(task.request)}
-    given = {field.name: getattr(request, field.name) for field in fields(request)}
-    return task.request(**{name: value for name, value in given.items() if name in known})
+    given = {name: getattr(request, name) for name in known & {one.name for one in fields(request)}}
+    return task.request(**{name: value for name, value in given.items() if value is not None})
 
 
 TASK = Task(

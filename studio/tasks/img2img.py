@@ -23,8 +23,6 @@ from studio.tasks._units import controls, maps, refs
 class PaintedOver(Sampled):
     """How a picture is painted over."""
 
-    strength: Strength = 0.6
-    """How much is painted anew: 0 keeps the picture, 1 repaints it."""
     resize: Literal["stretch", "crop", "pad"] = "crop"
     """How the picture is brought to width and height: pulled, cut at the sides, or its edges drawn
     out. Without width and height they are of the picture's shape."""
@@ -36,6 +34,8 @@ class Img2Img(PaintedOver):
 
     image: ImageRef
     """The picture to start from: the ref of an upload, or the id of a picture in the gallery."""
+    strength: Strength = 0.6
+    """How much is painted anew: 0 keeps the picture, 1 repaints it."""
 
 
 def resolve(request: Img2Img, facts: Facts) -> Resolved:

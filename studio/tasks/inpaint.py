@@ -26,8 +26,6 @@ STARTS = {"noise": Start.NOISE, "nothing": Start.NOTHING}
 class Repainted(Masking, Sampled):
     """How a part of a picture is painted anew."""
 
-    strength: Strength = 0.8
-    """How much of the masked part is painted anew: 0 keeps it, 1 repaints it."""
     content: Literal["original", "fill", "noise", "nothing"] = "original"
     """What the masked part starts as: itself, the blurred colours around it, noise, or flat grey."""
 
@@ -36,6 +34,9 @@ class Repainted(Masking, Sampled):
 class Inpaint(Masked, Repainted):
     """Repaint what the mask covers. The result has the picture's size; width and height are what
     the area is painted in."""
+
+    strength: Strength = 0.8
+    """How much of the masked part is painted anew: 0 keeps it, 1 repaints it."""
 
 
 def resolve(request: Inpaint, facts: Facts) -> Resolved:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from studio.core.errors import InvalidRequest
-from studio.preprocessors import dwpose, pose
+from studio.preprocessors import _blazepose, dwpose, pose
 from studio.preprocessors._people import (
     ABSENT,
     COLOURS,
@@ -77,6 +77,15 @@ class TestFound:
         with pytest.raises(InvalidRequest, match="No person was found"):
             people(photograph(picture))
 
+    def test_what_is_hardly_anybody_is_not_looked_at_without_end(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[object] = []
+        monkeypatch.setattr(_blazepose, "_looked_at", lambda _, view: seen.append(view))
+        pixels = np.asarray(Image.effect_noise((200, 200), 90).convert("RGB"))
+        assert _blazepose.find(pixels, most=8, least=0.0) == ()
+        assert len(seen) == _blazepose.LOOKED_AT
+
 
 class TestDrawn:
     person = Person((Point(40, 10, 0.9), Point(40, 30, 0.8), Point(20, 30, 0.7), *[ABSENT] * 15))
@@ -111,6 +120,13 @@ class TestWritten:
         shares = [value for _ in range(18) for value in (0.5, 0.25, 1.0)]
         (one,) = from_json({"people": [{"pose_keypoints_2d": shares}]}, (200, 80))
         assert one.points[0] == Point(100, 20, 1.0)
+
+    def test_nobody_is_left_out_silently(self) -> None:
+        crowd = to_json([TestDrawn.person] * 65, (80, 60))
+        with pytest.raises(InvalidRequest, match="65 people"):
+            from_json(crowd, (80, 60))
+        crowd["people"].pop()
+        assert len(from_json(crowd, (80, 60))) == 64
 
     def test_of_25_points_the_18_are_taken(self) -> None:
         numbers = [value for index in range(25) for value in (index, 0.0, 1.0)]

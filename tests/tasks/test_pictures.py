@@ -89,6 +89,20 @@ def test_every_mode_of_pixels_is_taken(studio: Studio, mode: str) -> None:
         assert 0 < studio.mask("local", {"image": ref, "mask": ref}).share < 0.6
 
 
+def test_under_control_what_is_left_open_is_as_without(studio: Studio) -> None:
+    ref = upload(studio, picture())
+    mask = upload(studio, picture().point(lambda value: 255))
+    units = [{"kind": "depth", "map": ref, "weight": 0.0}]
+    for task, given in (("img2img", {}), ("inpaint", {"mask": mask})):
+        asked = {**WANT, **given, "image": ref, "seed": 1}
+        plain = studio.submit("local", task, asked).request
+        steered = studio.submit("local", "control", {**asked, "units": units}).request
+        assert {name: steered[name] for name in plain if name != "units"} == {
+            name: plain[name] for name in plain if name != "units"
+        }
+        assert studio.submit("local", "control", steered).request == steered
+
+
 def test_at_strength_0_one_picture_is_enough(studio: Studio) -> None:
     ref = upload(studio, picture())
     mask = upload(studio, picture().point(lambda value: 255))
