@@ -5,6 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from math import prod
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -29,6 +30,8 @@ class File(ABC):
     stamp: Stamp
     alias: str = ""
     """What the trainer called it, if that is something else."""
+    parameters: int = 0
+    """Of all its tensors; 0 for one that cannot be used."""
     written_hash: str = ""
     """Hash of its tensors as its trainer wrote it into the file: hex digits, or nothing."""
     problem: str = ""
@@ -126,7 +129,9 @@ class Files(Generic[F]):
                     f"Only .safetensors files can be used ({found.path.name} was not loaded)."
                 )
             with as_named():
-                return self._known(blank, read_header(found.path))
+                header = read_header(found.path)
+                counted = replace(blank, parameters=sum(map(prod, header.shapes.values())))
+                return self._known(counted, header)
         except BadFile as problem:
             return replace(blank, problem=str(problem), advice=_advice(problem))
         except OSError:

@@ -3,6 +3,7 @@
 import re
 import threading
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Literal
 
@@ -28,6 +29,15 @@ _FACES_WIDE = 512
 LEVEL = "vision_model."
 """In the names of a vision network's layers; transformers leaves it out where nothing lies beside
 them."""
+PARTS = (
+    "embeddings.",
+    "encoder.",
+    "pre_layrnorm.",
+    "post_layernorm.",
+    "head.",
+    "visual_projection.",
+)
+"""How the names of a vision network's tensors begin below that level."""
 _CALLED = re.compile("ip.?adapter", re.IGNORECASE)
 _CALLED_FACES = re.compile("face.?id", re.IGNORECASE)
 NOT_FACES = "It is one of FaceID, which is told who somebody is; the studio recognises nobody."
@@ -53,6 +63,7 @@ class ImagePrompt:
     sees: int
     """Width of what it must be told."""
     size_bytes: int
+    parameters: int
     stamp: Stamp
     eyes: Eyes = "clip"
     """What it is told by. SigLIP tells one whose tokens follow those of the prompt (Redux), CLIP one
@@ -81,6 +92,8 @@ class Looker:
     eyes: Eyes
     patches: int
     """That it sees of a picture."""
+    parameters: int
+    """Of the network, without what else its file holds."""
     stamp: Stamp
 
 
@@ -216,6 +229,7 @@ def _known(found: Found) -> ImagePrompt | Looker | None:
         return _useless(found, NOT_FACES)
     noted = read_sidecar(sidecar_of(found.path))
     label = noted.label or found.id.rpartition("/")[2]
+    parameters = sum(map(prod, shapes.values()))
     if {"redux_up.weight", "redux_down.weight"} <= shapes.keys():
         return ImagePrompt(
             id=found.id,
@@ -225,6 +239,7 @@ def _known(found: Found) -> ImagePrompt | Looker | None:
             projected=False,
             sees=shapes["redux_up.weight"][-1],
             size_bytes=header.size_bytes,
+            parameters=parameters,
             eyes="siglip",
             stamp=found.stamp,
         )
@@ -241,6 +256,7 @@ def _known(found: Found) -> ImagePrompt | Looker | None:
         projected=projected,
         sees=sees,
         size_bytes=header.size_bytes,
+        parameters=parameters,
         stamp=found.stamp,
     )
 
@@ -264,6 +280,7 @@ def _looker(found: Found, shapes: Shapes) -> Looker | None:
         eyes=eyes,
         # CLIP has a place for the whole picture beside those of its patches
         patches=places - (eyes == "clip"),
+        parameters=sum(prod(shape) for key, shape in own.items() if key.startswith(PARTS)),
         stamp=found.stamp,
     )
 
@@ -277,6 +294,7 @@ def _useless(found: Found, problem: str) -> ImagePrompt:
         projected=False,
         sees=0,
         size_bytes=0,
+        parameters=0,
         stamp=found.stamp,
         problem=problem,
     )

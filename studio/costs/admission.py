@@ -56,6 +56,8 @@ def refusal(work: Work, needed: Needs, there: int) -> TooLargeForMemory:
     if work.controls:
         noun = "ControlNet" if len(work.controls) == 1 else f"{len(work.controls)} ControlNets"
         parts.append(f"{gigabytes(needed.controls)} for {'the ' if noun[0] == 'C' else ''}{noun}")
+    if needed.added:
+        parts.append(f"{gigabytes(needed.added)} for what is added to them")
     if one := work.largest:
         parts.append(f"{gigabytes(needed.picture)} for {one.width}×{one.height} px")
     fewer = ", fewer control units" if len(work.controls) > 1 else ""

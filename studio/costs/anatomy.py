@@ -7,11 +7,23 @@ from math import prod
 
 from studio.core.records import NOTHING
 from studio.costs.blocks import resident
+from studio.costs.work import Kept
 
 Shapes = Mapping[str, tuple[int, ...]]
 
-_TEXT = ("text_encoder", "cond_stage_model.", "conditioner.", "text_encoders.", "language_model.")
-_VAE = ("vae.", "first_stage_model.", "vqgan.", "movq.")
+_TEXT = (
+    "text_encoder",
+    "prior_text_encoder",
+    "cond_stage_model.",
+    "conditioner.",
+    "text_encoders.",
+    "language_model.",
+)
+_ASIDE = (
+    *("vae.", "first_stage_model.", "vqgan.", "movq."),
+    *("image_encoder.", "prior_image_encoder.", "vision_language_encoder."),
+)
+"""Autoencoders, and what neither reads words alone nor denoises."""
 _FIRST = (
     "unet.conv_in.weight",
     "model.diffusion_model.input_blocks.0.0.weight",
@@ -31,6 +43,17 @@ _STABLE_DIFFUSION = 128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Exact:
+    """Bytes of a checkpoint's parts as an engine has them in memory, by how weights are kept: some
+    stay wider than others, and some can only be had whole."""
+
+    denoiser: Mapping[Kept, int]
+    text: Mapping[Kept, int]
+    rest: int
+    """Of everything else, which is always whole."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Anatomy:
     """Parameters by part, and what activations grow with."""
 
@@ -38,6 +61,7 @@ class Anatomy:
     """Parameters of it, as of the others."""
     text: int
     vae: int
+    """Of the autoencoder, and of whatever else is always whole."""
     width: int
     """Channels of a UNet after its first convolution; of a transformer, its inner width."""
     convolves: bool = True
@@ -57,6 +81,8 @@ class Anatomy:
     where that saves nothing."""
     reads_first: bool = True
     """Prompts are read before the painting, so that text encoders may leave then."""
+    exact: Exact | None = None
+    """What an engine found that opened the checkpoint; None where none did."""
 
     @property
     def parameters(self) -> int:
@@ -110,7 +136,7 @@ def anatomy_of(shapes: Shapes, stored: Mapping[str, int] = NOTHING) -> Anatomy:
 
 
 def _part(key: str) -> str:
-    if key.startswith(_VAE):
+    if key.startswith(_ASIDE):
         return "vae"
     return "text" if key.startswith(_TEXT) else "denoiser"
 

@@ -147,7 +147,7 @@ def correction(
 def estimate(
     work: Work,
     anatomy: Anatomy,
-    controls: Mapping[str, int],
+    beside: Mapping[str, int],
     machine: Machine,
     *,
     missing_bytes: int,
@@ -156,12 +156,12 @@ def estimate(
     refiner: Anatomy | None = None,
     plan: Plan = WHOLE,
 ) -> Estimate:
-    """What a job will take under a plan. `controls` has parameters by ControlNet; `missing_bytes` are weights
-    that are not in memory yet; `refiner` takes over for the last steps."""
+    """What a job will take under a plan. `beside` and `refiner` are as `needs` has them, `missing_bytes`
+    are weights that are not in memory yet."""
     found, known = seconds(work, anatomy, machine, painted, plan.kept)
     factor = correction(work.checkpoint, machine, painted, plan.kept)
     needed = needs(
-        work, anatomy, controls, dtype=machine.dtype, plan=plan, factor=factor, refiner=refiner
+        work, anatomy, beside, dtype=machine.dtype, plan=plan, factor=factor, refiner=refiner
     )
     return Estimate(
         seconds=found,

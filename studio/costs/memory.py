@@ -1,8 +1,10 @@
 """What is in an engine's memory, as it last said."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
+
+from studio.costs.anatomy import Anatomy, Exact
 
 Tier = Literal["device", "ram", "disk"]
 FARTHEST: tuple[Tier, ...] = ("disk", "ram", "device")
@@ -51,6 +53,8 @@ class Memory:
     components: tuple[Held, ...] = ()
     whole: tuple[str, ...] = ()
     """Ids of the checkpoints that nothing is missing of."""
+    sizes: Mapping[str, Exact] = field(default_factory=dict[str, Exact])
+    """Of the checkpoints that were opened, by id."""
 
     @property
     def weights(self) -> int:
@@ -69,6 +73,10 @@ class Memory:
     def there(self, owner: str) -> int:
         """Bytes of a checkpoint that a job finds where it computes."""
         return sum(held.bytes for held in self.of(owner) if held.tier == self.home)
+
+    def sized(self, checkpoint: str, anatomy: Anatomy) -> Anatomy:
+        """A checkpoint's anatomy, as exactly as its bytes are known."""
+        return replace(anatomy, exact=self.sizes.get(checkpoint))
 
     def where(self, owner: str) -> Tier:
         """Where all of a checkpoint is."""
@@ -91,6 +99,7 @@ def memory_of(data: Mapping[str, Any]) -> Memory:
             "components": tuple(_held(one) for one in data.get("components", ())),
             "means": tuple(data.get("means", ())),
             "whole": tuple(data.get("whole", ())),
+            "sizes": {name: Exact(**one) for name, one in data.get("sizes", {}).items()},
         }
         return Memory(**snapshot)
     except (KeyError, TypeError) as error:

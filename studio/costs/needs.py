@@ -25,6 +25,8 @@ pixel for Stable Diffusion's autoencoder with 128 channels."""
 TINY_VALUES = 6.0
 TILED = 1.25
 """What blending tiles adds, and InvokeAI's figure."""
+CONTROLNET = "controlnet:"
+"""How the names of ControlNets begin among everything that is in memory."""
 SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
 """Bytes of a value, by number format."""
 
@@ -37,6 +39,8 @@ class Needs:
     """Of the checkpoint and its refiner, as far as they are there while it paints."""
     controls: int
     """Of ControlNets."""
+    added: int
+    """Of LoRAs, image prompts and other autoencoders."""
     picture: int
     """Of everything else at its largest: activations."""
     peak: int
@@ -46,7 +50,7 @@ class Needs:
 def needs(
     work: Work,
     anatomy: Anatomy,
-    controls: Mapping[str, int],
+    beside: Mapping[str, int],
     *,
     dtype: str,
     plan: Plan,
@@ -55,35 +59,39 @@ def needs(
 ) -> Needs:
     """What a job needs under a plan.
 
-    `controls` has parameters by ControlNet; `factor` is what measured activations were of
+    `beside` has parameters of what is read beside the checkpoint, as `controlnet:ID`; `factor` is what measured activations were of
     predicted ones before; `refiner` takes over for the last steps.
     """
     value = SIZES.get(dtype, 4)
-    heard = sum(controls.get(name, 0) for name in work.controls) * value
+    heard = sum(size for name, size in beside.items() if name.startswith(CONTROLNET)) * value
+    added = sum(beside.values()) * value - heard
     text = text_bytes(anatomy, value, plan)
-    painting = denoiser_bytes(anatomy, value, plan) + anatomy.vae * value
+    painting = denoiser_bytes(anatomy, value, plan) + rest_bytes(anatomy, value)
     if refiner is not None:
         kept = plan if plan.kept in ways_of(refiner, value) else replace(plan, kept="whole")
-        painting += denoiser_bytes(refiner, value, kept) + refiner.vae * value
+        painting += denoiser_bytes(refiner, value, kept) + rest_bytes(refiner, value)
         text += text_bytes(refiner, value, kept)
     picture = int(factor * activations(work, anatomy, dtype=dtype, plan=plan))
     weights = painting if plan.drop_text else painting + text
     return Needs(
         weights=weights,
         controls=heard,
+        added=added,
         picture=picture,
-        peak=heard + max(painting + text, weights + picture),
+        peak=heard + added + max(painting + text, weights + picture),
     )
 
 
 def checkpoint_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
     """Bytes of everything that is read of it; `value` is the size of a number in bytes."""
     text, denoiser = text_bytes(anatomy, value, plan), denoiser_bytes(anatomy, value, plan)
-    return text + denoiser + anatomy.vae * value
+    return text + denoiser + rest_bytes(anatomy, value)
 
 
 def denoiser_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
     """Bytes of its weights while it paints."""
+    if anatomy.exact and plan.kept in anatomy.exact.denoiser:
+        return anatomy.exact.denoiser[plan.kept]
     if plan.kept == "packed" and anatomy.stored:
         return anatomy.stored
     if plan.kept == "fp8":
@@ -95,7 +103,14 @@ def denoiser_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
 
 def text_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
     """Bytes of the weights of its text encoders while they read."""
+    if anatomy.exact and plan.kept in anatomy.exact.text:
+        return anatomy.exact.text[plan.kept]
     return anatomy.text * value if plan.kept == "whole" else anatomy.text_packed(value)
+
+
+def rest_bytes(anatomy: Anatomy, value: int) -> int:
+    """Bytes of what is whole in every plan."""
+    return anatomy.exact.rest if anatomy.exact else anatomy.vae * value
 
 
 def activations(work: Work, anatomy: Anatomy, *, dtype: str, plan: Plan) -> int:

@@ -1,6 +1,6 @@
 """What a job will take, told for front ends."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -44,11 +44,15 @@ class Costs:
         self,
         work: Work,
         anatomy: Anatomy,
-        controls: Mapping[str, int],
+        beside: Mapping[str, int],
         memory: Memory | None,
         refiner: Anatomy | None = None,
     ) -> dict[str, Any]:
-        """Seconds, bytes and words of a job, with what its plan changes or why it is refused."""
+        """Seconds, bytes and words of a job, with what its plan changes or why it is refused.
+        `beside` is as `needs` has it."""
+        if memory is not None:
+            anatomy = memory.sized(work.checkpoint, anatomy)
+            refiner = refiner and memory.sized(work.refiner, refiner)
         machine = _machine(memory)
         painted = self._history.painted()
 
@@ -56,7 +60,7 @@ class Costs:
             return needs(
                 work,
                 anatomy,
-                controls,
+                beside,
                 dtype=machine.dtype,
                 plan=plan,
                 factor=correction(work.checkpoint, machine, painted, plan.kept),
@@ -66,7 +70,7 @@ class Costs:
         plan, refused = WHOLE, None
         if memory is not None:
             means = means_for(anatomy, SIZES.get(machine.dtype, 4), memory.means)
-            plans, room = ladder(work, means), room_for(work, memory)
+            plans, room = ladder(work, means), room_for(work, memory, beside)
             place = admitted(plans, room, needed)
             if place is None:
                 error = refusal(work, needed(plans[-1]), room.most)
@@ -76,7 +80,7 @@ class Costs:
         found = estimate(
             work,
             anatomy,
-            controls,
+            beside,
             machine,
             missing_bytes=_missing(work.checkpoint, anatomy, machine, memory, plan),
             painted=painted,
@@ -93,7 +97,8 @@ class Costs:
         if anatomy is None:
             return None
         machine = _machine(memory)
-        missing = _missing(checkpoint, anatomy, machine, memory)
+        known = memory.sized(checkpoint, anatomy) if memory else anatomy
+        missing = _missing(checkpoint, known, machine, memory)
         return swap_seconds(checkpoint, missing, machine, self._history.loaded())
 
     def pins(self) -> tuple[str, ...]:
@@ -106,10 +111,10 @@ class Costs:
         self._history.unpin_all()
 
 
-def room_for(work: Work, memory: Memory) -> Room:
-    """What a job may use of the memory as it is now."""
-    names = {work.checkpoint, *(f"controlnet:{name}" for name in work.controls)}
-    names |= {work.refiner} - {""}
+def room_for(work: Work, memory: Memory, beside: Iterable[str]) -> Room:
+    """What a job may use of the memory as it is now; `beside` names what is read beside the
+    checkpoint."""
+    names = {work.checkpoint, *beside, work.refiner} - {""}
     on_device = [held for held in memory.components if held.tier == memory.home]
     mine = sum(held.bytes for held in on_device if names & set(held.owners))
     idle = sum(held.bytes for held in on_device if not names & set(held.owners) and not held.leases)

@@ -48,6 +48,8 @@ class Work:
     """Pictures."""
     controls: tuple[str, ...] = ()
     """Ids of the ControlNets that are heard, none twice."""
+    added: tuple[str, ...] = ()
+    """What else is read beside the checkpoint: `lora:ID`, `vae:ID`, `ipadapter:ID`; none twice."""
     refiner: str = ""
     """Id of the checkpoint that takes over for the last steps, if one does."""
     kept: Kept | None = None

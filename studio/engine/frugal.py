@@ -211,7 +211,7 @@ class FrugalPainter:
         if work is not self._work:
             self._work = work
             descent = self._descent
-            descent.begin(work, self.checkpoint.anatomy, descent.nets, descent.refiner)
+            descent.begin(work, descent.anatomy, descent.beside, descent.refiner)
         while True:
             self._easel.first, self._easel.told = 0.0, 0
             began, before = time.monotonic(), self._gauge.begin()

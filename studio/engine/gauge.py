@@ -90,6 +90,7 @@ def snapshot(gauge: Gauge, manager: Manager, means: tuple[str, ...]) -> Memory:
             )
             for holding in ledger.holdings
         ),
+        sizes=manager.sized,
     )
 
 

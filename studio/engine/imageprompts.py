@@ -13,7 +13,7 @@ from PIL.Image import Image
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from studio.checkpoints.imageprompts import CONFIG, LEVEL, Eyes, ImagePrompt, Looker
+from studio.checkpoints.imageprompts import CONFIG, LEVEL, PARTS, Eyes, ImagePrompt, Looker
 from studio.engine.attention import CROSS, layers
 
 SIGLIP_PX = 384
@@ -71,7 +71,7 @@ def load_looker(looker: Looker) -> dict[str, nn.Module]:
     state = {
         key.removeprefix(LEVEL): tensor
         for key, tensor in read(looker.path).items()
-        if not key.endswith("position_ids") and key.removeprefix(LEVEL).startswith(_PARTS)
+        if not key.endswith("position_ids") and key.removeprefix(LEVEL).startswith(PARTS)
     }
     settings, network = _SETTINGS[looker.eyes], _NETWORKS[looker.eyes]
     noted = _noted(looker.path, settings.model_type)
@@ -81,14 +81,6 @@ def load_looker(looker: Looker) -> dict[str, nn.Module]:
     return {"looker": made}
 
 
-_PARTS = (
-    "embeddings.",
-    "encoder.",
-    "pre_layrnorm.",
-    "post_layernorm.",
-    "head.",
-    "visual_projection.",
-)
 _SETTINGS: Mapping[Eyes, Any] = {
     "clip": transformers.CLIPVisionConfig,
     "siglip": transformers.SiglipVisionConfig,

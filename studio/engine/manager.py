@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -27,6 +27,8 @@ from studio.checkpoints.scan import Stamp, file_stamp, folder_stamp
 from studio.checkpoints.vaes import Vae
 from studio.core.errors import InvalidRequest, StudioError, Unavailable
 from studio.core.records import NOTHING
+from studio.costs.anatomy import Exact
+from studio.costs.blocks import resident
 from studio.costs.plan import Kept
 from studio.engine import controls
 from studio.engine.adapters import Adapter, load_adapter
@@ -120,6 +122,8 @@ class _Known:
     """The file that tells a checkpoint from others."""
     ways: tuple[Kept, ...] = ("whole",)
     """How the weights of its denoisers can be kept."""
+    sizes: Exact | None = None
+    """Bytes of its parts, of a checkpoint."""
 
 
 class _Stopped(Exception):
@@ -179,6 +183,17 @@ class Manager:
             lambda: _stamp(checkpoint),
             partial(self._open, checkpoint),
         ).ways
+
+    @property
+    def sized(self) -> Mapping[str, Exact]:
+        """Bytes of the checkpoints that were opened, by id."""
+        known = list(self._known.items())
+        return {name: one.sizes for name, one in known if one.sizes is not None}
+
+    def sizes(self, checkpoint: Checkpoint) -> Exact | None:
+        """Bytes of its parts in memory. Raises `Unavailable` if it cannot be read."""
+        self.ways(checkpoint)
+        return self.sized.get(checkpoint.id)
 
     @contextmanager
     def use(
@@ -607,13 +622,36 @@ class Manager:
         family = families()[checkpoint.family]
         found = manifest(checkpoint, family, self.device, self._configs, self._objects)
         wants = tuple(self._want(recipe) for recipe in found.recipes)
-        return _Known(
+        known = _Known(
             stamp=stamp,
             manifest=found,
             wants=wants,
             denoiser=denoiser_file(checkpoint),
             ways=self._ways(found),
         )
+        return replace(known, sizes=self._sizes(known))
+
+    def _sizes(self, known: _Known) -> Exact:
+        denoiser: dict[Kept, int] = {}
+        text: dict[Kept, int] = {}
+        for kept in known.ways:
+            _, wants = self._kept(known, kept)
+            denoiser[kept] = sum(want.size_bytes for want in wants if want.part in DENOISERS)
+            text[kept] = sum(want.size_bytes for want in wants if TEXT in want.part)
+        if "blocks" in known.ways:
+            recipes = (one for one in known.manifest.recipes if one.part in DENOISERS)
+            denoiser["blocks"] = sum(map(self._at_once, recipes))
+        whole = sum(want.size_bytes for want in known.wants)
+        return Exact(denoiser=denoiser, text=text, rest=whole - denoiser["whole"] - text["whole"])
+
+    def _at_once(self, recipe: Recipe) -> int:
+        """Bytes of a network whose blocks come one after another."""
+
+        def skeleton() -> Skeleton:
+            return self._skeleton(recipe)
+
+        places, _ = recipe.places(recipe.layout(self._layouts, skeleton), skeleton)
+        return resident({name: place.size_bytes for name, place in places.items()})
 
     def _ways(self, found: Manifest) -> tuple[Kept, ...]:
         """What only a converter can make it makes as a whole; once it is in memory, blocks of it are

@@ -1,7 +1,7 @@
 """A job on the ladder: admitted by a plan that fits, and on the next one where memory runs out."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from studio import samplers
@@ -26,16 +26,16 @@ class Descent:
     means: tuple[str, ...]
     """Fields of `Means` that hold for it."""
     learned: Learned
-    room: Callable[[Work], Room]
-    """What a job may use of the memory, now."""
+    room: Callable[[Work, Iterable[str]], Room]
+    """What a job, and what it reads beside the checkpoint, may use of the memory, now."""
     free: Callable[[], None]
     """Takes what nobody uses out of the memory."""
     say: Callable[[str], None]
     """Tells the person a sentence about the job."""
     work: Work | None = None
     anatomy: Anatomy | None = None
-    nets: Mapping[str, int] = field(default_factory=dict[str, int])
-    """Parameters by ControlNet."""
+    beside: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Parameters of what is read beside the checkpoint, by its name in memory."""
     refiner: Anatomy | None = None
     """Of what takes over for the last steps."""
     plan: Plan = WHOLE
@@ -47,14 +47,14 @@ class Descent:
         self,
         work: Work,
         anatomy: Anatomy | None,
-        nets: Mapping[str, int],
+        beside: Mapping[str, int],
         refiner: Anatomy | None = None,
     ) -> None:
         """Chooses the plan of a job, or of its next pass, which may be larger than the one before.
 
         Raises `StudioError` with figures where none fits.
         """
-        self.work, self.anatomy, self.nets, self.refiner = work, anatomy, nets, refiner
+        self.work, self.anatomy, self.beside, self.refiner = work, anatomy, beside, refiner
         self._said |= set(Plan(kept=work.kept or "whole").changes)  # which was asked for
         plans = self._plans()
         place = named(self.plan.name, plans)
@@ -62,7 +62,7 @@ class Descent:
         if one is not None:
             place = max(place, named(self.learned.rung(work.checkpoint, one), plans))
         if anatomy is not None:
-            room = self.room(work)
+            room = self.room(work, beside)
             found = admitted(plans, room, self._needed, first=place)
             if found is None:
                 raise refusal(work, self._needed(plans[-1]), room.most)
@@ -105,12 +105,12 @@ class Descent:
 
     def _needed(self, plan: Plan) -> Needs:
         if self.work is None or self.anatomy is None:
-            return Needs(weights=0, controls=0, picture=0, peak=0)
+            return Needs(weights=0, controls=0, added=0, picture=0, peak=0)
         factor = self.learned.factor(self.work.checkpoint, self.machine, plan.kept)
         return needs(
             self.work,
             self.anatomy,
-            self.nets,
+            self.beside,
             dtype=self.machine.dtype,
             plan=plan,
             factor=factor,
@@ -119,7 +119,7 @@ class Descent:
 
     def _at_the_end(self) -> OutOfMemory:
         work = self.work or Work(checkpoint="", passes=())
-        return exhausted(work, self._needed(self.plan).peak, self.room(work).most)
+        return exhausted(work, self._needed(self.plan).peak, self.room(work, self.beside).most)
 
 
 def pass_of(brush: Brush, canvas: Canvas | None) -> Pass:

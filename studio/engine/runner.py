@@ -3,7 +3,7 @@
 import logging
 import secrets
 import time
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -22,6 +22,7 @@ from studio.core.geometry import Size
 from studio.core.records import NOTHING, Picture
 from studio.core.requests import parse
 from studio.costs.admission import OutOfMemory, Room
+from studio.costs.anatomy import Anatomy
 from studio.costs.estimate import Machine
 from studio.costs.history import Loaded, Painted
 from studio.costs.learned import Learned
@@ -43,6 +44,8 @@ from studio.engine.upscaling import Networks
 from studio.engine.worn import Worn, borrow
 from studio.families._family import Role
 from studio.preprocessors._preprocessor import Map
+from studio.tasks._beside import beside
+from studio.tasks._extras import added
 from studio.tasks._sampled import unkept
 from studio.tasks._task import ALONE, PLAIN, Enlarged, Extras, Painter, Refiner, Span, Task
 from studio.upscalers._shelf import Shelf
@@ -168,8 +171,8 @@ class Runner:
         gauge = self.gauge
         device = gauge.device
 
-        def room(work: Work) -> Room:
-            return room_for(work, snapshot(gauge, self.manager, MEANS))
+        def room(work: Work, beside: Iterable[str]) -> Room:
+            return room_for(work, snapshot(gauge, self.manager, MEANS), beside)
 
         return Descent(
             machine=Machine(device=device.name, dtype=device.dtype_name),
@@ -228,14 +231,14 @@ class JobTools:
         checkpoint = runner.catalog.get(checkpoint_id or None)
         found = {name: runner.controls.get(name) for name in controls}
         last = runner.catalog.get(refiner.id) if refiner else None
-        work = self._work(checkpoint, controls)
-        parameters = {name: control.parameters for name, control in found.items()}
+        work = self._work(checkpoint, controls, extras)
+        besides = beside(work, checkpoint, runner.controls, runner.extras, runner.image_prompts)
         ways = self._ways(checkpoint)
         if work.kept is not None and work.kept not in ways:
             self.descent.say(unkept(checkpoint))
             work = replace(work, kept=None)
         self.descent.means = tuple(one for one in MEANS if one in ("drop_text", *ways))
-        self.descent.begin(work, checkpoint.anatomy, parameters, last and last.anatomy)
+        self.descent.begin(work, self._anatomy(checkpoint), besides, last and self._anatomy(last))
         with ExitStack() as borrowed:
             loan, nets, worn, ending = self._borrowed(
                 borrowed, checkpoint, role, found, extras, last
@@ -264,14 +267,20 @@ class JobTools:
         saving = ways_of(anatomy, SIZES.get(manager.device.dtype_name, 4))
         return tuple(way for way in ways if way in saving)
 
-    def _work(self, checkpoint: Checkpoint, controls: tuple[str, ...]) -> Work:
+    def _anatomy(self, checkpoint: Checkpoint) -> Anatomy | None:
+        found = checkpoint.anatomy
+        return found and replace(found, exact=self.runner.manager.sizes(checkpoint))
+
+    def _work(self, checkpoint: Checkpoint, controls: tuple[str, ...], extras: Extras) -> Work:
         """What the job asks for; of one that does not say it before, a picture as large as the
         checkpoint knows them."""
         if self.work is not None:
             return self.work
         side = checkpoint.native_px
         once = Pass(width=side, height=side, calls=1)
-        return Work(checkpoint=checkpoint.id, passes=(once,), controls=controls)
+        return Work(
+            checkpoint=checkpoint.id, passes=(once,), controls=controls, added=added(extras)
+        )
 
     def _borrowed(
         self,

@@ -26,6 +26,7 @@ from studio.service.shelves import Shelves
 from studio.service.styles import Styles
 from studio.service.views import choices, job_json, memory_json, offers
 from studio.service.watchers import Watchers
+from studio.tasks._beside import beside
 from studio.tasks._maps import named as named_preprocessor
 from studio.tasks._masked import Masked, View
 from studio.tasks._masked import view as masked_view
@@ -282,9 +283,10 @@ class Studio:
         checkpoint = self._shelves.catalog.get(work.checkpoint) if work else None
         if work is None or checkpoint is None or checkpoint.anatomy is None:
             return {**self._costs.unknown(), "size": size}
-        nets = {name: self._shelves.controls.get(name).parameters for name in work.controls}
+        shelves = self._shelves
+        besides = beside(work, checkpoint, shelves.controls, shelves.extras, shelves.image_prompts)
         refiner = self._shelves.catalog.get(work.refiner).anatomy if work.refiner else None
-        told = self._costs.of(work, checkpoint.anatomy, nets, self._memory(), refiner)
+        told = self._costs.of(work, checkpoint.anatomy, besides, self._memory(), refiner)
         return {**told, "size": size}
 
     def _memory(self) -> Memory | None:

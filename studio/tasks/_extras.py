@@ -116,6 +116,12 @@ def with_loras_here(prompt: str, meant: Callable[[str], str | None]) -> tuple[st
     return renamed(prompt, here).strip(), tuple(notes)
 
 
+def added(extras: Extras) -> tuple[str, ...]:
+    """What is read for it beside a checkpoint, as `Work.added` has it."""
+    vae = () if extras.vae is None else (f"vae:{extras.vae}",)
+    return tuple(dict.fromkeys((*(f"lora:{one.id}" for one in extras.loras), *vae)))
+
+
 def words(prompt: str) -> str:
     """The prompt as the text encoder is to read it."""
     text, _ = untagged(prompt)

@@ -119,6 +119,12 @@ def _require_followed(reference: Reference, checkpoint: Checkpoint) -> None:
         )
 
 
+def prompted(references: tuple[Reference, ...]) -> tuple[str, ...]:
+    """The image prompts that are read for them, as `Work.added` has them."""
+    named = (f"ipadapter:{one.adapter}" for one in references if one.adapter and one.weight)
+    return tuple(dict.fromkeys(named))
+
+
 def tokens(references: tuple[Reference, ...]) -> int:
     """That follow those of the prompt."""
     return sum(one.tokens for one in references if one.weight > 0)

@@ -28,9 +28,9 @@ from studio.core.requests import (
 from studio.costs.work import Pass, Work
 from studio.families._family import Role
 from studio.prompts import grammar
-from studio.tasks._extras import Embeddings, Loras, resolve_extras, words
+from studio.tasks._extras import Embeddings, Loras, added, extras, resolve_extras, words
 from studio.tasks._presets import Presets, Typed, with_presets
-from studio.tasks._references import References, resolve_references, tokens
+from studio.tasks._references import References, prompted, resolve_references, tokens
 from studio.tasks._task import Brush, Control, Facts, Refiner, Resolved
 from studio.tasks._units import Units, idle, resolve_units, unweighed, weighty
 
@@ -128,7 +128,7 @@ def resolve_for(
     request, left_out = _felt(role, request, checkpoint)
     request, unkept = _kept(request, checkpoint, facts)
     request, once = _apart(request)
-    added = resolve_extras(request, checkpoint, facts)
+    worn = resolve_extras(request, checkpoint, facts)
     refiner = _refiner(request.refiner, checkpoint, facts)
     for prompt in (words(request.prompt), request.negative_prompt):
         grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
@@ -149,7 +149,7 @@ def resolve_for(
         references=resolve_references(request.references, checkpoint, facts),
         refiner=refiner,
         **decided(request, checkpoint),
-        **added,
+        **worn,
     )
     _require_seeds(request)
     taken = one_pass(request, size, strength=getattr(request, "strength", None)).calls
@@ -380,6 +380,7 @@ def work(request: Sampled, strength: float | None = None) -> Work:
     return Work(
         checkpoint=request.checkpoint or "",
         controls=request.nets,
+        added=(*added(extras(request)), *prompted(request.references)),
         refiner=request.refiner,
         kept=None if request.weights == "planned" else request.weights,
         tokens=tokens(request.references),

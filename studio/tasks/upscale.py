@@ -27,7 +27,7 @@ from studio.costs.work import Work
 from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._details import planned, repainted
-from studio.tasks._extras import Embeddings, Loras, extras, resolve_extras, words
+from studio.tasks._extras import Embeddings, Loras, added, extras, resolve_extras, words
 from studio.tasks._over import flat
 from studio.tasks._sampled import checkpoint_for, decided, felt, one_pass, require_work
 from studio.tasks._task import Brush, Enlarged, Facts, Resolved, Span, Task, Tools
@@ -86,11 +86,11 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
     if not request.strength:
         return Resolved(request=request, pixels=pixels, by=f"upscaler:{request.upscaler}")
     checkpoint = checkpoint_for(Role.IMAGE, request.checkpoint, facts)
-    added = resolve_extras(request, checkpoint, facts)
+    worn = resolve_extras(request, checkpoint, facts)
     for prompt in (words(request.prompt), request.negative_prompt):
         grammar.weighted(prompt)
     strength, notes = felt(request.strength, Role.IMAGE, checkpoint, 0.0)
-    request = replace(request, strength=strength, **decided(request, checkpoint), **added)
+    request = replace(request, strength=strength, **decided(request, checkpoint), **worn)
     plan = planned(size, checkpoint, request.steps or 1, request.strength)
     require_work(
         plan.step_pixels,
@@ -103,6 +103,7 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
         passes=tuple(
             one_pass(request, plan.painted(tile), strength=request.strength) for tile in plan.tiles
         ),
+        added=added(extras(request)),
     )
     return Resolved(request=request, notes=notes, pixels=pixels, work=work)
 

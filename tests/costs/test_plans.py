@@ -131,9 +131,12 @@ def test_parts_are_told_apart_by_their_keys() -> None:
         "model.diffusion_model.input_blocks.0.0.weight": (320, 4, 3, 3),
         "first_stage_model.decoder.norm_out.weight": (128,),
         "cond_stage_model.transformer.text_model.x": (10, 10),
+        "prior_text_encoder.x": (20, 5),
+        "prior_image_encoder.x": (3, 3),
+        "vision_language_encoder.x": (1,),
     }
     found = anatomy_of(shapes)
-    assert (found.denoiser, found.vae, found.text) == (11520, 128, 100)
+    assert (found.denoiser, found.vae, found.text) == (11520, 138, 200)
     assert (found.width, found.vae_width, found.convolves) == (320, 128, True)
     tiny = anatomy_of({"vae.decoder.layers.0.weight": (48, 4, 3, 3), "transformer.a": (64, 3072)})
     assert tiny.tiny_vae and tiny.vae_width == 48

@@ -12,12 +12,18 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from studio.engine.plan import Descent
 from tests.engine.adapters import ATTENTION, TEXT, save_kohya
 from tests.engine.desk import Desk
 from tests.engine.original import vae
 from tests.engine.test_ladder import facts, held, weights_of
 from tests.engine.test_loras import by_row, kron, scaled, scaled_inputs
-from tests.engine.tiny import save_tiny_image_prompt, save_tiny_looker, save_tiny_sdxl
+from tests.engine.tiny import (
+    save_tiny_control,
+    save_tiny_image_prompt,
+    save_tiny_looker,
+    save_tiny_sdxl,
+)
 from tests.engine.tiny_families import TINY
 
 PLAIN = "evict tiles-32 split"
@@ -35,6 +41,7 @@ WORN: dict[str, dict[str, Any]] = {
     "refiner": {"refiner": "last", "refiner_after": 0.5, "steps": 4},
     "image prompt": {"references": [{"method": "adapter", "adapter": "look", "takes": "all"}]},
     "shared attention": {"references": [{"method": "shared"}]},
+    "control": {"units": [{"controlnet": "pose"}]},
 }
 
 
@@ -61,6 +68,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_kohya(loras / "inputs.safetensors", unet, pieces=scaled_inputs)
     save_tiny_image_prompt(folder / "ipadapter" / "look.safetensors", folder / "xl")
     save_tiny_looker(folder / "ipadapter" / "looker")
+    save_tiny_control(folder / "controlnet" / "pose", folder / "xl")
     dice = torch.Generator().manual_seed(3)
     (folder / "embeddings").mkdir()
     pair = {f"clip_{n}": torch.randn(2, w, generator=dice) for n, w in (("l", 32), ("g", 64))}
@@ -97,6 +105,9 @@ def asked(desk: Desk, worn: str, folder: Path) -> dict[str, Any]:
     if "references" in fields:
         shown = desk.put(Image.effect_noise((64, 64), 80).convert("RGB"), folder)
         fields["references"] = [{"image": shown, **one} for one in fields["references"]]
+    if "units" in fields:
+        shown = desk.put(Image.new("RGB", (64, 64), "white"), folder)
+        fields["units"] = [{"map": shown, **one} for one in fields["units"]]
     return fields
 
 
@@ -203,3 +214,35 @@ def test_memory_that_runs_out_takes_a_job_down_to_the_last_plan(
     assert desk.paint(**fields) == split
     assert facts(desk)[0][-1] == "Blocks of the denoiser brought in one after another."
     desk.runner.unload()
+
+
+@pytest.mark.parametrize("worn", quick("lora", "image prompt", "control"))
+def test_what_is_predicted_is_what_is_in_memory(
+    desk: Desk,
+    rung: Callable[[str], None],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    worn: str,
+) -> None:
+    seen: list[tuple[int, int]] = []
+    real = diffusers.UNet2DConditionModel.forward
+
+    def looking(*args: Any, **options: Any) -> Any:
+        held = desk.runner.manager.ledger().holdings
+        needed = begun[-1]._needed(begun[-1].plan)
+        there = sum(row.size_bytes for row in held if row.leases)
+        seen.append((needed.weights + needed.controls + needed.added, there))
+        return real(*args, **options)
+
+    begun: list[Descent] = []
+    start = Descent.begin
+    monkeypatch.setattr(
+        Descent, "begin", lambda self, *args: (begun.append(self), start(self, *args))[1]
+    )
+    monkeypatch.setattr(diffusers.UNet2DConditionModel, "forward", looking)
+    fields = asked(desk, worn, tmp_path)
+    for name in ("", *(f"{PLAIN} drop-text {kept}" for kept in ("packed", "fp8", "blocks"))):
+        rung(name)
+        desk.paint(**fields)
+        predicted, there = seen[-1]
+        assert predicted == pytest.approx(there, rel=0.02), name

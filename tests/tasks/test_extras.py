@@ -200,6 +200,19 @@ def test_choices_say_what_each_fits(app: App) -> None:
     assert (blob["name"], blob["vectors"]) == ("blob", 2)
 
 
+def test_what_is_read_beside_a_checkpoint_is_in_the_prediction(app: App) -> None:
+    def peak(**fields: object) -> int:
+        asked = {"checkpoint": "tiny", "width": 64, "height": 64, **fields}
+        return app.studio.estimate("local", "txt2img", asked)["peak_bytes"]
+
+    plain, seen = peak(prompt="a fox"), app.studio.seen_by("local")
+    tiny = seen.checkpoint("tiny")
+    ink, kl = seen.lora("ink", tiny).parameters, seen.vae("kl", tiny).parameters
+    assert ink > 0 and kl > 0
+    assert peak(prompt="a fox <lora:ink:1>") == plain + 4 * ink
+    assert peak(prompt="a fox", vae="kl") == plain + 4 * kl
+
+
 def test_weights_are_kept_in_a_chosen_way_with_extras_too(app: App) -> None:
     for prompt in ("a fox", "a fox <lora:ink:1>", "a blob"):
         assert submit(app, prompt=prompt)["weights"] == "planned"
