@@ -185,8 +185,23 @@ def _named(found: Found, header: Header, steering: Steering, made_for: Encoder) 
         parameters=sum(prod(shape) for shape in header.shapes.values()),
         stamp=found.stamp,
         types=types,
-        problem=steering.problem(header.shapes),
+        problem=steering.problem(header.shapes) or _untrained(found.path, header, steering.trained),
     )
+
+
+_LOOKED_AT = 4096
+"""Bytes of a tensor that tell whether it was trained."""
+
+
+def _untrained(path: Path, header: Header, name: str) -> str:
+    if name not in header.tensors:
+        return ""
+    tensor = header.tensors[name]
+    with path.open("rb") as file:
+        file.seek(header.data_begin + tensor.begin)
+        if any(file.read(min(_LOOKED_AT, tensor.end - tensor.begin))):
+            return ""
+    return "A part of it was never trained; its makers published a later version."
 
 
 def _kinds(name: str, steering: Steering, types: int) -> tuple[str, ...]:

@@ -25,7 +25,7 @@ def control_config(
     kind: Any = getattr(diffusers, steering.network_of(steering.types(shapes)))
     known = inspect.signature(kind.__init__).parameters
     config = {name: denoiser[name] for name in known if name in denoiser}
-    return {**config, **steering.config(shapes), **config_beside(path, steering.untold)}
+    return {**config, **steering.config(shapes, denoiser), **config_beside(path, steering.untold)}
 
 
 def converted(module: Any, state: dict[str, Any]) -> Mapping[str, Any]:
@@ -151,4 +151,6 @@ def _added(one: Any, other: Any, known: dict[tuple[int, int], Tensor]) -> Any:
         if key not in known:
             known[key] = one + other
         return known[key]
+    if isinstance(one, Mapping):
+        return {at: _added(layer, other[at], known) for at, layer in one.items()}
     return [_added(a, b, known) for a, b in zip(one, other, strict=True)]

@@ -24,6 +24,7 @@ from studio.engine.painter import Easel, LatentPainter
 from studio.engine.plan import Descent, pass_of, with_pass
 from studio.engine.references import References
 from studio.engine.refining import Refining
+from studio.engine.voices import bound
 from studio.engine.worn import BARE, Worn
 from studio.tasks._task import ALONE, Brush, Canvas, Painter, Span
 
@@ -99,9 +100,8 @@ def _joined(parts: list[Any], *, listed: bool) -> Any:
     if isinstance(first, list) and listed:
         return [one for part in parts for one in part]
     if isinstance(first, Mapping):  # diffusers' outputs are
-        return type(first)(
-            **{name: _joined([part[name] for part in parts], listed=listed) for name in first}
-        )
+        joined = {name: _joined([part[name] for part in parts], listed=listed) for name in first}
+        return joined if type(first) is dict else type(first)(**joined)
     if isinstance(first, list | tuple):
         columns = zip(*parts, strict=True)
         return type(first)(_joined(list(column), listed=listed) for column in columns)
@@ -112,6 +112,7 @@ def applied(pipeline: Any, nets: Mapping[str, Any], plan: Plan) -> Mapping[str, 
     """Puts a plan into a job's own pipeline; the ControlNets to be used with it."""
     if plan.tile_px and getattr(pipeline, "vae", None) is not None:
         pipeline.vae = tiled(pipeline.vae, plan.tile_px)
+    nets = bound(nets, pipeline)
     if not plan.split:
         return nets
     for name in DENOISERS:

@@ -1,5 +1,6 @@
 """How the ControlNets of each kind of denoiser are shown a map, asked about it, and heard."""
 
+import copy
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from math import ceil
@@ -52,6 +53,18 @@ class Voice:
     argument is the pipeline, whose autoencoder may be needed."""
     ask: Callable[[Asked], Mapping[str, Any]]
     """What it adds to the denoiser's layers, by argument of its `forward`."""
+    bound: Callable[[Any, Any], Any] = lambda net, denoiser: net
+    """The network as it computes beside a denoiser that it borrows parts of; it stays as it was."""
+
+
+def bound(nets: Mapping[str, Any], pipeline: Any) -> Mapping[str, Any]:
+    """ControlNets, by id, as they compute beside a pipeline's denoiser."""
+    denoiser = getattr(pipeline, "transformer", None)
+    voices = {name: VOICES.get(type(net).__name__) for name, net in nets.items()}
+    return {
+        name: voice.bound(nets[name], denoiser) if voice else nets[name]
+        for name, voice in voices.items()
+    }
 
 
 def pixels(control: Control) -> Tensor:
@@ -220,6 +233,68 @@ def _qwen(asked: Asked) -> Mapping[str, Any]:
     return {"controlnet_block_samples": _in_groups(layers, len(blocks))}
 
 
+def _latents_shown(control: Control, net: Any, pipeline: Any) -> Tensor:
+    vae = pipeline.vae
+    return _like(latent.scaled(latent.encoded(vae, pixels(control) * 2 - 1), vae.config), net)
+
+
+def _hunyuan(asked: Asked) -> Mapping[str, Any]:
+    """Its blocks speak to what skips from the denoiser's first half to the second."""
+    told = asked.told(
+        "hidden_states",
+        "timestep",
+        "encoder_hidden_states",
+        "text_embedding_mask",
+        "encoder_hidden_states_t5",
+        "text_embedding_mask_t5",
+        "image_meta_size",
+        "style",
+        "image_rotary_emb",
+    )
+    return _said_by_blocks(asked, told)
+
+
+def _sana(asked: Asked) -> Mapping[str, Any]:
+    """Its blocks speak to the denoiser's from the second one on."""
+    told = asked.told(
+        "hidden_states", "encoder_hidden_states", "encoder_attention_mask", "timestep"
+    )
+    return _said_by_blocks(asked, told)
+
+
+def _said_by_blocks(asked: Asked, told: dict[str, Any]) -> Mapping[str, Any]:
+    (layers,) = asked.net(
+        **told,
+        controlnet_cond=asked.shown_to(told["hidden_states"]),
+        conditioning_scale=asked.control.weight,
+        return_dict=False,
+    )
+    return {"controlnet_block_samples": layers}
+
+
+def _zimage_bound(net: Any, denoiser: Any) -> Any:
+    own = copy.copy(net)
+    own._modules, own._parameters = dict(net._modules), dict(net._parameters)
+    return type(net).from_transformer(own, denoiser)
+
+
+def _zimage_shown(control: Control, net: Any, pipeline: Any) -> Tensor:
+    """Of a frame; later ones may also be told a mask, and are told none."""
+    latents = _latents_shown(control, net, pipeline)
+    rest = net.config.control_in_dim - latents.shape[1]
+    return torch.nn.functional.pad(latents, (0, 0, 0, 0, 0, rest)).unsqueeze(2)
+
+
+def _zimage(asked: Asked) -> Mapping[str, Any]:
+    told = asked.told("x", "t", "cap_feats")
+    said = asked.net(
+        **told,
+        control_context=[asked.shown[0]] * len(told["x"]),
+        conditioning_scale=asked.control.weight,
+    )
+    return {"controlnet_block_samples": said}
+
+
 def _in_a_row(seen: Tensor, pipeline: Any) -> Tensor:
     """What the autoencoder makes of a map's pixels, as squares of 2 × 2 in a row."""
     latents = latent.scaled(latent.encoded(pipeline.vae, seen), pipeline.vae.config)
@@ -231,5 +306,8 @@ VOICES: Mapping[str, Voice] = {
     "FluxControlNetModel": Voice(_flux_shown, _flux),
     "SD3ControlNetModel": Voice(_sd3_shown, _sd3),
     "QwenImageControlNetModel": Voice(_qwen_shown, _qwen),
+    "HunyuanDiT2DControlNetModel": Voice(_latents_shown, _hunyuan),
+    "SanaControlNetModel": Voice(_latents_shown, _sana),
+    "ZImageControlNetModel": Voice(_zimage_shown, _zimage, _zimage_bound),
 }
 """By diffusers' class."""

@@ -17,6 +17,10 @@ Balance = Literal["prompt", "balanced", "control"]
 """Which matters more where prompt and map disagree."""
 
 
+Config = Mapping[str, Any]
+"""Of a network, as diffusers has it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Encoder:
     """The shape of a denoiser, as far as a ControlNet must be made for it."""
@@ -58,8 +62,9 @@ class Steering:
     """What one with such tensors was made for."""
     encoder: Callable[[Shapes], Encoder | None]
     """What one must be made for to steer a checkpoint with such tensors; None if none can."""
-    config: Callable[[Shapes], Mapping[str, Any]]
-    """What such tensors say about the network's config; the rest is as in the denoiser's."""
+    config: Callable[[Shapes, Config], Config]
+    """What such tensors say about the network's config, beside that of the denoiser: the rest is as
+    there."""
     untold: tuple[str, ...] = ()
     """Entries of a config that no tensor tells; a folder's `config.json` does."""
     types: Callable[[Shapes], int] = told_nothing
@@ -68,6 +73,8 @@ class Steering:
     """What they show, by the number it is known under."""
     kinds: tuple[str, ...] = ()
     """What one listens to that its name calls a union and that is told nothing; empty for all."""
+    trained: str = ""
+    """A tensor that is zeros where it was never trained, and the network of no use."""
     problem: Callable[[Shapes], str] = nothing
     """Why one with such tensors cannot be used, as a sentence; empty if it can."""
     balances: tuple[Balance, ...] = ("balanced",)

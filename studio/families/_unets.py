@@ -1,11 +1,10 @@
 """UNets that attend to text: Stable Diffusion 1.x, 2.x and XL, and the ControlNets for them."""
 
-from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
 from studio.families._keys import Shapes, has, some
-from studio.families._steering import SOFT_EDGES, Encoder, Steering, layers
+from studio.families._steering import SOFT_EDGES, Config, Encoder, Steering, layers
 
 _HINT = "controlnet_cond_embedding.conv_in.weight"
 _ORIGINAL_HINT = "control_model.input_hint_block.0.weight"
@@ -57,7 +56,7 @@ def _types(shapes: Shapes) -> int:
     return shapes.get("task_embedding", (0,))[0]
 
 
-def _config(shapes: Shapes) -> Mapping[str, Any]:
+def _config(shapes: Shapes, denoiser: Config) -> Config:
     told: dict[str, Any] = {}
     if _types(shapes):
         types, channels = shapes["task_embedding"]

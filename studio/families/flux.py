@@ -7,7 +7,6 @@ prompt as 729 more tokens of T5's.
 
 from collections.abc import Mapping
 from math import isqrt
-from typing import Any
 
 from studio import samplers
 from studio.families._family import (
@@ -23,7 +22,7 @@ from studio.families._family import (
 )
 from studio.families._keys import Rule, Shapes, every, has, saved_from, shape, some, without
 from studio.families._published import CLIP_L, FLUX_VAE, T5_XXL
-from studio.families._steering import BESIDE_MASKS, SOFT_EDGES, Steering, layers, widths
+from studio.families._steering import BESIDE_MASKS, SOFT_EDGES, Config, Steering, layers, widths
 
 _DISTILLED = "transformer.time_text_embed.guidance_embedder.linear_1.weight"
 
@@ -87,7 +86,7 @@ _READS = "input_hint_block.conv_out.weight"
 """Of ControlNets that read pixels (XLabs); others are shown what the autoencoder makes of a map."""
 
 
-def _control_config(shapes: Shapes) -> Mapping[str, Any]:
+def _control_config(shapes: Shapes, denoiser: Config) -> Config:
     inner, channels = shapes["x_embedder.weight"]
     head = shapes["transformer_blocks.0.attn.norm_q.weight"][0]
     read = shapes[_READS][0] if _READS in shapes else None

@@ -7,12 +7,36 @@ instead. The two encoders are asked one after the other, which is left to the pi
 from typing import Any
 
 from studio.families._family import OVER, SENTENCES, Defaults, Family, Role, Sampling, Text
-from studio.families._keys import has
+from studio.families._keys import Shapes, has
+from studio.families._steering import Config, Steering, layers, widths
 
 
 def _call_args(sampling: Sampling) -> dict[str, Any]:
     """In the size that was asked for, instead of the next of a list."""
     return {"guidance_scale": sampling.guidance, "use_resolution_binning": False}
+
+
+_CONTROL = "HunyuanDiT2DControlNetModel"
+_WIDTHS = ("pos_embed.proj.weight", "text_embedder.linear_1.weight")
+
+
+def _control_config(shapes: Shapes, denoiser: Config) -> Config:
+    return {
+        # of the first half, without the block in the middle
+        "transformer_num_layers": 2 * (layers(shapes, "blocks") + 1),
+        "use_style_cond_and_image_meta_size": "time_extra_emb.style_embedder.weight" in shapes,
+    }
+
+
+STEERING = Steering(
+    part="transformer",
+    network=_CONTROL,
+    keys=has("input_block.weight", *_WIDTHS),
+    made_for=widths(_CONTROL, _WIDTHS),
+    encoder=widths(_CONTROL, _WIDTHS),
+    config=_control_config,
+    balances=("balanced", "control"),
+)
 
 
 FAMILY = Family(
@@ -40,5 +64,6 @@ FAMILY = Family(
     defaults=Defaults(steps=50, guidance=5.0, sampler="ddim"),
     supports=SENTENCES,
     text=Text(),
+    steering=STEERING,
     call_args=_call_args,
 )

@@ -4,13 +4,12 @@ Guidance is what diffusers calls `true_cfg_scale` here: the network is asked twi
 Qwen-Image-Edit has the same keys and needs pictures beside the prompt; it is `qwenimage_edit`.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from studio import samplers
 from studio.families._family import SENTENCES, Defaults, Family, Latents, Role, Sampling, Text
 from studio.families._keys import Shapes, every, has, saved_from, some, without
-from studio.families._steering import BESIDE_MASKS, Steering, layers, widths
+from studio.families._steering import BESIDE_MASKS, Config, Steering, layers, widths
 
 folder = has(
     "transformer.img_in.weight",
@@ -28,7 +27,7 @@ def call_args(sampling: Sampling) -> dict[str, Any]:
 _CONTROL = "QwenImageControlNetModel"
 
 
-def _control_config(shapes: Shapes) -> Mapping[str, Any]:
+def _control_config(shapes: Shapes, denoiser: Config) -> Config:
     inner, channels = shapes["img_in.weight"]
     head = shapes["transformer_blocks.0.attn.norm_q.weight"][0]
     return {

@@ -5,7 +5,8 @@ from typing import Any
 
 from studio import samplers
 from studio.families._family import OVER, SENTENCES, Defaults, Family, Role, Sampling, Text
-from studio.families._keys import every, has, without
+from studio.families._keys import Shapes, every, has, without
+from studio.families._steering import Config, Steering, layers, widths
 
 folder = has(
     "transformer.patch_embed.proj.weight",
@@ -18,6 +19,25 @@ distilled = has("transformer.time_embed.guidance_embedder.linear_1.weight")
 def call_args(sampling: Sampling) -> dict[str, Any]:
     """In the size that was asked for, instead of the next of a list."""
     return {"guidance_scale": sampling.guidance, "use_resolution_binning": False}
+
+
+_CONTROL = "SanaControlNetModel"
+_WIDTHS = ("patch_embed.proj.weight", "caption_projection.linear_1.weight")
+
+
+def _control_config(shapes: Shapes, denoiser: Config) -> Config:
+    return {"num_layers": layers(shapes, "transformer_blocks")}
+
+
+STEERING = Steering(
+    part="transformer",
+    network=_CONTROL,
+    keys=has("input_block.weight", *_WIDTHS),
+    made_for=widths(_CONTROL, _WIDTHS),
+    encoder=widths(_CONTROL, _WIDTHS),
+    config=_control_config,
+    balances=("balanced", "control"),
+)
 
 
 FAMILY = Family(
@@ -45,5 +65,6 @@ FAMILY = Family(
             "negative_prompt_attention_mask",
         ),
     ),
+    steering=STEERING,
     call_args=call_args,
 )

@@ -31,5 +31,6 @@ FAMILY = replace(
     text=Text(results=("prompt_embeds", "prompt_attention_mask")),
     over=Over.PICTURE,
     begun=frozenset(),
+    steering=None,
     call_args=_call_args,
 )

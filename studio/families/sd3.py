@@ -9,13 +9,12 @@ for 3.5 large and 4 without guidance for its Turbo, whose keys are those of larg
 
 from collections.abc import Mapping
 from math import isqrt
-from typing import Any
 
 from studio import samplers
 from studio.families._family import SENTENCES, Defaults, Family, Need, Network, Role, Text
 from studio.families._keys import Shapes, every, has, some
 from studio.families._published import CLIP_G, CLIP_L, SD3_VAE, T5_XXL
-from studio.families._steering import BESIDE_MASKS, Encoder, Steering, layers, widths
+from studio.families._steering import BESIDE_MASKS, Config, Encoder, Steering, layers, widths
 
 _FOLDER = every(
     has(
@@ -81,7 +80,7 @@ def _made_for(shapes: Shapes) -> Encoder:
     return Encoder(shapes[_SHOWN][0], context, _CONTROL)
 
 
-def _control_config(shapes: Shapes) -> Mapping[str, Any]:
+def _control_config(shapes: Shapes, denoiser: Config) -> Config:
     inner, shown, patch, _ = shapes[_SHOWN]
     count = layers(shapes, "transformer_blocks")
     reads = shapes.get("context_embedder.weight")

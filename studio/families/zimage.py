@@ -8,11 +8,50 @@ from typing import Any
 
 from studio import samplers
 from studio.families._family import SENTENCES, Defaults, Family, Over, Role, Sampling, Text
-from studio.families._keys import has
+from studio.families._keys import Shapes, has
+from studio.families._steering import Config, Encoder, Steering, layers, widths
 
 
 def _call_args(sampling: Sampling) -> dict[str, Any]:
     return {"guidance_scale": max(0.0, sampling.guidance - 1.0)}
+
+
+_CONTROL = "ZImageControlNetModel"
+_SHOWN = "control_all_x_embedder.2-1.weight"
+_REFINES = "control_noise_refiner.0.before_proj.weight"
+"""Of those from 2.1 on, whose refiner hears the map too."""
+_PATCH = 4
+"""Latents of a token."""
+
+
+def _made_for(shapes: Shapes) -> Encoder:
+    return Encoder(shapes[_SHOWN][0], 0, _CONTROL)
+
+
+def _control_config(shapes: Shapes, denoiser: Config) -> Config:
+    count, every = layers(shapes, "control_layers"), denoiser["n_layers"]
+    refiners = layers(shapes, "control_noise_refiner")
+    return {
+        "control_layers_places": [at * (every // count) for at in range(count)],
+        "control_refiner_layers_places": [*range(refiners)] if _REFINES in shapes else [],
+        "add_control_noise_refiner": "control_noise_refiner" if _REFINES in shapes else None,
+        "control_in_dim": shapes[_SHOWN][1] // _PATCH,
+        "n_refiner_layers": refiners,
+    }
+
+
+STEERING = Steering(
+    part="transformer",
+    network=_CONTROL,
+    keys=has(_SHOWN, "control_layers.0.before_proj.weight"),
+    made_for=_made_for,
+    encoder=widths(_CONTROL, ("all_x_embedder.2-1.weight", "cap_embedder.1.weight")),
+    config=_control_config,
+    untold=("control_layers_places", "control_refiner_layers_places", "add_control_noise_refiner"),
+    kinds=("edges", "depth", "pose"),
+    trained=_REFINES,
+)
+"""Of Alibaba's Fun-Controlnet-Union. In 2.0 the refiner was never trained."""
 
 
 FAMILY = Family(
@@ -42,5 +81,6 @@ FAMILY = Family(
     samplers=samplers.FLOW,
     text=Text(results=("prompt_embeds", "negative_prompt_embeds")),
     over=Over.PICTURE,
+    steering=STEERING,
     call_args=_call_args,
 )

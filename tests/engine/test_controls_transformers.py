@@ -16,6 +16,7 @@ from studio import samplers
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.controls import Controls
 from studio.engine.schedulers import build
+from studio.families._family import Role
 from tests.engine.desk import REQUEST, Desk
 from tests.engine.tiny_controls import save_control, save_deep
 
@@ -55,6 +56,28 @@ NETS: dict[str, tuple[str, str, dict[str, Any]]] = {
         },
     ),
     "qwen-union": ("qwenimage", QWEN, {"num_layers": 2}),
+    "hunyuan-pose": ("hunyuandit", "HunyuanDiT2DControlNetModel", {"transformer_num_layers": 8}),
+    "sana-hed": ("sana", "SanaControlNetModel", {"num_layers": 2}),
+    "zimage-union": (
+        "zimage",
+        "ZImageControlNetModel",
+        {
+            "control_layers_places": [0, 2],
+            "control_refiner_layers_places": [],
+            "control_in_dim": 16,
+            "add_control_noise_refiner": None,
+        },
+    ),
+    "zimage-union-2.1": (
+        "zimage",
+        "ZImageControlNetModel",
+        {
+            "control_layers_places": [0, 1, 2, 3],
+            "control_refiner_layers_places": [0],
+            "control_in_dim": 33,
+            "add_control_noise_refiner": "control_noise_refiner",
+        },
+    ),
 }
 """Checkpoint, class and config of each, by name."""
 BLOCKS = {
@@ -62,7 +85,11 @@ BLOCKS = {
     "flux_schnell": {"num_layers": 4, "num_single_layers": 3},
     "sd3": {"num_layers": 4},
     "qwenimage": {"num_layers": 3},
+    "hunyuandit": {"num_layers": 8},
+    "sana": {"num_layers": 4},
+    "zimage": {"n_layers": 4},
 }
+SAMPLERS = {"hunyuandit": "ddim"}
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +122,8 @@ def ref(desk: Desk, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def ask(checkpoint: str, ref: str, *nets: str, steps: int = 4, **unit: Any) -> dict[str, Any]:
     units = [{"map": ref, "controlnet": net, **unit} for net in nets]
-    return {"checkpoint": checkpoint, "sampler": "flow_euler", "steps": steps, "units": units}
+    sampler = SAMPLERS.get(checkpoint, "flow_euler")
+    return {"checkpoint": checkpoint, "sampler": sampler, "steps": steps, "units": units}
 
 
 PIPELINES = {
@@ -103,7 +131,24 @@ PIPELINES = {
     "flux_schnell": diffusers.FluxControlNetPipeline,
     "sd3": diffusers.StableDiffusion3ControlNetPipeline,
     "qwenimage": diffusers.QwenImageControlNetPipeline,
+    "hunyuandit": diffusers.HunyuanDiTControlNetPipeline,
+    "sana": diffusers.SanaControlNetPipeline,
+    "zimage": diffusers.ZImageControlNetPipeline,
 }
+CALLS: dict[str, dict[str, Any]] = {
+    "flux": {},
+    "flux_schnell": {},
+    "qwenimage": {"negative_prompt": "", "true_cfg_scale": REQUEST["guidance"]},
+    "hunyuandit": {"negative_prompt": "", "use_resolution_binning": False},
+    "sana": {"negative_prompt": "", "use_resolution_binning": False},
+    # which counts from 0.0
+    "zimage": {"negative_prompt": "", "guidance_scale": REQUEST["guidance"] - 1.0},
+}
+"""What else diffusers' pipelines are called with."""
+
+
+UNSPANNED = ("hunyuandit", "sana", "zimage")
+"""Whose pipelines have ControlNets act in all steps."""
 
 
 def theirs(shelf: Path, checkpoint: str, net: str, image: Any, **options: Any) -> Any:
@@ -111,21 +156,25 @@ def theirs(shelf: Path, checkpoint: str, net: str, image: Any, **options: Any) -
     kind: Any = getattr(diffusers, NETS[net][1])
     control = kind.from_pretrained(shelf / "controlnet" / net)
     plain = PIPELINES[checkpoint].from_pretrained(shelf / checkpoint, controlnet=control)
-    plain.scheduler = build(samplers.find("flow_euler"), plain.scheduler.config)
+    sampler = samplers.find(SAMPLERS.get(checkpoint, "flow_euler"))
+    plain.scheduler = build(sampler, plain.scheduler.config)
     plain.set_progress_bar_config(disable=True)
-    scale = "true_cfg_scale" if checkpoint == "qwenimage" else "guidance_scale"
-    negative = {} if checkpoint.startswith("flux") else {"negative_prompt": ""}
+    asked = {
+        "guidance_scale": REQUEST["guidance"],
+        **CALLS.get(checkpoint, {"negative_prompt": ""}),
+    }
+    if checkpoint == "qwenimage":
+        del asked["guidance_scale"]
     with torch.inference_mode():
         made = plain(
             REQUEST["prompt"],
-            **negative,
             control_image=image,
             width=64,
             height=64,
             num_inference_steps=4,
             controlnet_conditioning_scale=0.8,
             generator=torch.Generator("cpu").manual_seed(REQUEST["seed"]),
-            **{scale: REQUEST["guidance"]},
+            **asked,
             **options,
         ).images[0]
     return np.asarray(made).astype(int)
@@ -145,6 +194,10 @@ def apart(ours: bytes, made: Any) -> int:
         ("sd3", "sd3-canny", {}, {}),
         ("sd3", "sd3-blur", {"kind": "tile"}, {}),
         ("qwenimage", "qwen-union", {}, {}),
+        ("hunyuandit", "hunyuan-pose", {}, {}),
+        ("sana", "sana-hed", {}, {}),
+        ("zimage", "zimage-union", {}, {}),
+        ("zimage", "zimage-union-2.1", {}, {}),
     ],
 )
 def test_it_is_what_the_pipeline_of_diffusers_gives(
@@ -160,12 +213,13 @@ def test_it_is_what_the_pipeline_of_diffusers_gives(
     """Same noise, embeddings and ControlNet: the same picture. diffusers draws what a map is encoded
     as by chance, where the likeliest is taken here; and encodes it twice for SD 3, and divides by
     other numbers for Qwen-Image, which may change a last bit."""
-    [ours] = desk.paint(**ask(checkpoint, ref, net, weight=0.8, start=0.2, end=0.8, **unit))
+    span = {} if checkpoint in UNSPANNED else {"start": 0.2, "end": 0.8}
+    [ours] = desk.paint(**ask(checkpoint, ref, net, weight=0.8, **span, **unit))
     monkeypatch.setattr(
         DiagonalGaussianDistribution, "sample", lambda likely, generator=None: likely.mode()
     )
-    span = {"control_guidance_start": 0.2, "control_guidance_end": 0.8}
-    made = theirs(shelf, checkpoint, net, lines(), **span, **options)
+    spans = {f"control_guidance_{end}": share for end, share in span.items()}
+    made = theirs(shelf, checkpoint, net, lines(), **spans, **options)
     assert apart(ours, made) <= (0 if checkpoint == "flux" else 1)
     [plain] = desk.paint(**ask(checkpoint, ref))
     assert apart(plain, made) > 4
@@ -218,14 +272,29 @@ def test_units_of_different_depth_add_up(desk: Desk, ref: str) -> None:
 
 def test_the_same_unit_twice_is_one_of_twice_the_weight(desk: Desk, ref: str) -> None:
     """What each adds is summed before a block hears it."""
-    for net in ("flux-canny", "sd3-canny", "qwen-union"):
+    for net in (
+        "flux-canny",
+        "sd3-canny",
+        "qwen-union",
+        "hunyuan-pose",
+        "sana-hed",
+        "zimage-union",
+    ):
         checkpoint = NETS[net][0]
         [twice] = desk.paint(**ask(checkpoint, ref, net, net, weight=0.5))
         [once] = desk.paint(**ask(checkpoint, ref, net, weight=1.0))
         assert apart(twice, np.frombuffer(once, np.uint8).astype(int)) <= 2
 
 
-@pytest.mark.parametrize(("checkpoint", "net"), [("sd3", "sd3-canny"), ("qwenimage", "qwen-union")])
+@pytest.mark.parametrize(
+    ("checkpoint", "net"),
+    [
+        ("sd3", "sd3-canny"),
+        ("qwenimage", "qwen-union"),
+        ("sana", "sana-hed"),
+        ("hunyuandit", "hunyuan-pose"),
+    ],
+)
 def test_where_the_map_matters_more_the_negative_prompt_does_not_hear_it(
     desk: Desk, ref: str, checkpoint: str, net: str
 ) -> None:
@@ -259,7 +328,13 @@ def test_qwen_image_asks_its_controlnet_once_a_step(
 
 @pytest.mark.parametrize(
     ("checkpoint", "net"),
-    [("flux", "flux-canny"), ("sd3", "sd3-canny"), ("qwenimage", "qwen-union")],
+    [
+        ("flux", "flux-canny"),
+        ("sd3", "sd3-canny"),
+        ("qwenimage", "qwen-union"),
+        ("sana", "sana-hed"),
+        ("zimage", "zimage-union-2.1"),
+    ],
 )
 def test_it_steers_painting_over_a_picture_too(
     desk: Desk, tmp_path: Path, ref: str, checkpoint: str, net: str
@@ -293,7 +368,7 @@ def test_one_of_another_family_is_refused(desk: Desk, ref: str) -> None:
     assert "not made for" in ending["message"]
 
 
-@pytest.mark.parametrize("net", ["flux-canny", "sd3-blur", "qwen-union"])
+@pytest.mark.parametrize("net", ["flux-canny", "sd3-blur", "qwen-union", "zimage-union"])
 def test_weights_are_as_before_also_after_a_failure(
     desk: Desk, ref: str, net: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -328,6 +403,10 @@ def test_what_each_fits_is_read_from_its_keys(shelf: Path) -> None:
         "sd3-canny": ("edges",),
         "sd3-blur": ("tile",),
         "qwen-union": ("edges", "depth", "pose"),
+        "hunyuan-pose": ("pose",),
+        "sana-hed": ("edges",),
+        "zimage-union": ("edges", "depth", "pose"),
+        "zimage-union-2.1": ("edges", "depth", "pose"),
     }
     fits = {
         checkpoint.id: {name for name, one in found.items() if one.fits(checkpoint.steered)}
@@ -342,11 +421,14 @@ def test_what_each_fits_is_read_from_its_keys(shelf: Path) -> None:
         "flux_kontext": set(),
         "sd3": {"sd3-canny", "sd3-blur"},
         "qwenimage": {"qwen-union"},
+        "hunyuandit": {"hunyuan-pose"},
+        "sana": {"sana-hed"},
+        "zimage": {"zimage-union", "zimage-union-2.1"},
     }
 
 
 def test_a_file_alone_is_the_same_as_its_folder(desk: Desk, shelf: Path, ref: str) -> None:
-    for net in ("flux-pixels-canny", "sd3-blur", "qwen-union"):
+    for net in ("flux-pixels-canny", "sd3-blur", "qwen-union", "zimage-union-2.1"):
         folder = shelf / "controlnet" / net
         state = load_file(folder / "diffusion_pytorch_model.safetensors")
         save_file(state, shelf / "controlnet" / f"{net}-file.safetensors")
@@ -391,3 +473,46 @@ def test_edges_are_as_bright_as_stability_trained_them(
     for kind, shown in (("edges", flat * 255 * 0.5 + 0.5), ("depth", 1 - 2 * flat)):
         [ours] = desk.paint(**ask("sd3", ref, "sd3-blur", kind=kind, weight=0.8))
         assert apart(ours, theirs(shelf, "sd3", "sd3-blur", shown)) <= 1
+
+
+@pytest.mark.parametrize(
+    "net", ["flux-canny", "sd3-blur", "qwen-union", "hunyuan-pose", "sana-hed", "zimage-union-2.1"]
+)
+def test_it_steers_by_every_plan(
+    desk: Desk, ref: str, net: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Blocks that come one after another are the same; a batch that is split may round another way."""
+    asked = ask(NETS[net][0], ref, net)
+    [whole] = desk.paint(**asked)
+    assert desk.paint(**asked, weights="blocks") == [whole]
+    monkeypatch.setattr("studio.costs.plan.TILES_PX", ())
+    monkeypatch.setattr(desk.runner.learned, "rung", lambda *_: "evict split")
+    [split] = desk.paint(**asked)
+    assert apart(split, np.frombuffer(whole, np.uint8).astype(int)) <= 1
+    assert desk.frames("picture")[0]["facts"]["plan"]
+
+
+def test_what_it_borrows_of_the_denoiser_it_has_for_one_job(desk: Desk, ref: str) -> None:
+    """diffusers' ControlNet for Z-Image computes with parts of the denoiser."""
+    desk.paint(**ask("zimage", ref, "zimage-union-2.1"))
+    catalog, controls = desk.runner.catalog, desk.runner.controls
+    with (
+        desk.runner.manager.use(catalog.get("zimage"), Role.TEXT) as lease,
+        desk.runner.manager.use_control(controls.get("zimage-union-2.1"), lease) as net,
+    ):
+        found: Any = net
+        assert found.t_embedder is None and found.x_pad_token is None
+        assert not [name for name, _ in found.named_parameters() if not name.startswith("control_")]
+
+
+def test_one_that_was_never_trained_is_refused(desk: Desk, shelf: Path, ref: str) -> None:
+    folder = shelf / "controlnet" / "zimage-union-2.1"
+    state = load_file(folder / "diffusion_pytorch_model.safetensors")
+    for name in state:
+        if name.startswith("control_noise_refiner.0.before_proj"):
+            state[name] = torch.zeros_like(state[name])
+    file = shelf / "controlnet" / "zimage-union-2.0.safetensors"
+    save_file(state, file)
+    ending = desk.run(**ask("zimage", ref, file.stem))
+    assert ending["op"] == "failed" and "never trained" in ending["message"]
+    file.unlink()
