@@ -571,12 +571,18 @@ class Manager:
             self._give_up(name)
         plain = label.partition("'")[2].rpartition("'")[0]
         with ExitStack() as stack:
+            owned = self._store.owned(name)
+            try:
+                with explained(label, name):
+                    read_before = self._store.swaps
+                    lease = self._store.lease(
+                        wants, name, told=lambda: loading(f"Reading {plain}"), check=check
+                    )
+                    entries = stack.enter_context(lease)
+            except StudioError:  # what a load that was stopped has read is there for the next one
+                self._store.disown(name, but=owned)
+                raise
             with explained(label, name):
-                read_before = self._store.swaps
-                lease = self._store.lease(
-                    wants, name, told=lambda: loading(f"Reading {plain}"), check=check
-                )
-                entries = stack.enter_context(lease)
                 if self._store.swaps != read_before and stamp_of() != known.stamp:
                     self._known.pop(name, None)
                     self._store.disown(name)

@@ -172,11 +172,17 @@ class Store:
         with self.lock:
             return self._found(key)
 
-    def disown(self, holder: str) -> None:
-        """A checkpoint is no longer what it was: what only it had is dropped."""
+    def owned(self, holder: str) -> frozenset[str]:
+        """Keys of what a checkpoint has in memory."""
+        with self.lock:
+            return frozenset(entry.key for entry in self.rows() if holder in entry.holders)
+
+    def disown(self, holder: str, but: frozenset[str] = frozenset()) -> None:
+        """A checkpoint is no longer what it was: what only it had is dropped, save these keys."""
         with self.lock:
             for entry in self.rows():
-                entry.holders.discard(holder)
+                if entry.key not in but:
+                    entry.holders.discard(holder)
             self._drop([e for e in self.rows() if not e.holders and not e.leases])
 
     def leave(self, holder: str, entries: Iterable[Entry]) -> None:

@@ -18,6 +18,7 @@ from studio.core.errors import StudioError, Unavailable
 from studio.engine.device import Device, usable_ram
 from studio.engine.layouts import Layouts, Ref, Untraceable, trace
 from studio.engine.manager import Manager
+from studio.engine.slabs import Slab
 from studio.families._family import Role
 from studio.paths import CONFIGS
 from tests.engine.desk import Desk
@@ -193,7 +194,30 @@ def test_a_file_cut_off_in_the_middle_of_reading_ends_only_that(
         manager.use(found, Role.TEXT),
     ):
         pass
-    assert not any(h.part == "unet" for h in manager.ledger().holdings)
+    assert manager.ledger().holdings == () and manager.ledger().ram_bytes == 0
+
+
+def test_a_load_that_fails_halfway_leaves_what_was_there(
+    twins: Path, tmp_path: Path, manager: Manager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What it shares with another checkpoint is that one's alone again, what it read is gone."""
+    shutil.copytree(twins, tmp_path / "all")
+    catalog = Catalog((tmp_path / "all",))
+    with manager.use(catalog.get("a"), Role.TEXT):
+        pass
+    before = {(h.part, h.checkpoints, h.leases) for h in manager.ledger().holdings}
+    [last] = (tmp_path / "all" / "b" / "vae").glob("*.safetensors")
+    from studio.engine import manager as room
+
+    def cutting(size: int) -> Any:
+        with last.open("r+b") as file:
+            file.truncate(5000)
+        return Slab(size)
+
+    monkeypatch.setattr(room, "Slab", cutting)
+    with pytest.raises(Unavailable), manager.use(catalog.get("b"), Role.TEXT):
+        pass
+    assert {(h.part, h.checkpoints, h.leases) for h in manager.ledger().holdings} == before
 
 
 def test_a_load_that_is_stopped_leaves_nothing_half_read(manager: Manager, twins: Path) -> None:
