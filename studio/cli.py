@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from studio import __version__
-from studio.commands.exit_codes import BAD_INPUT, EXPLAINED, OK, STOPPED, exit_code
+from studio.commands.exit_codes import BAD_INPUT, EXPLAINED, OK, STOPPED, ending
 
 COMMANDS = ("serve", "generate", "checkpoints", "test", "bench")
 
@@ -326,7 +326,7 @@ def _say(error: Any, *, as_json: bool) -> int:
         print(json.dumps({"error": said}, ensure_ascii=False))
     else:
         print(f"{error.message}\n{error.hint}", file=sys.stderr)
-    return exit_code(error.status)
+    return ending(error)
 
 
 if __name__ == "__main__":

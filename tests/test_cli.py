@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from studio.cli import main, parser
-from studio.commands.exit_codes import BAD_INPUT, DATA_DIR_UNUSABLE, NOT_PAINTED, exit_code
+from studio.commands.exit_codes import (
+    BAD_INPUT,
+    DAMAGED,
+    DATA_DIR_UNUSABLE,
+    NOT_PAINTED,
+    Unusable,
+    ending,
+    exit_code,
+)
 from studio.commands.generate import request_fields, save, size
 from studio.commands.serve import Addresses, Keys, listening, network_addresses, welcome
 from studio.core.errors import InvalidRequest, StudioError
@@ -114,6 +122,7 @@ class TestArguments:
         assert codes["StorageFailed"] == codes["DataDirInUse"] == DATA_DIR_UNUSABLE
         assert codes["Unavailable"] == codes["Busy"] == NOT_PAINTED
         assert set(codes.values()) == {BAD_INPUT, DATA_DIR_UNUSABLE, NOT_PAINTED}
+        assert ending(Unusable("It is damaged.", "Get it again.")) == DAMAGED
 
 
 class TestSaving:

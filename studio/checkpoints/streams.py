@@ -8,6 +8,7 @@ import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+import psutil
 
 from studio.checkpoints import numbers
 from studio.checkpoints.gguf import Format
@@ -26,6 +28,9 @@ BLOCK = 512 << 10
 """Bytes that are read at once; a multiple of every number's size."""
 MARGIN = 64 << 20
 """Bytes that stay free on a disk that is written to."""
+
+ABANDONED_S = 600.0
+"""What nobody has written to for so long is not being written by another machine either."""
 
 Progress = Callable[[int, int], None]
 """(bytes done, bytes in all). May raise to stop."""
@@ -316,6 +321,7 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
     fresh = target.with_name(f".tmp-{os.getpid()}-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target.parent)
         yield fresh
         _place(fresh, target)
     except OSError as error:
@@ -325,6 +331,16 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
         ) from error
     finally:
         _remove(fresh)
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what a process has left that was killed while it wrote here."""
+    for left in folder.glob(".tmp-*-*"):
+        with suppress(OSError, ValueError):
+            pid = int(left.name.split("-")[1])
+            touched = max(path.stat().st_mtime for path in (left, *left.rglob("*")))
+            if not psutil.pid_exists(pid) and time.time() - touched > ABANDONED_S:
+                _remove(left)
 
 
 def _place(fresh: Path, target: Path) -> None:

@@ -1,7 +1,9 @@
 """`checkpoints`: which weights there are to paint with, what they are, and new ones made of them."""
 
 import json
+import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
@@ -19,7 +21,7 @@ from studio.checkpoints.merge import merge
 from studio.checkpoints.networks import fits_a_file
 from studio.checkpoints.numbers import FORMATS, Floats
 from studio.checkpoints.streams import Progress
-from studio.commands.exit_codes import DAMAGED, OK
+from studio.commands.exit_codes import DAMAGED, OK, Unusable
 from studio.commands.generate import Status
 from studio.core.errors import InvalidRequest, StudioError, Unavailable
 from studio.core.layouts import Kind
@@ -37,11 +39,23 @@ def checkpoints(options: Mapping[str, Any]) -> int:
     desk = _Desk(settings, as_json=bool(options.get("json")))
     action = options.get("action") or "list"
     try:
-        return _ACTIONS[action](desk, options)
+        with _stoppable():
+            return _ACTIONS[action](desk, options)
     except BadFile as problem:
-        raise InvalidRequest(
-            str(problem), "Copy or download it again.", field="checkpoint"
-        ) from None
+        raise Unusable(str(problem), "Copy or download it again.", field="checkpoint") from None
+
+
+@contextmanager
+def _stoppable() -> Iterator[None]:
+    """A process that is asked to end, as by a service manager, leaves nothing half-written either."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,7 +340,8 @@ def _usable(desk: _Desk, name: str) -> Checkpoint:
 
 def _require_usable(entry: Checkpoint) -> None:
     if entry.problem:
-        raise InvalidRequest(entry.problem, entry.advice, field="checkpoint")
+        kind = InvalidRequest if entry.lacks else Unusable
+        raise kind(entry.problem, entry.advice, field="checkpoint")
 
 
 def _target(shelf: Path, out: str, *, single: bool) -> Path:

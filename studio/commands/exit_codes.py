@@ -1,5 +1,7 @@
 """What a command ends with, for scripts."""
 
+from studio.core.errors import InvalidRequest, StudioError
+
 OK = 0
 WENT_WRONG = 1
 BAD_INPUT = 2
@@ -18,6 +20,15 @@ exit codes:
   5    a checkpoint is not what it should be
   130  stopped with Ctrl+C
 """
+
+
+class Unusable(InvalidRequest):
+    """The checkpoint that was named is not what it should be."""
+
+
+def ending(error: StudioError) -> int:
+    """The exit code of a command that ended with this."""
+    return DAMAGED if isinstance(error, Unusable) else exit_code(error.status)
 
 
 def exit_code(status: int) -> int:

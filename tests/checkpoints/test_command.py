@@ -1,6 +1,11 @@
 """The command `checkpoints`, as a person or a script calls it."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +13,8 @@ import pytest
 from safetensors.numpy import load_file
 
 from studio.cli import main
-from studio.commands.exit_codes import BAD_INPUT, DAMAGED, OK
+from studio.commands.exit_codes import BAD_INPUT, DAMAGED, OK, STOPPED
+from tests.checkpoints.files import sparse
 from tests.engine.gguf_files import q8_0, save_gguf
 
 
@@ -75,6 +81,34 @@ FLUX = {
     "double_blocks.0.img_attn.norm.query_norm.scale": (16,),
 }
 """As much of a denoiser as tells what it is."""
+
+
+def test_damage_has_an_exit_code_of_its_own(call, tmp_path) -> None:
+    shelf = tmp_path / "data/checkpoints"
+    shelf.mkdir(parents=True)
+    (shelf / "broken.safetensors").write_bytes((100).to_bytes(8, "little") + b"{" * 20)
+    for arguments in (
+        ("convert", "broken", "--to", "folder"),
+        ("merge", "tiny", "broken", "--alpha", "0.5", "--out", "x"),
+    ):
+        code, told = call(*arguments)
+        assert code == DAMAGED and "is damaged" in told["error"]["message"]
+    assert call("inspect", "broken")[0] == DAMAGED
+
+
+@pytest.mark.skipif(os.name != "posix", reason="there are no signals")
+def test_a_process_that_is_asked_to_end_leaves_nothing_half_written(tmp_path) -> None:
+    shelf = tmp_path / "checkpoints"
+    sparse(shelf / "large.safetensors", "sd15-file", dtype="F16")
+    line = "import sys; from studio.cli import main; sys.exit(main(sys.argv[1:]))"
+    asked = ("convert", "large", "--to", "folder", "--out", "new", "--data-dir", str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", line, "checkpoints", *asked])
+    end = time.monotonic() + 60
+    while not list(shelf.glob(".tmp-*")) and time.monotonic() < end:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == STOPPED
+    assert [path.name for path in shelf.iterdir()] == ["large.safetensors"]
 
 
 @pytest.mark.parametrize(

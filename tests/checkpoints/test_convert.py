@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import shutil
 import struct
 import tracemalloc
@@ -171,6 +172,21 @@ class TestConvert:
         convert(get(tmp_path, "a"), "folder", tmp_path / "b", configs=CONFIGS)
         convert(get(tmp_path, "a"), "folder", tmp_path / "b", configs=CONFIGS, force=True)
         assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b"]
+
+    def test_what_a_killed_process_has_left_is_gone_with_the_next_one(
+        self, shelf, tmp_path, monkeypatch
+    ) -> None:
+        dead, alive, fresh = (
+            tmp_path / f".tmp-{pid}-{name}"
+            for pid, name in ((2**22 + 1, "b"), (os.getpid(), "c"), (2**22 + 1, "d"))
+        )
+        for folder in (dead, alive):
+            (folder / "unet").mkdir(parents=True)
+            os.utime(folder / "unet", (0, 0))
+            os.utime(folder, (0, 0))
+        fresh.write_bytes(b"another machine is writing this")
+        convert(get(shelf, "sd"), "file", tmp_path / "a.safetensors", configs=CONFIGS)
+        assert (dead.exists(), alive.exists(), fresh.exists()) == (False, True, True)
 
     def test_a_full_disk_is_seen_before_anything_is_written(
         self, shelf, tmp_path, monkeypatch
