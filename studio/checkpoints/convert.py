@@ -16,6 +16,8 @@ from studio.checkpoints.networks import (
     BARE,
     CONFIGS,
     RESTORE,
+    STEPS,
+    STEPS_OF_SD2_BASE,
     AsFile,
     AsFolder,
     Tensors,
@@ -25,7 +27,7 @@ from studio.checkpoints.networks import (
     prediction,
 )
 from studio.checkpoints.originals import SINGLE_FILES, bare
-from studio.checkpoints.scan import sidecar_of
+from studio.checkpoints.scan import SIDECAR, sidecar_of
 from studio.checkpoints.sidecar import read_sidecar
 from studio.checkpoints.streams import (
     Counter,
@@ -48,7 +50,16 @@ Layout = Literal["file", "folder"]
 
 _STALE = ("modelspec.hash_sha256", "sshs_model_hash", "sshs_legacy_hash")
 """Entries of a file's metadata that are hashes of its tensors."""
-_MARKER = struct.pack("<f", 1.0)
+_ONE, _BASE = struct.pack("<f", 1.0), struct.pack("<q", STEPS_OF_SD2_BASE)
+_MARKERS: Mapping[str, Wanted] = {
+    "v_pred": Wanted(dtype="F32", shape=(), blocks=lambda: (_ONE,)),
+    "ztsnr": Wanted(dtype="F32", shape=(), blocks=lambda: (_ONE,)),
+    STEPS: Wanted(dtype="I64", shape=(), blocks=lambda: (_BASE,)),
+}
+"""Tensors of a single file that say how it was trained."""
+_SCHEDULER = "scheduler/scheduler_config.json"
+_TEXTS = (".json", ".txt", ".model", ".jinja")
+"""Endings of what tells a folder's parts how they are used, tokenizers' words among it."""
 _Found = TypeVar("_Found", AsFile, AsFolder)
 
 
@@ -126,6 +137,8 @@ def carry_notes(checkpoint: Checkpoint, target: Path, *, label: bool = True) -> 
         family = families()[checkpoint.family]
         if checkpoint.defaults != family.defaults:
             said |= asdict(checkpoint.defaults)
+        if target.is_file() and checkpoint.native_px != family.native_px:
+            said["native_px"] = checkpoint.native_px
         if target.is_file() and family_of(read_header(target).shapes) != family:
             said["family"] = family.id
     if said:
@@ -151,8 +164,8 @@ def write_file(
         own, notes = _own_configs(checkpoint.path, known, configs)
         if own:
             metadata[CONFIGS] = json.dumps(own, sort_keys=True)
-        for name in prediction(checkpoint.path):
-            tensors[name] = Wanted(dtype="F32", shape=(), blocks=lambda: (_MARKER,))
+        usual = known.get(_SCHEDULER, {}).get("prediction_type", "epsilon")
+        tensors |= {name: _MARKERS[name] for name in prediction(checkpoint.path, usual)}
     require_free(target, size_of(tensors))
     counter = Counter(size_of(tensors), progress)
     with replacing(target, force=force) as fresh:
@@ -185,7 +198,8 @@ def write_folder(
         for name, data in files.items():
             put(fresh / name, data)
         for name, tensors in parts.items():
-            stem = "model" if name.startswith("text") else "diffusion_pytorch_model"
+            usual = "model" if name.startswith("text") else "diffusion_pytorch_model"
+            stem = found.stems.get(name, usual)
             (fresh / name).mkdir(parents=True, exist_ok=True)
             metadata = {"format": "pt"}
             if name in DENOISERS and checkpoint.layout == "file":
@@ -211,7 +225,7 @@ def _own_configs(
     texts = {
         file.relative_to(folder).as_posix(): file.read_text("utf-8")
         for file in sorted((*folder.glob("*.json"), *folder.glob("*/*.json"), *folder.glob("*/*.txt")))
-        if not file.name.endswith(".index.json") and not _is_said_twice(file)
+        if not file.name.endswith((".index.json", SIDECAR)) and not _is_said_twice(file)
     }  # fmt: skip
     if sum(map(len, texts.values())) > MAX_CONFIG_BYTES:
         return {}, (
@@ -259,22 +273,21 @@ def _config_files(checkpoint: Checkpoint, found: AsFolder, configs: Path) -> dic
     """Everything of a folder but its weights, by path."""
     if checkpoint.layout == "folder":
         folder = checkpoint.path
-        texts = (*folder.glob("*.json"), *folder.glob("*/*.json"), *folder.glob("*/*.txt"))
         return {
             file.relative_to(folder).as_posix(): file.read_bytes()
-            for file in texts
-            if not file.name.endswith(".index.json")
+            for file in sorted((*folder.glob("*.json"), *folder.glob("*/*")))
+            if file.suffix in _TEXTS and not file.name.endswith(".index.json")
         }
     family = families()[checkpoint.family]
     shapes = read_any(checkpoint.path).shapes
     files = _embedded(found.metadata) or _usual(family, shapes, found.parts.keys(), configs)
     _require_fit(found.parts, files)
     if found.markers:
-        name = "scheduler/scheduler_config.json"
-        changes: dict[str, Any] = {"prediction_type": "v_prediction"}
+        predicts = "epsilon" if STEPS in found.markers else "v_prediction"
+        changes: dict[str, Any] = {"prediction_type": predicts}
         if "ztsnr" in found.markers:
             changes |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
-        files[name] = _json({**json.loads(files[name]), **changes})
+        files[_SCHEDULER] = _json({**json.loads(files[_SCHEDULER]), **changes})
     return files
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from studio.checkpoints import layers, names, numbers
 from studio.checkpoints.beside import Offer
 from studio.checkpoints.catalog import Checkpoint, denoiser_file, families
-from studio.checkpoints.folder import read_parts, scheduler_config
+from studio.checkpoints.folder import Part, read_parts, scheduler_config
 from studio.checkpoints.gguf import ENDING, PACKED, Format, read_any
 from studio.checkpoints.header import BadFile, Header, Tensor, read_header
 from studio.checkpoints.layers import Tensors, unnamed
@@ -38,6 +38,13 @@ BARE = "pochade.bare"
 CONFIGS = "pochade.configs"
 """Entry of a converted file's metadata: configs that are not the usual ones of its family."""
 
+STEPS = "global_step"
+"""A tensor of some files: how long they were trained."""
+STEPS_OF_SD2_BASE = 875_000
+"""Stable Diffusion 2's model for 512 px predicts noise, all later ones velocities."""
+READ_LAYERS = 23
+"""Of the 24 of OpenCLIP's that Stable Diffusion 2's files have."""
+
 _OLD_CLIP = "transformer.embeddings.position_embedding.weight"
 
 
@@ -56,7 +63,9 @@ class AsFolder:
     left_out: tuple[str, ...] = ()
     """Tensors of the file that no network has."""
     markers: frozenset[str] = field(default_factory=frozenset[str])
-    """Those of them that say how it was trained: v_pred, ztsnr."""
+    """Those of them that say how it was trained: v_pred, ztsnr, global_step."""
+    stems: Mapping[str, str] = field(default_factory=dict[str, str])
+    """What a folder calls the file of a part, where it has one."""
 
 
 def networks_of(checkpoint: Checkpoint) -> Mapping[str, Network]:
@@ -153,10 +162,12 @@ def fits_a_file(checkpoint: Checkpoint) -> bool:
 def as_folder(checkpoint: Checkpoint, unpack: Unpack | None = None) -> AsFolder:
     """Its tensors by part and by the names that diffusers has for them, with those of networks that
     its file borrows. Raises as `as_file`."""
-    networks = _networks(checkpoint)
     if checkpoint.layout == "folder":
-        parts = _parts(checkpoint, networks)
-        return AsFolder(parts=parts, metadata=_metadata(checkpoint, parts))
+        found = [part for part in read_parts(checkpoint.path) if part.weights]
+        parts = {part.name: _tensors_of(part) for part in found}
+        stems = {part.name: _stem(part) for part in found}
+        return AsFolder(parts=parts, metadata=_metadata(checkpoint, parts), stems=stems)
+    networks = _networks(checkpoint)
     metadata = _file_metadata(checkpoint.path)
     bare = metadata.get(BARE, "").split()
     tensors, parts = tensors_of(checkpoint.path, unpack), dict[str, Tensors]()
@@ -172,10 +183,30 @@ def as_folder(checkpoint: Checkpoint, unpack: Unpack | None = None) -> AsFolder:
         part = _TO_DIFFUSERS[network.kind](own)
         cut = "text_model." if name in bare else ""
         parts[name] = {key.removeprefix(cut): tensor for key, tensor in part.items()}
-    markers = frozenset({"v_pred", "ztsnr"} & tensors.keys())
+    markers = {"v_pred", "ztsnr"} & tensors.keys()
+    if _steps(tensors.get(STEPS)) == STEPS_OF_SD2_BASE:
+        markers |= {STEPS}
     return AsFolder(
-        parts=parts, metadata=metadata, left_out=tuple(sorted(tensors)), markers=markers
+        parts=parts, metadata=metadata, left_out=tuple(sorted(tensors)), markers=frozenset(markers)
     )
+
+
+def _steps(found: Source | None) -> int:
+    """How long it was trained, as far as its file says."""
+    if found is None or found.dtype not in {"I32", "I64"} or prod(found.shape) != 1:
+        return 0
+    return int.from_bytes(b"".join(found.blocks()), "little", signed=True)
+
+
+def _stem(part: Part) -> str:
+    """The name of its file, or of its first one, without what tells several from each other."""
+    return next(
+        one for one in ("model", "diffusion_pytorch_model") if part.weights[0].name.startswith(one)
+    )
+
+
+def _tensors_of(part: Part) -> Tensors:
+    return {key: tensor for file in part.weights for key, tensor in tensors_of(file).items()}
 
 
 def _taken(tensors: Tensors, prefixes: tuple[str, ...]) -> Tensors:
@@ -193,8 +224,7 @@ def _lent(offer: Offer, unpack: Unpack | None) -> Tensors:
 
 def _lent_part(offer: Offer) -> Tensors:
     """Those of a part of a folder."""
-    part = next(part for part in read_parts(offer.path) if part.name == offer.part)
-    return {key: tensor for file in part.weights for key, tensor in tensors_of(file).items()}
+    return _tensors_of(next(part for part in read_parts(offer.path) if part.name == offer.part))
 
 
 def _require_optional(checkpoint: Checkpoint, name: str) -> None:
@@ -202,12 +232,17 @@ def _require_optional(checkpoint: Checkpoint, name: str) -> None:
         raise BadFile(f"This checkpoint is incomplete: it has no {name}.")
 
 
-def prediction(folder: Path) -> frozenset[str]:
-    """The markers that say in a single file what a folder's scheduler config says."""
+def prediction(folder: Path, usual: str) -> frozenset[str]:
+    """The markers that say in a single file what a folder's scheduler config says, where files of its
+    family are taken for the `usual` prediction."""
     config = scheduler_config(folder)
-    if config.get("prediction_type") != "v_prediction":
+    predicts = config.get("prediction_type", "epsilon")
+    if predicts == "epsilon" and usual == "v_prediction":
+        return frozenset({STEPS})
+    ztsnr = predicts == "v_prediction" and config.get("rescale_betas_zero_snr")
+    if predicts != "v_prediction" or (usual == predicts and not ztsnr):
         return frozenset()
-    return frozenset({"v_pred", *(["ztsnr"] if config.get("rescale_betas_zero_snr") else [])})
+    return frozenset({"v_pred", *(["ztsnr"] if ztsnr else [])})
 
 
 def _networks(checkpoint: Checkpoint) -> Mapping[str, Network]:
@@ -216,8 +251,9 @@ def _networks(checkpoint: Checkpoint) -> Mapping[str, Network]:
     family = families().get(checkpoint.family)
     able = ", ".join(known.label for known in families().values() if known.single_file)
     raise InvalidRequest(
-        f"'{checkpoint.label}' cannot be converted: it is {family.label if family else 'unknown'}.",
-        f"These can be: {able}.",
+        f"'{checkpoint.label}' has only this layout here: it is "
+        f"{family.label if family else 'unknown'}.",
+        f"Both have {able}; what a folder's numbers are can be changed with --to folder --dtype.",
         field="checkpoint",
     )
 
@@ -226,11 +262,7 @@ def _parts(checkpoint: Checkpoint, networks: Mapping[str, Network]) -> dict[str,
     found = {part.name: part for part in read_parts(checkpoint.path)}
     for missing in sorted(networks.keys() - found.keys()):
         _require_optional(checkpoint, missing)
-    return {
-        name: {k: t for file in found[name].weights for k, t in tensors_of(file).items()}
-        for name in networks
-        if name in found
-    }
+    return {name: _tensors_of(found[name]) for name in networks if name in found}
 
 
 def _metadata(checkpoint: Checkpoint, parts: Mapping[str, Tensors]) -> dict[str, str]:
@@ -336,6 +368,17 @@ def _open_clip_to_diffusers(tensors: Tensors) -> Tensors:
     return made | _renamed(rest, names.open_clip(rest, original=True).to_diffusers, 2)
 
 
+def _read_layers_to_diffusers(tensors: Tensors) -> Tensors:
+    """Of an encoder whose last but one layer is what is read: nothing after that one is."""
+    made = _open_clip_to_diffusers(tensors)
+    unread = f"text_model.encoder.layers.{READ_LAYERS}."
+    return {
+        key: tensor
+        for key, tensor in made.items()
+        if key != names.PROJECTION and not key.startswith(unread)
+    }
+
+
 def _turned(matrix: Source) -> Source:
     high, wide = matrix.shape
     return replace(matrix, shape=(wide, high), turned=not matrix.turned)
@@ -376,6 +419,7 @@ _TO_ORIGINAL: Mapping[str, Callable[[Tensors], Tensors]] = {
     "vae": _vae_to_original,
     "clip": _clip_to_original,
     "open_clip": _open_clip_to_original,
+    "open_clip_read": _open_clip_to_original,
     "text": _text_to_original,
     "projected": _text_to_original,
     "t5": dict,
@@ -386,6 +430,7 @@ _TO_DIFFUSERS: Mapping[str, Callable[[Tensors], Tensors]] = {
     "vae": _vae_to_diffusers,
     "clip": _clip_to_diffusers,
     "open_clip": _open_clip_to_diffusers,
+    "open_clip_read": _read_layers_to_diffusers,
     "text": _text_to_diffusers,
     "projected": _projected_to_diffusers,
     "t5": dict,

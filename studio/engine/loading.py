@@ -26,6 +26,7 @@ from studio.checkpoints.folder import Part, read_parts, scheduler_config
 from studio.checkpoints.gguf import read_any
 from studio.checkpoints.header import BadFile, Damaged
 from studio.checkpoints.header import Tensor as Stored
+from studio.checkpoints.networks import STEPS, STEPS_OF_SD2_BASE
 from studio.checkpoints.originals import (
     ORIGINALS,
     POSITIONS,
@@ -645,13 +646,9 @@ def _mapped(sources: Sources) -> Tensors:
     return made
 
 
-STEPS_OF_SD2_BASE = 875_000
-"""Stable Diffusion 2's model for 512 px predicts noise, all later ones velocities."""
-
-
 def _prediction(sources: Sources) -> dict[str, Any]:
     """What marker tensors say about how a checkpoint was trained (NoobAI and its descendants)."""
-    if "global_step" in sources.tensors and _number(sources, "global_step") == STEPS_OF_SD2_BASE:
+    if STEPS in sources.tensors and _number(sources, STEPS) == STEPS_OF_SD2_BASE:
         return {"prediction_type": "epsilon"}
     if "v_pred" not in sources.tensors:
         return {}

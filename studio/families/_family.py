@@ -126,6 +126,7 @@ class Network:
         "vae",
         "clip",
         "open_clip",
+        "open_clip_read",
         "text",
         "projected",
         "t5",

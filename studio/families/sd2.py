@@ -7,6 +7,7 @@ model has; every other one is taken for the 768 px kind.
 from dataclasses import replace
 
 from studio.families import sd15
+from studio.families._family import Network
 from studio.families._keys import every, has, shape, some, without
 
 WIDTH = 1024
@@ -39,5 +40,8 @@ FAMILY = replace(
     keys=some(_FOLDER, _FILE),
     native_px=768,
     configs="sd2",
-    single_file={},
+    single_file={
+        **sd15.FAMILY.single_file,
+        "text_encoder": Network("open_clip_read", ("cond_stage_model.model.",)),
+    },
 )

@@ -44,4 +44,5 @@ FAMILY = replace(
     quick=None,
     refiners=frozenset(),
     configs="",
+    single_file={},
 )

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from studio.checkpoints import merge as merging
 from studio.checkpoints import names, numbers, streams
@@ -24,7 +25,7 @@ from studio.checkpoints.networks import fits_a_file, tensors_of
 from studio.core.errors import InvalidRequest, StorageFailed
 from studio.paths import CONFIGS
 from tests.checkpoints.files import HEADERS, safetensors, sparse, tensor
-from tests.engine.tiny import save_tiny_sd, save_tiny_sdxl
+from tests.engine.tiny import save_tiny_sd, save_tiny_sd2, save_tiny_sdxl
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,7 @@ def shelf(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_tiny_sd(folder / "other", seed=1)
     save_tiny_sd(folder / "v", prediction="v_prediction")
     save_tiny_sdxl(folder / "xl")
+    save_tiny_sd2(folder / "two")
     return folder
 
 
@@ -53,7 +55,7 @@ def parts(folder: Path) -> dict[str, dict[str, tuple[str, tuple[int, ...], bytes
 
 
 class TestConvert:
-    @pytest.mark.parametrize("name", ["sd", "xl"])
+    @pytest.mark.parametrize("name", ["sd", "xl", "two"])
     def test_there_and_back_is_the_same_to_the_byte(self, name, shelf, tmp_path) -> None:
         file, folder, again = (tmp_path / x for x in ("a.safetensors", "b", "c.safetensors"))
         made = convert(get(shelf, name), "file", file, configs=CONFIGS)
@@ -67,7 +69,7 @@ class TestConvert:
             theirs = json.loads((shelf / name / config).read_text())
             assert json.loads((folder / config).read_text()) == theirs
 
-    @pytest.mark.parametrize("name", ["sd", "xl"])
+    @pytest.mark.parametrize("name", ["sd", "xl", "two"])
     def test_a_file_is_what_others_make_of_the_networks(self, name, shelf, tmp_path) -> None:
         """Against the key maps of the engine's tests, which are written by hand the other way."""
         import diffusers
@@ -171,7 +173,11 @@ class TestConvert:
         assert get(tmp_path, "a").family == "sd15"
         convert(get(tmp_path, "a"), "folder", tmp_path / "b", configs=CONFIGS)
         convert(get(tmp_path, "a"), "folder", tmp_path / "b", configs=CONFIGS, force=True)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["a.safetensors", "b"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == [
+            "a.pochade.json",
+            "a.safetensors",
+            "b",
+        ]
 
     def test_what_a_killed_process_has_left_is_gone_with_the_next_one(
         self, shelf, tmp_path, monkeypatch
@@ -196,6 +202,38 @@ class TestConvert:
         with pytest.raises(StorageFailed, match="not enough room"):
             convert(get(shelf, "sd"), "file", tmp_path / "a.safetensors", configs=CONFIGS)
         assert list(tmp_path.iterdir()) == []
+
+    def test_the_small_one_of_stable_diffusion_2_stays_what_it_is(self, shelf, tmp_path) -> None:
+        """It predicts noise, which a file says by how long it was trained, and is for other sizes."""
+        shutil.copytree(shelf / "two", tmp_path / "base")
+        config = tmp_path / "base" / "scheduler" / "scheduler_config.json"
+        config.write_text(config.read_text().replace("v_prediction", "epsilon"))
+        convert(get(tmp_path, "base"), "file", tmp_path / "a.safetensors", configs=CONFIGS)
+        steps = content(tmp_path / "a.safetensors")["global_step"]
+        assert (steps[0], int.from_bytes(steps[2], "little")) == ("I64", 875_000)
+        assert get(tmp_path, "a").native_px == get(tmp_path, "base").native_px == 64
+        made = convert(get(tmp_path, "a"), "folder", tmp_path / "b", configs=CONFIGS)
+        assert made.left_out == ()
+        back = json.loads((tmp_path / "b" / "scheduler" / "scheduler_config.json").read_text())
+        assert back["prediction_type"] == "epsilon"
+        convert(get(shelf, "two"), "file", tmp_path / "v.safetensors", configs=CONFIGS)
+        assert not {"v_pred", "global_step"} & content(tmp_path / "v.safetensors").keys()
+
+    def test_layers_that_nothing_reads_are_left_out(self, shelf, tmp_path) -> None:
+        """Files of Stable Diffusion 2 have a last layer of the text encoder that is not read."""
+        convert(get(shelf, "two"), "file", tmp_path / "a.safetensors", configs=CONFIGS)
+        tensors = load_file(tmp_path / "a.safetensors")
+        last = "cond_stage_model.model.transformer.resblocks.2."
+        more = {name.replace(".2.", ".23."): one for name, one in tensors.items() if last in name}
+        more["cond_stage_model.model.text_projection"] = np.eye(4, dtype=np.float32)
+        assert len(more) > 5
+        more |= tensors
+        told = dict(read_header(tmp_path / "a.safetensors").metadata)
+        save_file(
+            {name: one.copy() for name, one in more.items()}, tmp_path / "b.safetensors", told
+        )
+        convert(get(tmp_path, "b"), "folder", tmp_path / "c", configs=CONFIGS)
+        assert parts(tmp_path / "c") == parts(shelf / "two")
 
     def test_networks_of_another_size_stay_a_file(self, shelf, tmp_path) -> None:
         from safetensors.numpy import load_file, save_file

@@ -13,12 +13,17 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from studio.checkpoints.catalog import Catalog, Checkpoint
+from studio.checkpoints.catalog import Catalog, Checkpoint, families
 from studio.checkpoints.convert import Layout, convert
+from studio.checkpoints.folder import read_parts
+from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import read_header
 from studio.checkpoints.merge import merge
 from studio.core.errors import InvalidRequest
+from studio.engine.device import Device
+from studio.engine.manager import Manager
 from studio.engine.unpacking import floats
+from studio.paths import CONFIGS
 from tests.checkpoints.test_convert import content
 from tests.checkpoints.test_convert import parts as contents
 from tests.engine.desk import Desk
@@ -49,8 +54,8 @@ def test_there_and_back_is_the_same_to_the_byte(
     assert contents(folder) == contents(folders / name)
     convert(get(tmp_path, "b"), "file", again, configs=configs)
     assert again.read_bytes() == file.read_bytes()
-    families = {get(tmp_path, one).family for one in "abc"}
-    assert families == {get(folders, name).family}
+    found = {get(tmp_path, one).family for one in "abc"}
+    assert found == {get(folders, name).family}
     for config in ("transformer/config.json", "scheduler/scheduler_config.json"):
         ours, theirs = (json.loads((at / config).read_text()) for at in (folder, folders / name))
         assert {key: ours[key] for key in theirs if key in ours} == {
@@ -100,6 +105,38 @@ def test_their_kin_stay_what_they_are(
     convert(get(tmp_path, "a"), "folder", tmp_path / "b", configs=configs)
     assert get(tmp_path, "b").family == name
     assert contents(tmp_path / "b") == contents(tmp_path / "it")
+
+
+@pytest.mark.parametrize("name", [name for name in TINY if not families()[name].single_file])
+def test_a_folder_of_any_family_takes_other_numbers(
+    name: str, tmp_path: Path, device: Device
+) -> None:
+    TINY[name](tmp_path / "it")
+    (tmp_path / "it" / "pochade.json").write_text('{"steps": 3}')
+    entry = get(tmp_path, "it")
+    with pytest.raises(InvalidRequest, match="only this layout"):
+        convert(entry, "file", tmp_path / "a.safetensors", configs=CONFIGS)
+    convert(entry, "folder", tmp_path / "b", configs=CONFIGS, dtype="BF16")
+    written = list((tmp_path / "b").rglob("*.safetensors"))
+    for file in written:
+        before, after = (
+            load_file(at / file.relative_to(tmp_path / "b"))
+            for at in (tmp_path / "it", tmp_path / "b")
+        )
+        assert before.keys() == after.keys()
+        for key, tensor in before.items():
+            wanted = tensor.bfloat16() if tensor.is_floating_point() else tensor
+            assert torch.equal(after[key], wanted), key
+    parts = [part for part in read_parts(tmp_path / "it") if part.weights]
+    assert {file.parent.name for file in written} == {part.name for part in parts}
+    made = get(tmp_path, "b")
+    assert (made.family, made.problem, made.defaults.steps) == (name, "", 3)
+    with Manager(device, CONFIGS, Hashes(None)).use(made, next(iter(made.roles))) as lease:
+        assert lease.weights.components
+    convert(made, "folder", tmp_path / "c", configs=CONFIGS, dtype="F32")
+    assert {f.relative_to(tmp_path / "b") for f in (tmp_path / "b").rglob("*")} == {
+        f.relative_to(tmp_path / "c") for f in (tmp_path / "c").rglob("*")
+    }
 
 
 def test_a_note_hides_none_of_that(folders: Path, configs: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 but for 8 bits."""
 
 from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import Any
 
@@ -227,6 +228,7 @@ def test_what_is_predicted_is_what_is_in_memory(
     seen: list[tuple[int, int]] = []
     real = diffusers.UNet2DConditionModel.forward
 
+    @wraps(real)
     def looking(*args: Any, **options: Any) -> Any:
         held = desk.runner.manager.ledger().holdings
         needed = begun[-1]._needed(begun[-1].plan)
