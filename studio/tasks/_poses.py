@@ -58,8 +58,8 @@ class Pose:
 def read_pose(data: Mapping[str, Any], size: Size | None = None, field: str = "pose") -> Pose:
     """The people in `data`, scaled to a picture of `size`; None is the canvas that they name.
 
-    Raises `InvalidRequest`, also where no joint of anybody is to be seen: an empty map would be
-    taken for a pose.
+    Raises `InvalidRequest`, also where no joint of anybody is to be seen inside of the canvas: an
+    empty map would be taken for a pose.
     """
     known = canvas_of(data)
     canvas = size or known
@@ -77,9 +77,14 @@ def read_pose(data: Mapping[str, Any], size: Size | None = None, field: str = "p
             f"{MAX_PIXELS // 10**6} megapixels.",
             field=field,
         )
-    if not any(person.confidence > 0 for person in people):
+    joints = [point for person in people for point in person.points if point.confidence > 0]
+    if not any(0 <= joint.x < canvas[0] and 0 <= joint.y < canvas[1] for joint in joints):
         raise InvalidRequest(
-            "Nobody is to be seen in this pose.", "Add a person, or show a joint.", field=field
+            "Nobody is to be seen in this pose.",
+            "Everybody is outside of its picture: move somebody into it."
+            if joints
+            else "Add a person, or show a joint.",
+            field=field,
         )
     return Pose(people, canvas)
 

@@ -84,6 +84,10 @@ def test_a_hidden_joint_keeps_its_place_and_is_not_drawn() -> None:
     [
         (written(people=[]), "Nobody is to be seen"),
         (hidden(written(), *POINTS), "Nobody is to be seen"),
+        (
+            written(people=[{"pose_keypoints_2d": [99.0, 10.0, 1.0] * 18}]),
+            "Nobody .* outside of its picture",
+        ),
         (written(canvas_width=None), "does not tell how large"),
         (written((8, 8)), "cannot be 8 × 8"),
         (written((9000, 64)), "cannot be 9000 × 64"),
