@@ -75,7 +75,7 @@ function tellOutcome(report, source, filled, lost) {
     report,
     unique.length ? "partly" : "good",
     h("b", {}, `Settings of a picture by ${source}`),
-    h("p", {}, `In the form: ${filled.join(", ").toLowerCase()}.`),
+    h("p", {}, filled.length ? `In the form: ${filled.join(", ").toLowerCase()}.` : "Nothing of them is for this form."),
     unique.length ? h("p", {}, "Not taken over:") : "",
     unique.length ? h("ul", {}, ...unique.map((note) => h("li", {}, note))) : "",
   );

@@ -52,7 +52,9 @@ def write(task: str, request: Mapping[str, Any], picture: Picture) -> str:
     if vae := _facts(picture.facts, "vae"):
         pairs |= {"VAE hash": vae.get("short"), "VAE": vae.get("name")}
     pairs |= _refiner(picture.facts)
-    pairs |= _over(request)
+    pairs |= _over(request, picture.facts)
+    pairs |= _controls(request)
+    pairs |= {name.capitalize(): picture.facts.get(name) for name in ("preprocessor", "stylizer")}
     clip_skip = request.get("clip_skip") or 1
     pairs["Clip skip"] = clip_skip if clip_skip > 1 else None
     pairs["Styles"] = ", ".join(map(str, request.get("styled") or ())) or None
@@ -200,7 +202,7 @@ def _picture(request: Mapping[str, Any], picture: Picture) -> dict[str, Any]:
     width, height = picture.width, picture.height
     if _hires(request):
         width, height = request.get("width", width), request.get("height", height)
-    drawn = request.get("seed", picture.seed) is not None
+    drawn = request.get("seed") is not None
     return {"Seed": picture.seed if drawn else None, "Size": f"{width}x{height}"}
 
 
@@ -213,11 +215,13 @@ CONTENTS = {"fill": "fill", "noise": "latent noise", "nothing": "latent nothing"
 NOT_MASKED, ONLY_MASKED = "Inpaint not masked", "Only masked"
 
 
-def _over(request: Mapping[str, Any]) -> dict[str, Any]:
+def _over(request: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """What was painted over, and how much of it; A1111 leaves out what it does without asking."""
-    strength = _hires(request).get("strength", request.get("strength") or None)
+    strength = _hires(request).get("strength")
+    if request.get("image") and request.get("steps"):
+        strength = facts.get("strength", request.get("strength")) or None
     pairs: dict[str, Any] = {"Denoising strength": strength}
-    if "mask" not in request:
+    if not request.get("mask"):
         return pairs
     masked = request.get("area") == "masked"
     return pairs | {
@@ -227,6 +231,34 @@ def _over(request: Mapping[str, Any]) -> dict[str, Any]:
         "Masked area padding": request.get("padding_px") if masked else None,
         "Masked content": CONTENTS.get(str(request.get("content"))),
     }
+
+
+RESIZES = {"stretch": "Just Resize", "crop": "Crop and Resize", "pad": "Resize and Fill"}
+BALANCES = {
+    "prompt": "My prompt is more important",
+    "balanced": "Balanced",
+    "control": "ControlNet is more important",
+}
+"""What A1111's extension for ControlNets calls them."""
+
+
+def _controls(request: Mapping[str, Any]) -> dict[str, Any]:
+    """The units that steered it, as that extension writes them."""
+    steering = [unit for unit in _rows(request, "units") if unit.get("weight")]
+    return {f"ControlNet {place}": _control(unit) for place, unit in enumerate(steering)}
+
+
+def _control(unit: Mapping[str, Any]) -> str:
+    pairs = {
+        "Module": unit.get("preprocessor") or "none",
+        "Model": unit.get("controlnet"),
+        "Weight": unit.get("weight"),
+        "Resize Mode": RESIZES.get(str(unit.get("resize"))),
+        "Guidance Start": unit.get("start"),
+        "Guidance End": unit.get("end"),
+        "Control Mode": BALANCES.get(str(unit.get("balance"))),
+    }
+    return ", ".join(f"{key}: {value}" for key, value in pairs.items() if value is not None)
 
 
 def _enlarging(task: str, request: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:

@@ -196,8 +196,10 @@ def run(request: Restyle, tools: Tools) -> Iterator[Picture]:
     params = parse(method.params, request.params)
     image = flat(tools.picture(request.image))
     if method.repaint is not None:
-        made = img2img.TASK.run(_painting(request, method.repaint(params)), tools)
-        yield from (_finished(picture, image, request) for picture in made)
+        painting = _painting(request, method.repaint(params))
+        for made in img2img.TASK.run(painting, tools):
+            facts = {**made.facts, "strength": painting.strength}
+            yield _finished(replace(made, facts=facts), image, request)
         return
     if method.run is None:
         raise ValueError(f"the stylizer {method.id} can do nothing")

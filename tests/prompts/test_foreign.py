@@ -1037,6 +1037,12 @@ def test_how_weights_were_kept_comes_back() -> None:
     assert "weights" not in fits(recover(own_png(own))).fields
 
 
+def test_what_drew_nothing_has_no_seed() -> None:
+    asked = {"image": "0" * 64, "preprocessor": "canny", "params": {}}
+    found = recover(own_png(story(task="preprocess", request=asked, seed=0)))
+    assert "seed" not in found.fields and found.request == asked
+
+
 def test_our_own_record_is_whole_whatever_the_prompt_says() -> None:
     own = story()
     found = fits(recover(own_png(own)))
@@ -1074,6 +1080,7 @@ def test_a_forged_record_is_put_within_bounds() -> None:
             "width": True,
             "height": [1],
             "sampler": 5,
+            "seed": [1],
             "checkpoint": "../../etc/passwd",
             "extra": {"a": "b"},
         },

@@ -135,6 +135,48 @@ def test_painting_over_has_a1111s_keys() -> None:
     assert not left_out & params.keys()
 
 
+def test_what_steers_a_picture_has_the_keys_of_a1111s_extension() -> None:
+    unit = {
+        "kind": "edges",
+        "image": "0" * 64,
+        "preprocessor": "canny",
+        "controlnet": "sd15/canny",
+        "weight": 0.5,
+        "start": 0.1,
+        "end": 0.9,
+        "balance": "prompt",
+        "resize": "pad",
+    }
+    own = {"kind": "depth", "map": "1" * 64, "controlnet": "depth", "weight": 1.0}
+    asked = request(units=[unit, unit | {"weight": 0.0}, own], image=None, mask=None, strength=None)
+    asked |= {"feather_px": 8, "area": "masked", "padding_px": 32}
+    for reader in (found, a1111):
+        params = reader(write("control", asked, picture()))[2]
+        assert params["ControlNet 0"] == (
+            "Module: canny, Model: sd15/canny, Weight: 0.5, Resize Mode: Resize and Fill, "
+            "Guidance Start: 0.1, Guidance End: 0.9, Control Mode: My prompt is more important"
+        )
+        assert params["ControlNet 1"] == "Module: none, Model: depth, Weight: 1.0"
+        assert "ControlNet 2" not in params, "one of weight 0 steers nothing"
+        # nothing was painted over
+        assert not {"Denoising strength", "Mask blur", "Inpaint area"} & params.keys()
+
+
+def test_what_paints_with_no_checkpoint_says_what_it_is() -> None:
+    asked = {"image": "0" * 64, "strength": 0.7, "seed": None, "steps": None}
+    text = write("style", asked, picture(facts={"stylizer": "neural"}))
+    assert text == "Size: 512x768, Stylizer: neural, Version: Pochade"
+    asked = {"image": "0" * 64, "preprocessor": "canny", "params": {}}
+    text = write("preprocess", asked, picture(seed=0, facts={"preprocessor": "canny"}))
+    assert text == "Size: 512x768, Preprocessor: canny, Version: Pochade"
+
+
+def test_restyling_tells_how_much_was_painted_anew() -> None:
+    asked = request(image="0" * 64, strength=1.0)
+    text = write("style", asked, picture(facts={"stylizer": "words", "strength": 0.85}))
+    assert found(text)[2]["Denoising strength"] == "0.85"
+
+
 def test_enlarging_alone_has_no_seed_and_no_steps() -> None:
     asked = {"image": "0" * 64, "upscaler": "real-esrgan", "scale": 4.0, "prompt": "a red fox"}
     asked |= {"strength": 0.0, "seed": None, "steps": None, "sampler": None, "guidance": None}

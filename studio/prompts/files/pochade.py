@@ -13,7 +13,8 @@ def read(held: Texts) -> Found | None:
     if story is None or (request := mapping(story.get("request"))) is None:
         return None
     checkpoint = part(part(story, "facts"), "checkpoint")
-    seed = story.get("seed")
+    # that of this picture; what drew nothing has none
+    seed = story.get("seed") if request.get("seed") is not None else None
     loras = _rows(story, "loras")
     return Found(
         source="Pochade",
@@ -21,7 +22,7 @@ def read(held: Texts) -> Found | None:
         negative_prompt=text_of(request.get("negative_prompt")),
         steps=request.get("steps"),
         guidance=request.get("guidance"),
-        seed=request.get("seed") if seed is None else seed,
+        seed=seed,
         width=request.get("width"),
         height=request.get("height"),
         clip_skip=request.get("clip_skip"),

@@ -186,8 +186,10 @@ def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
 def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Values from request fields that may come from anywhere; what does not fit is left out."""
     values: dict[str, Any] = {}
-    for name in ("prompt", "negative_prompt"):
-        if isinstance(text := fields.get(name), str):
+    told = {name: fields.get(name) for name in ("prompt", "negative_prompt")}
+    # a picture that nothing was said of takes away no words
+    for name, text in told.items() if any(told.values()) else ():
+        if isinstance(text, str):
             values[name] = text[:MAX_PROMPT_CHARS]
     if "prompt" in values:
         # what the form had chosen was for other words
