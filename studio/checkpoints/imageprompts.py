@@ -21,6 +21,12 @@ CONFIG = "config.json"
 _REPOSITORY = "h94/IP-Adapter"
 _SIGLIP = "Comfy-Org/sigclip_vision_384 sigclip_vision_patch14_384.safetensors"
 """Where what looks for Redux is handed out to everybody."""
+_PUBLISHED = {
+    768: ("h94/IP-Adapter models/ip-adapter_sd15.safetensors", "45 MB"),
+    2048: ("h94/IP-Adapter sdxl_models/ip-adapter_sdxl_vit-h.safetensors", "0.7 GB"),
+}
+"""IP-Adapters that are handed out to everybody, by the width of the text states they speak to."""
+_REDUX = ("black-forest-labs/FLUX.1-Redux-dev flux1-redux-dev.safetensors", "0.1 GB")
 _BIGGER = {True: 1280, False: 1664}
 """What the larger of the two usual networks gives, in one row and for patches."""
 _FACES = re.compile("perceiver_resampler|_lora\\.")
@@ -125,7 +131,7 @@ class ImagePrompts:
             useless = next(problems, "")
             raise InvalidRequest(
                 f"There is no {called} that fits '{checkpoint.label}'.{useless}",
-                f"Put one into the folder '{FOLDER}' of the data folder{_instead(checkpoint)}.",
+                f"{_how(checkpoint)}{_instead(checkpoint)}.",
                 field="references",
             )
         for prompt in listed:
@@ -198,6 +204,16 @@ def _eyes(checkpoint: Checkpoint) -> Eyes:
 def _called(checkpoint: Checkpoint) -> str:
     """What image prompts for it are called."""
     return "Redux" if checkpoint.words else "IP-Adapter"
+
+
+def _how(checkpoint: Checkpoint) -> str:
+    """How to get one that fits it."""
+    context = checkpoint.encoder.context if checkpoint.encoder else 0
+    published = _REDUX if checkpoint.words else _PUBLISHED.get(context)
+    if published is None:
+        return f"Put one into the folder '{FOLDER}' of the data folder"
+    files, size = published
+    return f"Run 'hf download {files} --local-dir {FOLDER}' in the data folder ({size})"
 
 
 def _instead(checkpoint: Checkpoint) -> str:

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from studio import samplers
 from studio.checkpoints.catalog import Catalog, Checkpoint
+from studio.checkpoints.controls import Encoder
 from studio.checkpoints.imageprompts import ImagePrompts
 from studio.core.errors import InvalidRequest
 from studio.engine.frugal import Split
@@ -294,6 +295,11 @@ class TestOnDisk:
             listed.get("ip-adapter_sd15", checkpoints["sd"])
         with pytest.raises(InvalidRequest, match=r"no IP-Adapter that fits .* FaceID"):
             listed.get(None, checkpoints["sd"])
+        usual = replace(checkpoints["sd"], encoder=Encoder(channels=320, context=768))
+        with pytest.raises(InvalidRequest) as told:
+            listed.get(None, usual)
+        assert "ip-adapter_sd15.safetensors --local-dir ipadapter" in told.value.hint
+        assert "45 MB" in told.value.hint and "shared attention" in told.value.hint
         flux = replace(checkpoints["sd"], words=32, encoder=None)
         with pytest.raises(InvalidRequest, match="'face' is not made for"):
             listed.get("face", flux)
