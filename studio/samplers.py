@@ -281,11 +281,14 @@ FLOW = tuple(row.id for row in ROWS if row.process == "flow")
 """Ids of the samplers for checkpoints that were trained to follow a flow."""
 
 
-def find(name_or_id: str) -> Sampler:
+EVERY = tuple(row.id for row in ROWS)
+
+
+def find(name_or_id: str, offered: Collection[str] = EVERY) -> Sampler:
     """The row with that id, label or alias, in any case.
 
     Also understands "Sampler Schedule" as A1111 wrote it before it had schedule types. Raises
-    `InvalidRequest` that lists the names.
+    `InvalidRequest` that lists the names of those that are `offered`, by id.
     """
     asked = _folded(name_or_id)
     for row in ROWS:
@@ -293,8 +296,18 @@ def find(name_or_id: str) -> Sampler:
             return row
     raise InvalidRequest(
         f"There is no sampler called '{name_or_id.strip()[:60]}'.",
-        f"Choose one of {', '.join(row.label for row in ROWS)}.",
+        named(offered),
         field="sampler",
+    )
+
+
+def named(offered: Collection[str]) -> str:
+    """A sentence that asks to choose among the samplers with these ids."""
+    labels = [row.label for row in ROWS if row.id in offered]
+    return (
+        f"Choose {' or '.join(labels)}."
+        if len(labels) < 4
+        else f"Choose one of {', '.join(labels)}."
     )
 
 
@@ -302,9 +315,9 @@ def fitting(name_or_id: str, ids: Collection[str]) -> Sampler | None:
     """The row that `find` knows by this name, or its namesake among `ids`; None if neither is there.
 
     The names are A1111's: its "Euler" is one way with a diffusion checkpoint and another with a
-    flow. Raises `InvalidRequest` if there is no such sampler at all.
+    flow. Raises `InvalidRequest` that lists those if there is no such sampler at all.
     """
-    found = find(name_or_id)
+    found = find(name_or_id, ids)
     if found.id in ids:
         return found
     plain = found.a1111[0]

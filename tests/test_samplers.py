@@ -43,6 +43,9 @@ def test_an_unknown_name_lists_the_known_ones() -> None:
         find("Eulr")
     assert "DPM++ 2M Karras" in caught.value.hint
     assert caught.value.field == "sampler"
+    with pytest.raises(InvalidRequest) as caught:
+        samplers.fitting("Eulr", ("flow_euler", "flow_unipc"))
+    assert caught.value.hint == "Choose Euler (flow) or UniPC (flow)."
 
 
 @pytest.mark.parametrize(

@@ -56,6 +56,7 @@ class References:
 
     def __init__(self, lease: Lease, desk: Desk) -> None:
         self._lease = lease
+        self._family = families()[lease.checkpoint.family]
         self._desk = desk
         self._tokens: dict[tuple[str, str, bool], Tensor] = {}
 
@@ -68,7 +69,7 @@ class References:
     def following(self, brush: Brush, arguments: Mapping[str, Any]) -> Mapping[str, Any]:
         """What the pipeline is told of the prompt, with the brush's references behind it where the
         checkpoint reads them so."""
-        name = families()[self._lease.checkpoint.family].appended
+        name = self._family.appended
         asked = [one for one in brush.references if one.weight > 0]
         if not (name and asked):
             return arguments
@@ -88,7 +89,7 @@ class References:
         """The lease's pipeline paints under the brush's references. Whatever happens inside, the
         denoiser's layers are afterwards as they were."""
         asked = [one for one in brush.references if one.weight > 0]
-        if not asked or families()[self._lease.checkpoint.family].appended:
+        if not asked or self._family.appended:
             yield
             return
         pipeline = self._lease.pipeline
@@ -127,7 +128,7 @@ class References:
         """For each layer that looks at words, one that looks at those pictures too."""
         if not references:
             return {}
-        heard = families()[self._lease.checkpoint.family].listens
+        heard = self._family.listens
         voices: dict[str, list[Voice]] = {}
         listening = layers(unet, CROSS)
         for one in references:

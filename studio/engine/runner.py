@@ -225,13 +225,14 @@ class JobTools:
         controls: tuple[str, ...] = (),
         extras: Extras = PLAIN,
         refiner: Refiner | None = None,
+        kept: Kept | None = None,
     ) -> Generator[Painter]:
         self.check()
         runner = self.runner
         checkpoint = runner.catalog.get(checkpoint_id or None)
         found = {name: runner.controls.get(name) for name in controls}
         last = runner.catalog.get(refiner.id) if refiner else None
-        work = self._work(checkpoint, controls, extras)
+        work = self._work(checkpoint, controls, extras, kept)
         besides = beside(work, checkpoint, runner.controls, runner.extras, runner.image_prompts)
         ways = self._ways(checkpoint)
         if work.kept is not None and work.kept not in ways:
@@ -271,7 +272,13 @@ class JobTools:
         found = checkpoint.anatomy
         return found and replace(found, exact=self.runner.manager.sizes(checkpoint))
 
-    def _work(self, checkpoint: Checkpoint, controls: tuple[str, ...], extras: Extras) -> Work:
+    def _work(
+        self,
+        checkpoint: Checkpoint,
+        controls: tuple[str, ...],
+        extras: Extras,
+        kept: Kept | None,
+    ) -> Work:
         """What the job asks for; of one that does not say it before, a picture as large as the
         checkpoint knows them."""
         if self.work is not None:
@@ -279,7 +286,11 @@ class JobTools:
         side = checkpoint.native_px
         once = Pass(width=side, height=side, calls=1)
         return Work(
-            checkpoint=checkpoint.id, passes=(once,), controls=controls, added=added(extras)
+            checkpoint=checkpoint.id,
+            passes=(once,),
+            controls=controls,
+            added=added(extras),
+            kept=kept,
         )
 
     def _borrowed(

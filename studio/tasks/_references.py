@@ -121,7 +121,8 @@ def _require_followed(reference: Reference, checkpoint: Checkpoint) -> None:
 
 def prompted(references: tuple[Reference, ...]) -> tuple[str, ...]:
     """The image prompts that are read for them, as `Work.added` has them."""
-    named = (f"ipadapter:{one.adapter}" for one in references if one.adapter and one.weight)
+    asked = (one for one in references if one.method == "adapter" and one.adapter and one.weight)
+    named = (f"ipadapter:{one.adapter}" for one in asked)
     return tuple(dict.fromkeys(named))
 
 

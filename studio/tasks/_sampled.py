@@ -25,7 +25,7 @@ from studio.core.requests import (
     Text,
     Weights,
 )
-from studio.costs.work import Pass, Work
+from studio.costs.work import Kept, Pass, Work
 from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._extras import Embeddings, Loras, added, extras, resolve_extras, words
@@ -66,6 +66,10 @@ class Painted:
     """The picture's random numbers; picture i of a job uses seed + i. -1 or nothing draws one."""
     units: Units = ()
     """Maps that steer the painting, at most four."""
+    weights: Weights = "planned"
+    """How the weights of the checkpoint's denoiser are in memory: `planned` by what fits, `whole`,
+    `packed` as in their file, `fp8` in 8 bits, or `blocks`, one after another. The less they take, the
+    longer a step may last; 8 bits change the picture. A way that saves nothing is left to the plan."""
     loras: Loras = ()
     """LoRAs that change how the checkpoint paints, beside those with a tag in the prompt."""
     embeddings: Embeddings = ()
@@ -99,10 +103,6 @@ class Sampled(Painted):
     for none."""
     refiner_after: Share = 0.8
     """Share of the steps before the refiner takes over (A1111's "Switch at")."""
-    weights: Weights = "planned"
-    """How the weights of the checkpoint's denoiser are in memory: `planned` by what fits, `whole`,
-    `packed` as in their file, `fp8` in 8 bits, or `blocks`, one after another. The less they take, the
-    longer a step may last; 8 bits change the picture. A way that saves nothing is left to the plan."""
 
     @property
     def nets(self) -> tuple[str, ...]:
@@ -126,7 +126,7 @@ def resolve_for(
     checkpoint = checkpoint_for(role, request.checkpoint, facts)
     request = with_presets(request, facts)
     request, left_out = _felt(role, request, checkpoint)
-    request, unkept = _kept(request, checkpoint, facts)
+    weights, unkept = kept(request.weights, checkpoint, facts)
     request, once = _apart(request)
     worn = resolve_extras(request, checkpoint, facts)
     refiner = _refiner(request.refiner, checkpoint, facts)
@@ -148,6 +148,7 @@ def resolve_for(
         units=resolve_units(request.units, checkpoint, facts),
         references=resolve_references(request.references, checkpoint, facts),
         refiner=refiner,
+        weights=weights,
         **decided(request, checkpoint),
         **worn,
     )
@@ -262,13 +263,16 @@ def _require_seeds(request: Sampled) -> None:
         )
 
 
-def _kept(
-    request: Sampled, checkpoint: Checkpoint, facts: Facts
-) -> tuple[Sampled, tuple[str, ...]]:
-    """The request with weights kept in a way that there is, and a sentence if it is another one."""
-    if request.weights in {"planned", "whole"} or request.weights in facts.ways(checkpoint):
-        return request, ()
-    return replace(request, weights="planned"), (unkept(checkpoint),)
+def kept(weights: Weights, checkpoint: Checkpoint, facts: Facts) -> tuple[Weights, tuple[str, ...]]:
+    """A way to keep weights that there is, and a sentence if it is not the one that was asked for."""
+    if weights in {"planned", "whole"} or weights in facts.ways(checkpoint):
+        return weights, ()
+    return "planned", (unkept(checkpoint),)
+
+
+def wanted(weights: Weights) -> Kept | None:
+    """How weights are to be in memory, as `Work.kept` has it."""
+    return None if weights == "planned" else weights
 
 
 def unkept(checkpoint: Checkpoint) -> str:
@@ -310,10 +314,9 @@ def _sampler(name: str, checkpoint: Checkpoint) -> str:
     """Id of the sampler of that name that fits the checkpoint. Raises `InvalidRequest`."""
     found = samplers.fitting(name, checkpoint.samplers)
     if found is None:
-        fit = [row.label for row in samplers.ROWS if row.id in checkpoint.samplers]
         raise InvalidRequest(
             f"'{checkpoint.label}' cannot be painted with {samplers.find(name).label}.",
-            f"Choose {' or '.join(fit)}." if len(fit) < 4 else f"Choose one of {', '.join(fit)}.",
+            samplers.named(checkpoint.samplers),
             field="sampler",
         )
     return found.id
@@ -382,7 +385,7 @@ def work(request: Sampled, strength: float | None = None) -> Work:
         controls=request.nets,
         added=(*added(extras(request)), *prompted(request.references)),
         refiner=request.refiner,
-        kept=None if request.weights == "planned" else request.weights,
+        kept=wanted(request.weights),
         tokens=tokens(request.references),
         passes=() if strength == 0 else (one_pass(request, size, strength=strength),),
         count=request.count,

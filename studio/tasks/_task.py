@@ -251,11 +251,13 @@ class Tools(Protocol):
         controls: tuple[str, ...] = (),
         extras: Extras = PLAIN,
         refiner: Refiner | None = None,
+        kept: Kept | None = None,
     ) -> AbstractContextManager[Painter]:
         """Use it, then it is gone; weights are as before, also when the body raises.
 
         `controls` are ids of the ControlNets that brushes will name, `extras` what the checkpoint
-        is used with, `refiner` what takes over for the last steps of each.
+        is used with, `refiner` what takes over for the last steps of each. `kept` is how weights are to
+        be in memory, of a task whose `work` does not say it.
         """
         ...
 

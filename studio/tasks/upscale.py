@@ -22,6 +22,7 @@ from studio.core.requests import (
     Steps,
     Strength,
     Text,
+    Weights,
 )
 from studio.costs.work import Work
 from studio.families._family import Role
@@ -29,7 +30,15 @@ from studio.prompts import grammar
 from studio.tasks._details import planned, repainted
 from studio.tasks._extras import Embeddings, Loras, added, extras, resolve_extras, words
 from studio.tasks._over import flat
-from studio.tasks._sampled import checkpoint_for, decided, felt, one_pass, require_work
+from studio.tasks._sampled import (
+    checkpoint_for,
+    decided,
+    felt,
+    kept,
+    one_pass,
+    require_work,
+    wanted,
+)
 from studio.tasks._task import Brush, Enlarged, Facts, Resolved, Span, Task, Tools
 
 Scale = Annotated[float, Ge(1), Le(8)]
@@ -63,6 +72,9 @@ class Upscale:
     """Random numbers of the first tile; the next has seed + 1. -1 or nothing draws one."""
     clip_skip: ClipSkip = 1
     """Which layer of the text encoder is read, counted from the last: 1 is the last one."""
+    weights: Weights = "planned"
+    """How the weights that paint details are in memory: `planned` by what fits, `whole`, `packed` as in
+    their file, `fp8` in 8 bits, or `blocks`, one after another."""
     loras: Loras = ()
     """LoRAs that change how details are painted, beside those with a tag in the prompt."""
     embeddings: Embeddings = ()
@@ -90,7 +102,10 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
     for prompt in (words(request.prompt), request.negative_prompt):
         grammar.weighted(prompt)
     strength, notes = felt(request.strength, Role.IMAGE, checkpoint, 0.0)
-    request = replace(request, strength=strength, **decided(request, checkpoint), **worn)
+    weights, unkept = kept(request.weights, checkpoint, facts)
+    request = replace(
+        request, strength=strength, weights=weights, **decided(request, checkpoint), **worn
+    )
     plan = planned(size, checkpoint, request.steps or 1, request.strength)
     require_work(
         plan.step_pixels,
@@ -104,8 +119,9 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
             one_pass(request, plan.painted(tile), strength=request.strength) for tile in plan.tiles
         ),
         added=added(extras(request)),
+        kept=wanted(request.weights),
     )
-    return Resolved(request=request, notes=notes, pixels=pixels, work=work)
+    return Resolved(request=request, notes=(*notes, *unkept), pixels=pixels, work=work)
 
 
 def larger(size: Size, scale: float) -> Size:
@@ -119,7 +135,12 @@ def run(request: Upscale, tools: Tools) -> Iterator[Picture]:
     if not request.strength:
         yield _picture(request, tools.upscale(image, upscaler, size))
         return
-    with tools.pipeline(request.checkpoint or "", Role.IMAGE, extras=extras(request)) as painter:
+    with tools.pipeline(
+        request.checkpoint or "",
+        Role.IMAGE,
+        extras=extras(request),
+        kept=wanted(request.weights),
+    ) as painter:
         plan = planned(size, painter.checkpoint, request.steps or 1, request.strength)
         span = Span(after=plan.all_steps)
         enlarged = tools.upscale(image, upscaler, size, span=span)

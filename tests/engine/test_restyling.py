@@ -1,6 +1,7 @@
 """Methods of the task `style` that paint with a checkpoint."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,9 @@ class Facts:
             if kind in control.kinds and control_id in (None, control.id):
                 return control
         raise InvalidRequest("There is none.", "Choose another.", field="units")
+
+    def ways(self, checkpoint: Any) -> tuple[str, ...]:
+        return "whole", "fp8", "blocks"
 
     def embeddings(self, checkpoint: Any) -> dict[str, Any]:
         return {}
@@ -92,6 +96,9 @@ def test_a_picture_is_painted_anew_and_its_structure_held(
         assert frame["facts"]["stylizer"] == method
         assert frame["width"] > frame["height"]
         assert painted(desk, request)[0] == made[method]
+        blocks, frame = painted(desk, replace(request, weights="blocks"))
+        assert blocks == made[method]
+        assert frame["facts"]["plan"] == ["Blocks of the denoiser brought in one after another."]
     assert made["words"] != made["shared"]
 
 

@@ -398,6 +398,10 @@ def test_details_are_painted_tile_by_tile(
     assert upscale(desk, small, tmp_path, scale=4.0, **DETAILS)["op"] == "done"
     frame, done = picture(desk)
     assert done.size == (260, 240) and frame["facts"]["tiles"] == 9
+    assert upscale(desk, small, tmp_path, scale=4.0, weights="blocks", **DETAILS)["op"] == "done"
+    kept, again = picture(desk)
+    assert np.array_equal(again, done)
+    assert kept["facts"]["plan"] == ["Blocks of the denoiser brought in one after another."]
     told = [(frame["step"], frame["steps"]) for frame in desk.frames("progress")]
     assert told == [(n, 1 + 9 * 2) for n in range(1, 20)]
     assert frame["facts"]["checkpoint"]["id"] == "sd" and frame["facts"]["upscaler"]

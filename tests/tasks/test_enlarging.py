@@ -65,6 +65,11 @@ def test_what_was_left_open_is_decided(studio: Studio) -> None:
     assert all(request[name] is not None for name in names)
     again = studio.submit("local", "upscale", request).request
     assert again == request
+    assert request["weights"] == "planned"
+    details = {"image": ref, "strength": 0.3, "checkpoint": "tiny"}
+    assert upscale(studio, ref, **{**details, "weights": "fp8"})["weights"] == "fp8"
+    packed = studio.submit("local", "upscale", {**details, "weights": "packed"})
+    assert packed.request["weights"] == "planned" and "left to the plan" in packed.notes[-1]
 
 
 @pytest.mark.parametrize(

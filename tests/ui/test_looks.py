@@ -136,7 +136,10 @@ def test_only_methods_that_paint_send_words() -> None:
     assert asked["prompt"] == "a fox" and asked["steps"] == 9
     assert (asked["presets"], asked["structure"]) == (["Linocut"], "depth")
     assert "width" not in asked and "count" not in asked
-    [plain] = style.to_requests({**values, "method": "neural"})
+    [narrow] = style.to_requests({**values, "weights": "fp8"})
+    assert narrow == {**asked, "weights": "fp8"}
+    assert style.from_settings({**narrow, "seed": 7})["weights"] == "fp8"
+    [plain] = style.to_requests({**values, "method": "neural", "weights": "fp8"})
     assert set(plain) == {"image", "styles", "method"}
     [words] = style.to_requests({**values, "method": "words", "styles": "", "structure": "auto"})
     assert words["styles"] == [] and "structure" not in words

@@ -64,6 +64,13 @@ def test_details_are_painted_with_the_settings_in_view() -> None:
         "clip_skip": 1,
         "seed": 7,
     }
+    [narrow] = UPSCALE.to_requests(VALUES | {"details": True, "weights": "fp8"})
+    assert narrow == request | {"weights": "fp8"}
+    [planned] = UPSCALE.to_requests(VALUES | {"details": True, "weights": "planned"})
+    assert planned.get("weights", "planned") == "planned"
+    assert "weights" not in UPSCALE.to_requests(VALUES | {"weights": "fp8"})[0]
+    whole = {"seed": 7, "strength": 0.3, **narrow}
+    assert UPSCALE.from_record({"request": whole, "seed": 7})["weights"] == "fp8"
 
 
 def test_without_a_picture_there_is_nothing_to_enlarge() -> None:

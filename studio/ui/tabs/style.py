@@ -182,7 +182,10 @@ def _painting(values: Values) -> dict[str, Any]:
     return found
 
 
-PAINTED = ("prompt", "negative_prompt", "checkpoint", "steps", "guidance", "sampler", "seed")
+PAINTED = (
+    *("prompt", "negative_prompt", "checkpoint", "steps", "guidance", "sampler", "seed"),
+    "weights",
+)
 
 
 OWN = ("method", "strength", "keep_colours")

@@ -15,7 +15,7 @@ from studio.ui.widgets.strength import strength
 
 ID = "upscale"
 SCALE, STRENGTH = 2.0, 0.3
-DETAILS = ("checkpoint", "steps", "guidance", "sampler", "clip_skip")
+DETAILS = ("checkpoint", "steps", "guidance", "sampler", "clip_skip", "weights")
 """Settings that only matter where details are painted."""
 
 

@@ -128,7 +128,7 @@ def settings(
 
 def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tuple[Piece, ...]:
     """Steps, guidance, sampler, seed, checkpoint, and what folds away: among it `sides`, made with
-    `render=False`, and how weights are kept, which only tasks with a size of their own ask."""
+    `render=False`, and how weights are kept."""
     start = sampling.native(choices, None)
     with gr.Row():
         steps = gr.Slider(
@@ -178,7 +178,7 @@ def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tu
             value=sampling.PLANNED,
             label="Weights in memory",
             info="The less they take, the longer a step may last; 8 bits change the picture.",
-            visible=bool(sides) and sampling.has_ways(choices, None),
+            visible=sampling.has_ways(choices, None),
             **named(tab, "weights"),
         )
         problems = gr.HTML(sampling.problems_text(choices), **named(tab, "problems"))
@@ -207,9 +207,7 @@ def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tu
             sampler: gr.update(choices=samplers, **own),
             checkpoint: gr.update(choices=sampling.checkpoint_choices(now.choices)),
             clip_skip: gr.update(visible=shown),
-            weights: gr.update(
-                choices=ways, visible=bool(sides) and sampling.has_ways(now.choices, chosen)
-            ),
+            weights: gr.update(choices=ways, visible=sampling.has_ways(now.choices, chosen)),
             problems: gr.update(value=sampling.problems_text(now.choices)),
         }
 

@@ -43,7 +43,7 @@ def references(tab: str) -> Piece:
             visible=False,
             **named(tab, "reference-takes"),
         )
-        about = gr.HTML(_about(AUTO, {}, None), **named(tab, "reference-about"))
+        about = gr.HTML(_about(AUTO, ways({}, None), {}, None), **named(tab, "reference-about"))
 
     def dress(values: Values, now: Now) -> Updates:
         checkpoint = values.get("checkpoint")
@@ -56,7 +56,7 @@ def references(tab: str) -> Piece:
             **pictures.dress(values, now),
             method: looked if chosen == asked else {**looked, "value": chosen},
             takes: gr.update(visible=_acting(chosen, there) == "adapter" and len(there) > 1),
-            about: gr.update(value=_about(chosen, now.choices, checkpoint)),
+            about: gr.update(value=_about(chosen, there, now.choices, checkpoint)),
         }
 
     def defaults(choices: Choices) -> Values:
@@ -111,8 +111,7 @@ def possible(values: Values, choices: Choices) -> dict[str, Any]:
     return {**values, "reference_method": _way(values["reference_method"], there)}
 
 
-def _about(method: object, choices: Choices, checkpoint: object) -> str:
-    there = ways(choices, checkpoint)
+def _about(method: object, there: Sequence[str], choices: Choices, checkpoint: object) -> str:
     eyes, name = ("clip", "IP-Adapter") if "shared" in there else ("siglip", "Redux")
     rows = cast(list[Mapping[str, Any]], choices.get("image_prompts") or [])
     wanted = checkpoint or choices.get("default_checkpoint")
