@@ -25,6 +25,8 @@ class Control(img2img.PaintedOver, inpaint.Repainted):
     strength: Strength | None = None
     """How much of the picture is painted anew: 0 keeps it, 1 repaints it. The default is that of
     painting over a picture, or into a masked part of it."""
+    hires: txt2img.Hires | None = None
+    """A second pass at a larger size, where it starts at pure noise."""
 
 
 def resolve(request: Control, facts: Facts) -> Resolved:
@@ -37,6 +39,12 @@ def resolve(request: Control, facts: Facts) -> Resolved:
     if request.mask is not None and request.image is None:
         raise InvalidRequest(
             "There is a mask and no picture.", "Add the picture as 'image'.", field="image"
+        )
+    if request.hires is not None and request.image is not None:
+        raise InvalidRequest(
+            "Only what is painted from words alone has a second pass.",
+            "Leave out 'hires' or 'image', and enlarge the picture afterwards.",
+            field="hires",
         )
     task = _task(request)
     found = task.resolve(_as(task, request), facts)

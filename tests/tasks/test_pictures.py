@@ -93,14 +93,22 @@ def test_under_control_what_is_left_open_is_as_without(studio: Studio) -> None:
     ref = upload(studio, picture())
     mask = upload(studio, picture().point(lambda value: 255))
     units = [{"kind": "depth", "map": ref, "weight": 0.0}]
-    for task, given in (("img2img", {}), ("inpaint", {"mask": mask})):
-        asked = {**WANT, **given, "image": ref, "seed": 1}
+    over = {"image": ref}
+    tasks: dict[str, dict[str, Any]] = {
+        "txt2img": {"hires": {"factor": 2}},
+        "img2img": over,
+        "inpaint": {**over, "mask": mask},
+    }
+    for task, given in tasks.items():
+        asked = {**WANT, **given, "seed": 1}
         plain = studio.submit("local", task, asked).request
         steered = studio.submit("local", "control", {**asked, "units": units}).request
         assert {name: steered[name] for name in plain if name != "units"} == {
             name: plain[name] for name in plain if name != "units"
         }
         assert studio.submit("local", "control", steered).request == steered
+    error = refused(studio, "control", **over, units=units, hires={"factor": 2})
+    assert error.field == "hires" and "from words alone" in error.message
 
 
 def test_at_strength_0_one_picture_is_enough(studio: Studio) -> None:
