@@ -22,6 +22,8 @@ class Layer:
     """Columns of it: how wide its input is."""
     count: int
     """Of the blocks; 1 outside of them."""
+    every: bool = True
+    """Every one of so many blocks has it, not only some before the last."""
 
     def carries(self, other: "Layer") -> bool:
         """Whether it is as large as the one that a LoRA was made for, in as many blocks at least."""
@@ -39,11 +41,20 @@ class Trunk:
 
     def carries(self, other: "Trunk") -> bool:
         """Whether all that a LoRA adds to in blocks, as `other` tells, is there, and what else is there
-        fits too: checkpoints of a family differ in layers outside of them, as for guidance."""
-        if any("#" in name for name in other.layers.keys() - self.layers.keys()):
+        fits too: checkpoints of a family differ in layers outside of them, as for guidance.
+
+        A LoRA for all of the first blocks, and no more, was made for one that has just these: FLUX.2
+        klein's attention is as large as FLUX.1's, in fewer blocks.
+        """
+        blocks = {name: layer for name, layer in other.layers.items() if "#" in name}
+        if not blocks.keys() <= self.layers.keys():
             return False
         shared = other.layers.keys() & self.layers.keys()
-        return all(self.layers[name].carries(other.layers[name]) for name in shared)
+        fits = all(self.layers[name].carries(other.layers[name]) for name in shared)
+        ends = (
+            not one.every or one.count in {1, self.layers[n].count} for n, one in blocks.items()
+        )
+        return fits and (not blocks or any(ends))
 
 
 _BLOCK = re.compile(
@@ -95,15 +106,22 @@ Size = tuple[int | None, int | None]
 
 
 def _trunk(layers: Iterable[tuple[str, Size]]) -> Trunk:
-    found: dict[str, Layer] = {}
-    for name, (high, wide) in layers:
+    sizes: dict[str, Size] = {}
+    blocks: dict[str, set[int]] = {}
+    for name, size in layers:
         flat = name.replace(".", "_")
         block = _BLOCK.match(flat)
         kind = f"{block[1]}_#_{flat[block.end() :]}" if block else flat
-        count = int(block[2]) + 1 if block else 1
-        before = found.get(kind)
-        found[kind] = Layer(high, wide, max(count, before.count if before else 0))
-    return Trunk(found)
+        sizes[kind] = size
+        blocks.setdefault(kind, set()).add(int(block[2]) if block else 0)
+    return Trunk(
+        {
+            kind: Layer(
+                *size, count=max(blocks[kind]) + 1, every=len(blocks[kind]) > max(blocks[kind])
+            )
+            for kind, size in sizes.items()
+        }
+    )
 
 
 def _sizes(shapes: Shapes, prefix: str) -> dict[str, Size]:

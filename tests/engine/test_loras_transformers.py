@@ -1,5 +1,6 @@
 """LoRAs of the families whose denoiser is a transformer, under each of the names that trainers use."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
@@ -15,10 +16,11 @@ from diffusers.loaders import single_file_utils
 from safetensors.torch import load_file, save_file
 
 from studio import samplers
+from studio.checkpoints.adapters import layers_of
 from studio.checkpoints.catalog import families
 from studio.checkpoints.loras import loras
 from studio.checkpoints.originals import ORIGINALS
-from studio.checkpoints.trunks import trunk_of
+from studio.checkpoints.trunks import Trunk, trunk_for, trunk_of
 from studio.engine.adapters import load_adapter, swaps
 from studio.engine.layouts import trace
 from studio.engine.loading import _renamed
@@ -263,7 +265,8 @@ FULL: Mapping[str, tuple[str, Mapping[str, Any]]] = {
 
 
 def test_it_fits_checkpoints_of_its_family_alone(tmp_path: Path) -> None:
-    """At full size, under each of the names, over the attention alone and over everything."""
+    """At full size, under each of the names, over attentions alone, those of the blocks for pictures
+    and words alone, and over everything."""
     checkpoints = {"unet": CHECKPOINT}
     for family, (kind, config) in FULL.items():
         with torch.device("meta"):
@@ -278,10 +281,10 @@ def test_it_fits_checkpoints_of_its_family_alone(tmp_path: Path) -> None:
             makers: {name: one.layers for name, one in joined.items()},
         }
         for named, names in there.items():
-            for part in (("att", "single_blocks"), ("",)):
+            for part in ("att|single_blocks", "^(?!.*single).*att", ""):
                 sizes: dict[str, tuple[int, ...]] = {}
                 for name, own in names.items():
-                    if any(one in name for one in part):
+                    if re.search(part, name):
                         high = sum(layers[one].out_features for one in own)
                         sizes[named(name, "lora_down.weight")] = (8, layers[own[0]].in_features)
                         sizes[named(name, "lora_up.weight")] = (high, 8)
@@ -291,6 +294,26 @@ def test_it_fits_checkpoints_of_its_family_alone(tmp_path: Path) -> None:
     assert len(shelf) > 50 and not [one.id for one in shelf if one.problem]
     fit = {(one.id, name) for one in shelf for name in checkpoints if one.fits(checkpoints[name])}
     assert fit == {(one.id, one.id.partition("/")[0]) for one in shelf}
+
+
+def test_a_lora_for_single_blocks_fits_one_that_has_more() -> None:
+    def needed(*blocks: int) -> Trunk | None:
+        shapes = {
+            f"transformer.transformer_blocks.{n}.attn.to_q.lora_{side}.weight": shape
+            for n in blocks
+            for side, shape in (("A", (8, 3072)), ("B", (3072, 8)))
+        }
+        return trunk_for(layers_of(shapes), shapes)
+
+    kind, config = FULL["flux"]
+    with torch.device("meta"):
+        network = getattr(diffusers, kind)(**config)
+    shapes = {f"transformer.{k}": tuple(t.shape) for k, t in network.state_dict().items()}
+    flux = trunk_of(shapes, kind)
+    assert flux is not None
+    fits = {blocks: flux.carries(found) for blocks in ((7,), (0,), (3, 7), tuple(range(19)),
+            tuple(range(5)), tuple(range(20))) if (found := needed(*blocks))}  # fmt: skip
+    assert list(fits.values()) == [True, True, True, True, False, False]
 
 
 def test_a_joined_layer_beside_its_parts_is_the_same_change_once(
