@@ -39,7 +39,7 @@ class Tag:
 def untagged(text: str) -> tuple[str, tuple[Tag, ...]]:
     """The text without its tags, and the tags in the order in which they stand there.
 
-    Raises `InvalidRequest` for a tag whose weights are none.
+    Raises `InvalidRequest` for a tag without a name, or whose weights are none.
     """
     tags = tuple(_read(found[1].strip(), found[2].split(":")[1:]) for found in _TAG.finditer(text))
     return (_TAG.sub("", text) if tags else text), tags
@@ -73,6 +73,10 @@ def renamed(text: str, names: Mapping[str, str | None]) -> str:
 
 
 def _read(name: str, rest: list[str]) -> Tag:
+    if not name:
+        raise InvalidRequest(
+            "A tag in the prompt names no LoRA.", "Write <lora:name:0.8>.", field="prompt"
+        )
     given = [part for part in rest if "=" not in part]
     by_name = dict(part.split("=", 1) for part in rest if "=" in part)
     known = {key.strip().lower(): value for key, value in by_name.items()}

@@ -11,7 +11,7 @@ from studio.checkpoints.catalog import Checkpoint
 from studio.core.errors import InvalidRequest
 from studio.core.requests import STRICT, Name
 from studio.prompts.embeddings import Embedded
-from studio.prompts.tags import MAX_STRENGTH, names, renamed, untagged
+from studio.prompts.tags import MAX_STRENGTH, Tag, names, renamed, untagged
 from studio.tasks._task import Added, Extras, Facts
 
 MOST = 16
@@ -75,18 +75,18 @@ def resolve_extras(request: Asked, checkpoint: Checkpoint, facts: Facts) -> dict
             field="negative_prompt",
         )
     asked = [one for one in request.loras if not one.from_prompt]
-    asked += [
-        AddedLora(name=tag.name, weight=tag.weight, text_weight=tag.text_weight, from_prompt=True)
-        for tag in tags
-    ]
-    if len(asked) > MOST:
+    count = len(asked) + len(tags)
+    if count > MOST:
         raise InvalidRequest(
-            f"There are {len(asked)} LoRAs; at most {MOST} can be used at once.",
+            f"There are {count} LoRAs; at most {MOST} can be used at once.",
             "Leave some out.",
             field="loras",
         )
     return {
-        "loras": tuple(_resolved(one, checkpoint, facts) for one in asked),
+        "loras": (
+            *(_resolved(one, checkpoint, facts) for one in asked),
+            *(_of_tag(tag, checkpoint, facts) for tag in tags),
+        ),
         "embeddings": _embeddings(request, checkpoint, facts),
         "vae": facts.vae(request.vae, checkpoint).id if request.vae else "",
     }
@@ -103,6 +103,13 @@ def _resolved(asked: AddedLora, checkpoint: Checkpoint, facts: Facts) -> AddedLo
     found = facts.lora(asked.name, checkpoint)
     text_weight = asked.weight if asked.text_weight is None else asked.text_weight
     return replace(asked, name=found.id, text_weight=text_weight)
+
+
+def _of_tag(tag: Tag, checkpoint: Checkpoint, facts: Facts) -> AddedLora:
+    found = facts.lora(tag.name, checkpoint)
+    return AddedLora(
+        name=found.id, weight=tag.weight, text_weight=tag.text_weight, from_prompt=True
+    )
 
 
 def with_loras_here(prompt: str, meant: Callable[[str], str | None]) -> tuple[str, tuple[str, ...]]:

@@ -74,6 +74,8 @@ def test_tags_and_fields_are_decided_before_a_job_is_queued(app: App) -> None:
         ({"prompt": "a <lora:inc:1>"}, "There is no LoRA 'inc'"),
         ({"prompt": "a <lora:inc:1>"}, "Did you mean 'ink'"),
         ({"prompt": "a", "loras": [{"name": "nothing"}]}, "There is no LoRA 'nothing'"),
+        ({"prompt": "a <lora: :1>"}, "names no LoRA"),
+        ({"prompt": f"a <lora:{'x' * 300}:1>"}, "There is no LoRA 'xxx"),
         ({"prompt": "a <lora:gold:1>"}, "'gold' is not made for"),
         ({"prompt": "a", "negative_prompt": "b <lora:ink:1>"}, "negative prompt"),
         ({"prompt": "a <lora:ink:loud>"}, "is not a number"),
