@@ -1,9 +1,11 @@
 """What a checkpoint is to everybody else, and the list of those that there are."""
 
 import threading
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import count
 from pathlib import Path
 from shlex import quote
 from typing import Any, Literal, cast
@@ -145,8 +147,9 @@ class Catalog:
         builtin: Path | None = None,
         beside: tuple[Path, ...] = (),
     ) -> None:
-        """`folders` need not exist. The first one that has an id keeps it. Below `beside` lie text
-        encoders and autoencoders for files that hold a denoiser alone."""
+        """`folders` need not exist. The first one that has an id keeps it; what has it too goes by
+        its folder's name as well. Below `beside` lie text encoders and autoencoders for files that
+        hold a denoiser alone."""
         self._folders = tuple(folders)
         self._builtin = builtin
         self._shelf = Shelf(tuple(beside))
@@ -168,7 +171,7 @@ class Catalog:
                 else:
                     seen[found.id] = (found, offered, inspect(found, offered))
             self._seen = seen
-            return tuple(
+            return _told_apart(
                 checkpoint
                 for found, _, checkpoint in seen.values()
                 if not (found.loose and checkpoint.problem)
@@ -226,8 +229,22 @@ class Catalog:
             listed[builtin.id] = builtin
         for folder in self._folders:
             for found in scan(folder):
-                listed.setdefault(_free_id(found, listed), found)
+                name = next(one for one in _ids(found, folder) if _is_free(one, found, listed))
+                listed.setdefault(name, found)
         return tuple(replace(found, id=name) for name, found in listed.items())
+
+
+def _told_apart(checkpoints: Iterable[Checkpoint]) -> tuple[Checkpoint, ...]:
+    """The same; those of one label go by their ids as well, which are unique."""
+    listed = tuple(checkpoints)
+    often = Counter(one.label for one in listed)
+    return tuple(one if often[one.label] == 1 else _with_id(one) for one in listed)
+
+
+def _with_id(checkpoint: Checkpoint) -> Checkpoint:
+    own = checkpoint.id.rpartition("/")[2] == checkpoint.label
+    label = checkpoint.id if own else f"{checkpoint.label} ({checkpoint.id})"
+    return replace(checkpoint, label=label)
 
 
 def _file_name(checkpoint: Checkpoint) -> str:
@@ -235,11 +252,22 @@ def _file_name(checkpoint: Checkpoint) -> str:
     return checkpoint.id + checkpoint.path.suffix if checkpoint.layout == "file" else checkpoint.id
 
 
-def _free_id(found: Found, taken: dict[str, Found]) -> str:
-    """Its id, or with its ending where a file of another kind has that id already."""
-    if found.id not in taken or found.path == taken[found.id].path:
-        return found.id
-    return found.id + found.path.suffix if found.layout == "file" else found.id
+def _ids(found: Found, folder: Path) -> Iterator[str]:
+    """What it may be called: by its id, with its ending beside a file of another kind, with the
+    name of its folder beside one in another, and by number in the end."""
+    yield found.id
+    if found.layout == "file":
+        yield found.id + found.path.suffix
+    for number in count(1):
+        yield f"{folder.name}{f'-{number}' if number > 1 else ''}/{found.id}"
+
+
+def _is_free(name: str, found: Found, taken: Mapping[str, Found]) -> bool:
+    if (other := taken.get(name)) is None:
+        # its ending only tells it from one beside it
+        beside = name == found.id + found.path.suffix and found.layout == "file"
+        return not beside or taken[found.id].path.parent == found.path.parent
+    return other.path == found.path
 
 
 def _builtin(folder: Path) -> Found | None:

@@ -143,7 +143,7 @@ def _weights(place: Path) -> tuple[tuple[Path, ...], str]:
     """The safetensors of a part, the plain ones rather than a variant (`….fp16.safetensors`)."""
     found: dict[str, list[Path]] = {}
     for file in sorted(place.glob("*.safetensors")):
-        if _own(file) and (name := _WEIGHTS.fullmatch(file.name)):
+        if _own(file) and file.is_file() and (name := _WEIGHTS.fullmatch(file.name)):
             found.setdefault(name["variant"] or "", []).append(file)
     if not found:
         pickled = next((f for f in sorted(place.glob("*")) if f.suffix in _PICKLES), None)

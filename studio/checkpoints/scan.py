@@ -122,7 +122,7 @@ class _Walk:
 
     def _file(self, entry: os.DirEntry[str]) -> Found | None:
         path = Path(entry.path)
-        if path.suffix.lower() not in PICKLED | READ:
+        if path.suffix.lower() not in PICKLED | READ or not path.is_file():
             return None
         if entry.is_symlink() and not path.resolve().is_relative_to(self._root):
             return None

@@ -270,8 +270,33 @@ def test_ids_are_unique(tmp_path: Path) -> None:
         "x": "sd15",
         "x.ckpt": "",
         "x.pt": "",
-        "x.safetensors": "sdxl",
     }
+
+
+def test_those_of_one_name_in_several_folders_are_all_listed_and_told_apart(tmp_path: Path) -> None:
+    folders = tuple(tmp_path / name for name in ("mine", "comfy", "a1111"))
+    for place in folders:
+        sparse(place / "x.safetensors", "sd15-file")
+        folder(place / "y")
+    (folders[2] / "y" / "pochade.json").write_text(json.dumps({"label": "x"}))
+    catalog = Catalog(folders)
+    assert [(one.id, one.label) for one in catalog.all()] == [
+        ("x", "x"),
+        ("y", "y"),
+        ("comfy/x", "comfy/x"),
+        ("comfy/y", "comfy/y"),
+        ("a1111/x", "a1111/x"),
+        ("a1111/y", "x (a1111/y)"),
+    ]
+    assert catalog.get("x.safetensors").path.parent == folders[0]
+    assert catalog.get("comfy/x").path.parent == folders[1]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no pipes")
+def test_what_is_no_file_keeps_nobody_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.safetensors")
+    (tmp_path / "folder.safetensors").mkdir()
+    assert Catalog((tmp_path,)).all() == ()
 
 
 def test_changes_are_noticed_and_nothing_else_is_read_again(tmp_path: Path) -> None:
