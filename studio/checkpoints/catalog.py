@@ -513,12 +513,13 @@ def _known(
 def _sizes(family: Family, parts: dict[str, Part]) -> tuple[int, int]:
     """The native side of a folder's checkpoint and the multiple that sides must be of, in px.
 
-    Families whose networks see squares of latents say so by a multiple of their own.
+    Families whose networks see squares of latents have a multiple of several latents of 8 px.
     """
     if not family.sized:
         return family.native_px, family.multiple_px
     scale = _scale(parts["vae"]) if "vae" in parts else family.multiple_px
-    return _native(parts, scale) or family.native_px, max(8, scale)
+    multiple = family.multiple_px * scale // 8
+    return _native(parts, scale) or family.native_px, max(8, multiple)
 
 
 def _scale(vae: Part) -> int:

@@ -37,7 +37,10 @@ class X0:
             model_output: Tensor, timestep: Any, sample: Tensor, *args: Any, **options: Any
         ) -> Any:
             self._last = (model_output, timestep, sample)
-            return step(model_output, timestep, sample, *args, **options)
+            made = step(model_output, timestep, sample, *args, **options)
+            # where there is one step, PixArt-α takes the picture that a scheduler foresees; from
+            # those that tell of none, what the step has made is that
+            return (*made, *made) if isinstance(made, tuple) and len(made) == 1 else made
 
         scheduler.step = remembering
 

@@ -108,6 +108,10 @@ def test_a_tiny_checkpoint_is_recognised_and_paints(
         told = [(f["step"], f["steps"]) for f in desk.frames("progress")]
         assert told and told[-1][0] == told[-1][1]
         assert desk.paint(**{**wish, "seed": 8}) == [second]
+        taller = side + found.multiple_px
+        [quick] = desk.paint(**{**wish, "steps": 1, "height": taller})
+        # what is repainted keeps the size of its picture
+        assert len(quick) == side * (side if role is Role.INPAINT else taller) * 3
         painted.add(first)
     assert len(painted) == len(found.roles)
 
