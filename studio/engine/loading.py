@@ -352,7 +352,22 @@ def _named(module: Any, state: Tensors) -> Tensors:
     prefix = f"{getattr(module, 'base_model_prefix', '')}."
     shorter = {key.removeprefix(prefix): tensor for key, tensor in state.items()}
     longer = {prefix + key: tensor for key, tensor in state.items()}
-    return {**shorter, **longer, **state}
+    seeing = hasattr(getattr(module, "model", None), "language_model")
+    deeper = {_deeper(key): tensor for key, tensor in state.items()} if seeing else {}
+    return {**shorter, **longer, **deeper, **state}
+
+
+def _deeper(key: str) -> str:
+    """What a language model that sees calls a tensor today: what reads was once all of `model`, or held
+    one."""
+    head, _, rest = key.partition(".")
+    if head == "model" and rest.partition(".")[0] in {"embed_tokens", "layers", "norm"}:
+        return f"model.language_model.{rest}"
+    if head == "language_model":
+        return key.replace("language_model.model.", "model.language_model.").removeprefix(
+            "language_model."
+        )
+    return key
 
 
 def _whole(folder: Path, part: Part) -> Mapping[str, Tensor]:

@@ -19,10 +19,14 @@ from diffusers.pipelines.qwenimage import (
 )
 from PIL import Image, ImageDraw
 
-from studio.checkpoints.catalog import families
+from studio.checkpoints.catalog import Catalog, families
 from studio.checkpoints.folder import read_parts, saved_from, shapes_of
+from studio.checkpoints.hashes import Hashes
+from studio.engine.device import Device
+from studio.engine.manager import Manager
 from studio.families._family import Family, Role
 from studio.families._keys import saved_as
+from studio.paths import CONFIGS
 from studio.samplers import FLOW, find
 from tests.engine.desk import Desk
 from tests.engine.tiny_families import SIZE_PX, TINY
@@ -166,6 +170,20 @@ def test_a_picture_of_a_flow_is_bit_equal_to_the_bare_call(
             **negative,
         ).images
         assert ours == image.tobytes(), family
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_its_networks_are_read_byte_by_byte_and_as_large_as_is_said(
+    family: str, drawer: Callable[[str], Path], device: Device
+) -> None:
+    """Rather than by a converter, whose networks can only be kept whole."""
+    found = Catalog((drawer(family),)).get(family)
+    manager = Manager(device, CONFIGS, Hashes(None))
+    with manager.use(found, next(iter(found.roles)), kept="packed") as lease:
+        sizes, size = manager.sizes(found), lease.weights.size_bytes
+    assert sizes is not None and set(sizes.denoiser) == {"whole", "packed", "fp8", "blocks"}
+    assert size == sizes.denoiser["packed"] + sizes.text["packed"] + sizes.rest
+    assert None not in manager._layouts._known.values()
 
 
 def test_weights_mean_nothing_to_a_reader_of_sentences(
