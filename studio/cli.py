@@ -206,7 +206,20 @@ def _serve(command: argparse.ArgumentParser) -> None:
 
 
 def _generate(command: argparse.ArgumentParser) -> None:
-    command.add_argument("prompt", help="what to paint")
+    command.add_argument("prompt", nargs="?", help="what to paint")
+    command.add_argument(
+        "--task",
+        default="txt2img",
+        help="what to do: img2img, inpaint, outpaint, upscale, control, preprocess or style",
+    )
+    command.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="any other field of the request, as text or JSON; @FILE stands for a picture; can be "
+        "given again",
+    )
     command.add_argument("--out", default=".", metavar="DIR", help="where copies of the files go")
     command.add_argument("--count", help="pictures to make")
     command.add_argument(

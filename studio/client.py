@@ -31,6 +31,10 @@ class Door(Protocol):
         """Queues a job; its JSON."""
         ...
 
+    def add_input(self, data: bytes) -> str:
+        """Stores a picture; its ref."""
+        ...
+
     def job(self, job_id: str) -> dict[str, Any]: ...
 
     def cancel(self, job_id: str) -> None: ...
@@ -54,6 +58,9 @@ class Inside:
 
     def submit(self, task: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         return self._studio.job_json(self._studio.submit(OWNER, task, fields))
+
+    def add_input(self, data: bytes) -> str:
+        return self._studio.add_input(OWNER, data)
 
     def job(self, job_id: str) -> dict[str, Any]:
         return self._studio.job_json(self._studio.job(OWNER, job_id))
@@ -88,6 +95,10 @@ class Beside:
         created = self._json("POST", "/api/jobs", {"task": task, **fields})
         return self.job(str(created["id"]))
 
+    def add_input(self, data: bytes) -> str:
+        _, answer = self._send("POST", "/api/inputs", data, "application/octet-stream")
+        return str(json.loads(answer)["ref"])
+
     def job(self, job_id: str) -> dict[str, Any]:
         return self._json("GET", f"/api/jobs/{quote(job_id)}")
 
@@ -109,16 +120,17 @@ class Beside:
     def _json(
         self, method: str, path: str, body: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        return json.loads(self._send(method, path, body)[1])
+        data = None if body is None else json.dumps(body).encode()
+        return json.loads(self._send(method, path, data)[1])
 
     def _send(
-        self, method: str, path: str, body: Mapping[str, Any] | None = None
+        self, method: str, path: str, data: bytes | None = None, kind: str = "application/json"
     ) -> tuple[Message, bytes]:
         request = urllib.request.Request(
             self._server.url + path,
             method=method,
-            data=None if body is None else json.dumps(body).encode(),
-            headers={HEADER: self._server.token, "Content-Type": "application/json"},
+            data=data,
+            headers={HEADER: self._server.token, "Content-Type": kind},
         )
         for patience in reversed(range(TRIES)):
             try:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from studio.cli import main, parser
 from studio.commands.exit_codes import (
@@ -19,7 +20,7 @@ from studio.commands.exit_codes import (
     ending,
     exit_code,
 )
-from studio.commands.generate import request_fields, save, size
+from studio.commands.generate import named_files, request_fields, save, size, with_refs
 from studio.commands.serve import Addresses, Keys, listening, network_addresses, welcome
 from studio.core.errors import InvalidRequest, StudioError
 from studio.datadir import announce, claim
@@ -69,6 +70,19 @@ class TestArguments:
         }
         assert request_fields(options("a fox")) == {"prompt": "a fox"}
 
+    def test_any_field_can_be_set_and_files_become_refs(self) -> None:
+        given = options(
+            "--task", "control", "--set", "strength=0.5", "--set", "image=@a.png", "--set",
+            'units=[{"kind": "pose", "map": "@b.png"}, {"image": "@a.png"}]', "--set", "sampler=Euler a",
+        )  # fmt: skip
+        fields = request_fields(given)
+        assert (fields["strength"], fields["sampler"]) == (0.5, "Euler a")
+        assert "prompt" not in fields
+        assert sorted(named_files(fields)) == ["a.png", "a.png", "b.png"]
+        found = with_refs(fields, {"a.png": "A", "b.png": "B"})
+        assert found["image"] == "A"
+        assert found["units"] == [{"kind": "pose", "map": "B"}, {"image": "A"}]
+
     @pytest.mark.parametrize("text", ["256x256", "256X256", "256×256"])
     def test_a_size_can_be_written_in_several_ways(self, text: str) -> None:
         assert size(text) == (256, 256)
@@ -88,6 +102,8 @@ class TestArguments:
             (["generate", "x", "--count", "many"], "Count must be a whole number (got 'many')"),
             (["generate", "x", "--guidance", "high"], "Guidance must be a number"),
             (["generate", "x", "--size", "big"], "Size must be width and height"),
+            (["generate", "x", "--set", "strength"], "--set must be of the form name=value"),
+            (["generate", "x", "--set", "image=@none.png"], "'none.png' cannot be read"),
             (["serve", "--auth", "nobody"], "--auth must be of the form name:password"),
             (["bench", "nonsense"], "no measurement called 'nonsense'"),
         ],
@@ -278,6 +294,24 @@ class TestGenerate:
         kept = {file.name: file for file in (tmp_path / "data" / "pictures").rglob("*.png")}
         assert {file.name for file in files} == set(kept)
         assert all(file.read_bytes() == kept[file.name].read_bytes() for file in files)
+
+    @pytest.mark.slow
+    def test_it_makes_maps_too(self, tmp_path: Path) -> None:
+        Image.effect_noise((64, 64), 90).convert("RGB").save(tmp_path / "photo.png")
+        done = run(
+            "generate", "--task", "preprocess", "--set", "image=@photo.png", "--set",
+            "preprocessor=xdog", "--data-dir", "data", "--out", "out", cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        (file,) = (tmp_path / "out").iterdir()
+        assert "seed" not in done.stdout
+        with Image.open(file) as made:
+            assert made.size == (64, 64) and '"xdog"' in made.info["pochade"]
+        done = run(
+            "generate", "--task", "preprocess", "--set", "image=@photo.png", "--set",
+            "preprocessor=hed", "--data-dir", "data", "--out", "out", cwd=tmp_path,
+        )  # fmt: skip
+        assert done.returncode == BAD_INPUT and "weights of HED" in done.stderr
 
     @pytest.mark.slow
     def test_it_asks_the_server_that_runs(self, tmp_path: Path, checkpoints: Path) -> None:

@@ -53,6 +53,12 @@ def beside(script: Script) -> Iterator[Beside]:
     server.server_close()
 
 
+def test_a_picture_is_sent_as_it_is(script: Script, beside: Beside) -> None:
+    script.answers = [(201, {}, b'{"ref": "ab"}')]
+    assert beside.add_input(b"\x89PNG") == "ab"
+    assert script.asked == [("POST", "/api/inputs", "secret", b"\x89PNG")]
+
+
 def test_a_job_is_sent_as_json_with_the_secret(script: Script, beside: Beside) -> None:
     script.answers = [(201, {}, b'{"id": "ab"}'), (200, {}, b'{"id": "ab", "state": "queued"}')]
     assert beside.submit("txt2img", {"prompt": "a fox"})["state"] == "queued"

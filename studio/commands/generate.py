@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 from studio.client import Beside, Door, Inside
 from studio.commands.exit_codes import NOT_PAINTED, OK, STOPPED
@@ -36,21 +36,33 @@ RENAMED = {
     "weights": "weights",
 }
 """Fields of the request by the flag that sets them."""
+FILE = "@"
+"""Before the path of a picture in a value of `--set`."""
 FLAGS = ("data_dir", "checkpoint_dirs", "upscaler_dirs", "models_dirs", "device", "dtype")
 
 
 def generate(options: Mapping[str, Any]) -> int:
     """Makes the pictures and copies them to `--out`. Raises `StudioError`."""
     fields = request_fields(options)
+    files = {path: _picture(path) for path in named_files(fields)}
     folder = _folder(options["out"])
     settings = load({name: options[name] for name in FLAGS})
     with door(settings) as studio:
-        return _Run(studio, folder, as_json=options["json"]).paint(fields)
+        refs = {path: studio.add_input(data) for path, data in files.items()}
+        run = _Run(studio, folder, as_json=options["json"])
+        return run.paint(options["task"], with_refs(fields, refs))
 
 
 def request_fields(options: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags as a request's fields; what was not given is left to the studio to decide."""
-    fields: dict[str, Any] = {"prompt": options["prompt"]}
+    """The flags as a request's fields; what was not given is left to the studio to decide. Raises
+    `InvalidRequest`."""
+    if options["prompt"] is None and options["task"] == TASK:
+        raise InvalidRequest(
+            "The following arguments are required: prompt.", "See pochade generate --help."
+        )
+    fields: dict[str, Any] = {}
+    if options["prompt"] is not None:
+        fields["prompt"] = options["prompt"]
     for name in WHOLE:
         if options[name] is not None:
             fields[name] = _number(name, options[name], int)
@@ -61,7 +73,53 @@ def request_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, flag in RENAMED.items():
         if options[flag] is not None:
             fields[name] = options[flag]
-    return fields
+    return fields | dict(map(_setting, options["set"]))
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    """ "strength=0.5" as name and value: JSON, or text where it is none. Raises `InvalidRequest`."""
+    name, sign, value = text.partition("=")
+    if not (name and sign):
+        raise InvalidRequest(
+            f"--set must be of the form name=value (got {text[:40]!r}).",
+            "Write it like --set strength=0.5.",
+            field="set",
+        )
+    try:
+        return name, json.loads(value)
+    except (ValueError, RecursionError):
+        return name, value
+
+
+def named_files(value: Any) -> list[str]:
+    """Paths of the pictures that fields of a request name as files."""
+    if isinstance(value, Mapping):
+        value = list(cast("Mapping[str, Any]", value).values())
+    if isinstance(value, list):
+        return [path for one in cast("list[Any]", value) for path in named_files(one)]
+    named = isinstance(value, str) and value.startswith(FILE)
+    return [value.removeprefix(FILE)] if named else []
+
+
+def with_refs(value: Any, refs: Mapping[str, str]) -> Any:
+    """Fields of a request with `refs` in the place of the files they are of."""
+    if isinstance(value, Mapping):
+        found = cast("Mapping[str, Any]", value)
+        return {name: with_refs(one, refs) for name, one in found.items()}
+    if isinstance(value, list):
+        return [with_refs(one, refs) for one in cast("list[Any]", value)]
+    return refs[value.removeprefix(FILE)] if named_files(value) else value
+
+
+def _picture(path: str) -> bytes:
+    try:
+        return Path(path).expanduser().read_bytes()
+    except OSError as error:
+        raise InvalidRequest(
+            f"The picture '{path[:80]}' cannot be read ({error.strerror}).",
+            "Name another file after the @.",
+            field="set",
+        ) from None
 
 
 def size(text: str) -> tuple[int, int]:
@@ -158,8 +216,8 @@ class _Run:
     as_json: bool
     saved: dict[str, dict[str, Any]] = field(default_factory=dict)
 
-    def paint(self, fields: Mapping[str, Any]) -> int:
-        job = self.studio.submit(TASK, fields)
+    def paint(self, task: str, fields: Mapping[str, Any]) -> int:
+        job = self.studio.submit(task, fields)
         for note in job["notes"]:
             print(note, file=sys.stderr)
         status = Status(sys.stderr)
@@ -209,7 +267,9 @@ class _Run:
             if not self.as_json:
                 status.clear()
                 took = "" if seconds is None else f"  {seconds:.1f} s"
-                print(f"{file}  seed {image['seed']}{took}", flush=True)
+                drawn = job["request"].get("seed") is not None
+                seed = f"  seed {image['seed']}" if drawn else ""
+                print(f"{file}{seed}{took}", flush=True)
 
     def _conclude(self, job: Mapping[str, Any]) -> int:
         state = JobState(job["state"])
