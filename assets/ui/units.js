@@ -79,7 +79,8 @@ export function units(root) {
     const useless = around.choices.controlnets.filter((/** @type {any} */ net) => net.problem).map((/** @type {any} */ net) => ` '${net.label}' cannot be used: ${net.problem}`);
     const fitting = around.choices.controlnets.filter((/** @type {any} */ net) => (checkpoint ? net.fits.includes(checkpoint) : net.fits.length));
     none.hidden = fitting.length > 0;
-    const why = checkpoint && around.choices.controlnets.length ? "No ControlNet fits this checkpoint. Put one into the folder 'controlnet' of the data folder, or choose another checkpoint; maps can be made without." : "No ControlNet is here yet. Put one into the folder 'controlnet' of the data folder; maps can be made without.";
+    const unheard = checkpoint && around.choices.checkpoints.find((/** @type {any} */ one) => one.id === checkpoint)?.balances.length === 0;
+    const why = unheard ? "No ControlNet steers checkpoints of this kind. Choose another checkpoint; maps can be made without." : checkpoint && around.choices.controlnets.length ? "No ControlNet fits this checkpoint. Put one into the folder 'controlnet' of the data folder, or choose another checkpoint; maps can be made without." : "No ControlNet is here yet. Put one into the folder 'controlnet' of the data folder; maps can be made without.";
     say(none, why + useless.join(""));
   }
 

@@ -29,7 +29,7 @@ _KINDS = {
     "pose": r"pose",
     "normals": r"normal",
     "segments": r"seg",
-    "tile": r"tile|blur",
+    "tile": r"tile|blur|upscal",
     "shuffle": r"shuffle",
 }
 _EVERY_KIND = r"union|promax"

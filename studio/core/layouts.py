@@ -70,7 +70,11 @@ LAYOUTS = (
             Kind.LORAS: ("models/loras",),
             Kind.EMBEDDINGS: ("models/embeddings",),
             Kind.VAE: ("models/vae",),
-            Kind.CONTROLNET: ("models/controlnet",),
+            Kind.CONTROLNET: (
+                "models/controlnet",
+                "models/model_patches",
+                "models/xlabs/controlnets",
+            ),
             Kind.IPADAPTER: ("models/ipadapter", "models/style_models", "models/clip_vision"),
             Kind.UPSCALERS: ("models/upscale_models", "models/upscalers"),
             Kind.TEXT_ENCODERS: ("models/text_encoders", "models/clip"),

@@ -10,6 +10,8 @@ from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from torch import Tensor
 
 from studio.checkpoints.controls import config_beside
+from studio.checkpoints.originals import ORIGINALS
+from studio.engine.loading import renamed
 from studio.engine.voices import VOICES, Asked
 from studio.families._steering import Steering
 from studio.tasks._task import Control, within
@@ -33,7 +35,30 @@ def converted(module: Any, state: dict[str, Any]) -> Mapping[str, Any]:
     if any(key.startswith("control_model.") for key in state):
         convert: Callable[..., dict[str, Any]] = convert_controlnet_checkpoint
         return convert(dict(state), dict(module.config))
-    return {new: tensor for key in state for new, tensor in _renamed(key, state[key])}
+    if _HINTED in state:
+        return _of_xlabs(module, state)
+    return {new: tensor for key in state for new, tensor in _of_stability(key, state[key])}
+
+
+_HINTED = "pos_embed_input.weight"
+_READ = "input_hint_block."
+
+
+def _of_xlabs(module: Any, state: dict[str, Any]) -> Mapping[str, Any]:
+    """XLabs names what is as in the denoiser of FLUX.1 as its makers do, and counts the layers that
+    read the map, those between them too."""
+    own = "controlnet_blocks."
+    made = {key: tensor for key, tensor in state.items() if key.startswith(own)}
+    reading = ["conv_in", *(f"blocks.{n}" for n in range(len(module.input_hint_block.blocks)))]
+    for key, tensor in state.items():
+        tail = key.rpartition(".")[2]
+        if key.startswith(_READ):
+            at = int(key.split(".")[1]) // 2
+            name = reading[at] if at < len(reading) else "conv_out"
+            made[f"{_READ}{name}.{tail}"] = tensor
+        elif key.startswith(_HINTED.removesuffix("weight")):
+            made[f"controlnet_x_embedder.{tail}"] = tensor
+    return {**made, **renamed(ORIGINALS["FluxTransformer2DModel"], module, state)}
 
 
 _OF_STABILITY = {
@@ -46,7 +71,7 @@ _OF_STABILITY = {
 _JOINED = ".attn.qkv."
 
 
-def _renamed(key: str, tensor: Any) -> Iterable[tuple[str, Any]]:
+def _of_stability(key: str, tensor: Any) -> Iterable[tuple[str, Any]]:
     """A tensor of Stability's by diffusers' names; any other one as it is."""
     if _JOINED in key:
         names = (key.replace(_JOINED, f".attn.to_{one}.") for one in "qkv")

@@ -425,7 +425,7 @@ def _denoiser(
             own = _below(sources, (PREFIX,)) or sources
             config = json.loads((place / name / "config.json").read_bytes())
             config |= SINGLE_FILES[kind](shapes)
-            convert = partial(_renamed, ORIGINALS[kind])
+            convert = partial(renamed, ORIGINALS[kind])
             recipes.append(_recipe(name, kind, place / name, config, own, device, convert=convert))
         elif name in needs:
             if name in lent and lent[name].part:
@@ -475,7 +475,7 @@ def _text(module: Any, state: Tensors) -> Tensors:
     return made
 
 
-def _renamed(known: Original, module: Any, state: Tensors) -> Tensors:
+def renamed(known: Original, module: Any, state: Tensors) -> Tensors:
     """From the names of its makers; the rows of layers that they joined are shared out."""
     sizes = {name: tensor.shape for name, tensor in module.state_dict().items()}
     count = len(getattr(module, "transformer_blocks", ()))

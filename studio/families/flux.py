@@ -46,10 +46,16 @@ _TEXT = ("vector_in.in_layer.weight", "model.diffusion_model.vector_in.in_layer.
 _GUIDANCE = ("guidance_in.in_layer.weight", "model.diffusion_model.guidance_in.in_layer.weight")
 
 
+_OF_A_CONTROLNET = "pos_embed_input.weight"
+"""In the layout of XLabs, whose other names are those of the denoiser."""
+
+
 def file(channels: int) -> Rule:
     """The same for a single file, of the denoiser alone or of everything."""
     return every(
-        some(*(shape(key, 1, channels) for key in _IN)), some(*(has(key) for key in _TEXT))
+        some(*(shape(key, 1, channels) for key in _IN)),
+        some(*(has(key) for key in _TEXT)),
+        without(has(_OF_A_CONTROLNET)),
     )
 
 
@@ -84,9 +90,13 @@ _CONTROL = "FluxControlNetModel"
 _MODES = "controlnet_mode_embedder.weight"
 _READS = "input_hint_block.conv_out.weight"
 """Of ControlNets that read pixels (XLabs); others are shown what the autoencoder makes of a map."""
+_READS_TOO = "input_hint_block.14.weight"
+"""The same in their own layout."""
 
 
 def _control_config(shapes: Shapes, denoiser: Config) -> Config:
+    if _OF_A_CONTROLNET in shapes:
+        return _config_of_xlabs(shapes)
     inner, channels = shapes["x_embedder.weight"]
     head = shapes["transformer_blocks.0.attn.norm_q.weight"][0]
     read = shapes[_READS][0] if _READS in shapes else None
@@ -105,29 +115,52 @@ def _control_config(shapes: Shapes, denoiser: Config) -> Config:
     }
 
 
+def _config_of_xlabs(shapes: Shapes) -> Config:
+    inner, channels = shapes["img_in.weight"]
+    head = shapes["double_blocks.0.img_attn.norm.query_norm.scale"][0]
+    read = shapes[_READS_TOO][0]
+    return {
+        "in_channels": channels,
+        "num_layers": layers(shapes, "double_blocks"),
+        "num_single_layers": 0,
+        "attention_head_dim": head,
+        "num_attention_heads": inner // head,
+        "joint_attention_dim": shapes["txt_in.weight"][1],
+        "pooled_projection_dim": shapes["vector_in.in_layer.weight"][1],
+        "guidance_embeds": "guidance_in.in_layer.weight" in shapes,
+        "num_mode": None,
+        "conditioning_embedding_channels": read,
+        "patch_size": isqrt(channels // read),
+    }
+
+
 def _modes(shapes: Shapes) -> int:
     return shapes.get(_MODES, (0,))[0]
 
 
 def _control_problem(shapes: Shapes) -> str:
+    if _OF_A_CONTROLNET in shapes:
+        return ""
     wider = shapes["controlnet_x_embedder.weight"][1] > shapes["x_embedder.weight"][1]
     return BESIDE_MASKS if wider else ""
+
+
+_WIDTHS = (("x_embedder.weight", "context_embedder.weight"), ("img_in.weight", "txt_in.weight"))
 
 
 STEERING = Steering(
     part="transformer",
     network=_CONTROL,
-    keys=has(
-        "controlnet_x_embedder.weight",
-        "x_embedder.weight",
-        "time_text_embed.text_embedder.linear_1.weight",
+    keys=some(
+        has(
+            "controlnet_x_embedder.weight",
+            "x_embedder.weight",
+            "time_text_embed.text_embedder.linear_1.weight",
+        ),
+        has(_OF_A_CONTROLNET, _READS_TOO, "double_blocks.0.img_attn.qkv.weight"),
     ),
-    made_for=widths(_CONTROL, ("x_embedder.weight", "context_embedder.weight")),
-    encoder=widths(
-        _CONTROL,
-        ("x_embedder.weight", "context_embedder.weight"),
-        ("img_in.weight", "txt_in.weight"),
-    ),
+    made_for=widths(_CONTROL, *_WIDTHS),
+    encoder=widths(_CONTROL, *_WIDTHS),
     config=_control_config,
     types=_modes,
     # as told by the makers of Union and Union-Pro

@@ -15,9 +15,13 @@ from safetensors.torch import load_file, save_file
 from studio import samplers
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.controls import Controls
+from studio.checkpoints.header import read_header
+from studio.checkpoints.install import kind_of
+from studio.core.layouts import Kind
 from studio.engine.schedulers import build
 from studio.families._family import Role
 from tests.engine.desk import REQUEST, Desk
+from tests.engine.original import transformer
 from tests.engine.tiny_controls import save_control, save_deep
 
 FLUX, SD3, QWEN = "FluxControlNetModel", "SD3ControlNetModel", "QwenImageControlNetModel"
@@ -460,6 +464,36 @@ def test_stabilitys_own_files_are_read(desk: Desk, shelf: Path, ref: str) -> Non
     made = [desk.paint(**ask("sd3", ref, name)) for name in ("sd3-blur", file.stem)]
     assert made[0] == made[1]
     file.unlink()
+
+
+def test_xlabs_own_files_are_read(desk: Desk, shelf: Path, ref: str, tmp_path: Path) -> None:
+    """Named as the denoiser is by its makers, with what reads the map counted through."""
+    folder = shelf / "controlnet" / "flux-pixels-canny"
+    net = diffusers.FluxControlNetModel.from_pretrained(folder)
+    denoiser = diffusers.FluxTransformer2DModel.from_config({**net.config, "patch_size": 1})
+    state = net.state_dict()
+    denoiser.load_state_dict(state, strict=False)
+    theirs = {
+        name: tensor.contiguous()
+        for name, tensor in transformer(denoiser).items()
+        if not name.startswith("final_layer")
+    }
+    convolutions = ["conv_in", *(f"blocks.{n}" for n in range(6)), "conv_out"]
+    for tail in ("weight", "bias"):
+        theirs[f"pos_embed_input.{tail}"] = state[f"controlnet_x_embedder.{tail}"]
+        for at, name in enumerate(convolutions):
+            theirs[f"input_hint_block.{2 * at}.{tail}"] = state[f"input_hint_block.{name}.{tail}"]
+        for at in range(net.config.num_layers):
+            name = f"controlnet_blocks.{at}.{tail}"
+            theirs[name] = state[name]
+    file = shelf / "controlnet" / "flux-canny-controlnet-v3.safetensors"
+    save_file(theirs, file)
+    made = [desk.paint(**ask("flux", ref, name)) for name in (folder.name, file.stem)]
+    assert made[0] == made[1]
+    file.rename(tmp_path / file.name)
+    [found] = Catalog((tmp_path,)).all()
+    assert "no checkpoint" in found.problem, "though most of its names are those of one"
+    assert kind_of(read_header(found.path), found.path) is Kind.CONTROLNET
 
 
 def test_edges_are_as_bright_as_stability_trained_them(

@@ -18,7 +18,7 @@ from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.originals import ORIGINALS, SINGLE_FILES
 from studio.costs.plan import Kept
 from studio.engine.layouts import trace
-from studio.engine.loading import _renamed, _tokenizer
+from studio.engine.loading import _tokenizer, renamed
 from studio.paths import CONFIGS
 from tests.engine.desk import Desk
 from tests.engine.original import _under, clip_text, transformer, vae
@@ -324,7 +324,7 @@ def test_names_are_those_of_diffusers_converters(
         else "convert_sd3_transformer_checkpoint_to_diffusers",
     )
     theirs = trace(convert, shapes)
-    ours = trace(partial(_renamed, ORIGINALS[kind], network), shapes)
+    ours = trace(partial(renamed, ORIGINALS[kind], network), shapes)
     assert dict(ours) == dict(theirs)
     told = SINGLE_FILES[kind]({key: shape for key, (shape, _) in shapes.items()})
     built = {name: network.config[name] for name in told}

@@ -15,7 +15,7 @@ from studio.checkpoints.loras import loras
 from studio.checkpoints.originals import ORIGINALS
 from studio.core.errors import InvalidRequest
 from studio.engine.adapters import load_adapter, swaps
-from studio.engine.loading import _renamed
+from studio.engine.loading import renamed
 from studio.tasks._task import Added
 from tests.engine.desk import Desk
 from tests.engine.original import transformer
@@ -82,7 +82,7 @@ def trained(
     merged = type(network).from_config(network.config).eval()
     merged.load_state_dict(network.state_dict())
     known = ORIGINALS[type(network).__name__]
-    merged.load_state_dict(_renamed(known, merged, state), strict=False)
+    merged.load_state_dict(renamed(known, merged, state), strict=False)
     return merged
 
 

@@ -23,7 +23,7 @@ from studio.checkpoints.originals import ORIGINALS
 from studio.checkpoints.trunks import Trunk, trunk_for, trunk_of
 from studio.engine.adapters import load_adapter, swaps
 from studio.engine.layouts import trace
-from studio.engine.loading import _renamed
+from studio.engine.loading import renamed
 from studio.engine.schedulers import build
 from studio.families._family import Role, Sampling
 from studio.tasks._task import Added
@@ -89,7 +89,7 @@ def test_makers_names_are_those_of_diffusers_converters(
     shapes = {k: (tuple(t.shape), torch.float32) for k, t in transformer(network).items()}
     convert = getattr(single_file_utils, f"convert_{converter}_to_diffusers")
     theirs = dict(trace(convert, shapes))
-    ours = dict(trace(partial(_renamed, ORIGINALS[kind], network), shapes))
+    ours = dict(trace(partial(renamed, ORIGINALS[kind], network), shapes))
     assert ours == theirs
 
 
