@@ -128,11 +128,11 @@ def to_json(people: Sequence[Person], size: Size) -> dict[str, Any]:
     }
 
 
-def from_json(data: Mapping[str, Any], size: Size) -> tuple[Person, ...]:
+def from_json(data: Mapping[str, Any], size: Size, field: str = "pose") -> tuple[Person, ...]:
     """People as OpenPose and ControlNet editors write them, scaled to a picture of that size.
 
     Points may be in pixels of the canvas or shares of it, 18 or 25 of them. Raises
-    `InvalidRequest`.
+    `InvalidRequest`, which names `field`.
     """
     try:
         wide, high = _canvas(data)
@@ -142,7 +142,7 @@ def from_json(data: Mapping[str, Any], size: Size) -> tuple[Person, ...]:
             raise InvalidRequest(
                 f"This pose has {len(shown)} people, and a map can show {MAX_PEOPLE}.",
                 "Leave some of them out.",
-                field="pose",
+                field=field,
             )
         values = [_points(numbers) for numbers in shown]
         if values and all(np.abs(points[:, :2]).max() <= 1 for points in values):
@@ -152,7 +152,7 @@ def from_json(data: Mapping[str, Any], size: Size) -> tuple[Person, ...]:
         raise InvalidRequest(
             "This is no pose as OpenPose writes it.",
             "It takes 'people', each with the 54 numbers of 'pose_keypoints_2d'.",
-            field="pose",
+            field=field,
         ) from None
 
 

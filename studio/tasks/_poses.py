@@ -63,7 +63,7 @@ def read_pose(data: Mapping[str, Any], size: Size | None = None, field: str = "p
     """
     known = canvas_of(data)
     canvas = size or known
-    people = from_json(data, canvas or (1, 1))
+    people = from_json(data, canvas or (1, 1), field)
     if canvas is None:
         raise InvalidRequest(
             "This pose does not tell how large its picture is.",

@@ -98,8 +98,9 @@ def test_a_hidden_joint_keeps_its_place_and_is_not_drawn() -> None:
 def test_what_is_no_pose_is_refused(pose: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         read_pose(pose)
-    with pytest.raises(InvalidRequest, match=words):
+    with pytest.raises(InvalidRequest, match=words) as refused:
         resolved(kind="pose", pose=pose)
+    assert refused.value.field == "units"
 
 
 def test_a_unit_paints_with_the_very_map_that_was_shown() -> None:
