@@ -66,12 +66,22 @@ class Painted:
     """The picture's random numbers; picture i of a job uses seed + i. -1 or nothing draws one."""
     units: Units = ()
     """Maps that steer the painting, at most four."""
+    clip_skip: ClipSkip = 1
+    """Which layer of the text encoder is read, counted from the last: 1 is the last one."""
     weights: Weights = "planned"
     """How the weights of the checkpoint's denoiser are in memory: `planned` by what fits, `whole`,
     `packed` as in their file, `fp8` in 8 bits, or `blocks`, one after another. The less they take, the
     longer a step may last; 8 bits change the picture. A way that saves nothing is left to the plan."""
     loras: Loras = ()
     """LoRAs that change how the checkpoint paints, beside those with a tag in the prompt."""
+    vae: Name = ""
+    """Autoencoder to be used instead of the checkpoint's own, by id or by name; empty for its
+    own."""
+    refiner: Name = ""
+    """Id of a refiner that takes over for the last steps, of the second pass if there is one; empty
+    for none."""
+    refiner_after: Share = 0.8
+    """Share of the steps before the refiner takes over (A1111's "Switch at")."""
     embeddings: Embeddings = ()
     """Set by the studio: ids of the embeddings that the prompts name."""
     styled: Presets = ()
@@ -89,20 +99,10 @@ class Sampled(Painted):
     `<lora:name:0.8>` adds a LoRA."""
     count: Count = 1
     """Pictures to make."""
-    clip_skip: ClipSkip = 1
-    """Which layer of the text encoder is read, counted from the last: 1 is the last one."""
     styles: Presets = ()
     """Names of styles in words that are written into the prompt, as `/api/presets` lists them."""
     references: References = ()
     """Pictures that lend their look, at most four."""
-    vae: Name = ""
-    """Autoencoder to be used instead of the checkpoint's own, by id or by name; empty for its
-    own."""
-    refiner: Name = ""
-    """Id of a refiner that takes over for the last steps, of the second pass if there is one; empty
-    for none."""
-    refiner_after: Share = 0.8
-    """Share of the steps before the refiner takes over (A1111's "Switch at")."""
 
     @property
     def nets(self) -> tuple[str, ...]:

@@ -96,6 +96,7 @@ def test_a_picture_is_painted_anew_and_its_structure_held(
         assert frame["facts"]["stylizer"] == method
         assert frame["width"] > frame["height"]
         assert painted(desk, request)[0] == made[method]
+        assert painted(desk, replace(request, clip_skip=2))[0] != made[method]
         blocks, frame = painted(desk, replace(request, weights="blocks"))
         assert blocks == made[method]
         assert frame["facts"]["plan"] == ["Blocks of the denoiser brought in one after another."]

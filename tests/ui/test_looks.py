@@ -136,6 +136,12 @@ def test_only_methods_that_paint_send_words() -> None:
     assert asked["prompt"] == "a fox" and asked["steps"] == 9
     assert (asked["presets"], asked["structure"]) == (["Linocut"], "depth")
     assert "width" not in asked and "count" not in asked
+    worn = '{"loras": [{"name": "ink", "weight": 0.5}], "vae": "kl", "refiner": "last"}'
+    [dressed] = style.to_requests({**values, "clip_skip": 2, "extras": worn})
+    assert (dressed["loras"], dressed["clip_skip"]) == ([{"name": "ink", "weight": 0.5}], 2)
+    assert (dressed["vae"], dressed["refiner"]) == ("kl", "last")
+    again = style.from_settings({**dressed, "seed": 7})
+    assert style.to_requests({**values, **again})[0]["loras"][0]["name"] == "ink"
     [narrow] = style.to_requests({**values, "weights": "fp8"})
     assert narrow == {**asked, "weights": "fp8"}
     assert style.from_settings({**narrow, "seed": 7})["weights"] == "fp8"

@@ -184,7 +184,7 @@ def _painting(values: Values) -> dict[str, Any]:
 
 PAINTED = (
     *("prompt", "negative_prompt", "checkpoint", "steps", "guidance", "sampler", "seed"),
-    "weights",
+    *("clip_skip", "weights", "loras", "vae", "refiner", "refiner_after"),
 )
 
 
