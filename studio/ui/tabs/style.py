@@ -198,7 +198,7 @@ def from_record(record: Mapping[str, Any]) -> dict[str, Any]:
 def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
     values = {name: fields[name] for name in OWN if fields.get(name) is not None}
     asked = (*PAINTED, presets.NAME)
-    values |= sampling.from_settings({name: fields.get(name) for name in asked})
+    values |= sampling.from_settings({name: fields[name] for name in asked if name in fields})
     if fields.get("structure") is not None:
         values["structure"] = fields["structure"]
     if content := slots.refs(fields.get("image")):
