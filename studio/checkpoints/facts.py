@@ -141,6 +141,7 @@ def verify(
             done += file.stat().st_size
             digests[name] = digest
             problems += [f"{name}: {sentence}" for sentence in wrong]
+            file = file.resolve()
             problems += _compared(name, file, digest, hashes, known)
             if known.get(file) is None and hashes.last(file) is None:
                 notes.append(f"{name} was never read before, so there is no hash to compare with.")

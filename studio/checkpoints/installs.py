@@ -210,12 +210,12 @@ class Installs:
         return tuple(sorted(listed, key=lambda entry: -entry.created))
 
     def sums(self) -> dict[Path, str]:
-        """SHA-256 of what was installed, by file."""
+        """SHA-256 of what was installed, by file, as it lies without links."""
         with self._lock:
             done = [entry for entry in self._all.values() if entry.state == "done"]
         found: dict[Path, str] = {}
         for entry in done:
-            place = self._data_dir / entry.path
+            place = (self._data_dir / entry.path).resolve()
             found |= {
                 place / name if name else place: digest for name, digest in entry.sums.items()
             }

@@ -17,7 +17,9 @@ import pytest
 
 from studio.checkpoints import fetch as fetching
 from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.facts import verify
 from studio.checkpoints.fetch import Manners, Remote, Stopped, fetch, look
+from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import readable
 from studio.checkpoints.install import plan, safe_name
 from studio.checkpoints.installs import Install, Installs
@@ -656,6 +658,25 @@ class TestInstalls:
         asked = len(web.answers)
         assert installs.run(entry.id, lambda _: None, lambda: False).state == "done"
         assert len(web.answers) == asked  # nothing was fetched twice
+
+    @pytest.mark.skipif(os.name != "posix", reason="links need rights there")
+    def test_what_was_installed_is_compared_with_its_hash_also_behind_a_link(
+        self, web, tiny, tmp_path
+    ) -> None:
+        (tmp_path / "real").mkdir()
+        data = tmp_path / "link"
+        data.symlink_to(tmp_path / "real")
+        web.files["fox.safetensors"] = tiny
+        installs = Installs(data, manners=HASTY)
+        entry = installs.add(f"{web.url}/fox.safetensors")
+        installs.run(entry.id, lambda _: None, lambda: False)
+        file = data / "checkpoints" / "fox.safetensors"
+        file.write_bytes(tiny[:-100] + bytes([tiny[-100] ^ 1]) + tiny[-99:])
+        found = Catalog((data / "checkpoints",)).get("fox")
+        verdict = verify(found, Hashes(None), Installs(data).sums())
+        assert verdict.problems == (
+            "fox.safetensors: its SHA-256 is not that of the file that was installed.",
+        )
 
     def test_stop_and_remove_leave_nothing(self, web, tiny, tmp_path, monkeypatch) -> None:
         monkeypatch.setattr(fetching, "BLOCK", 20_000)
