@@ -11,14 +11,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from studio.checkpoints.adapters import layers_of
 from studio.checkpoints.beside import reads_prompts
 from studio.checkpoints.catalog import families, family_of
 from studio.checkpoints.catalog import inspect as inspect_checkpoint
 from studio.checkpoints.controls import inspect as inspect_control
+from studio.checkpoints.enlargers import enlarges
 from studio.checkpoints.fetch import USUAL, Manners, Remote, look, read_small
 from studio.checkpoints.folder import INDEX, MAX_CONFIG_BYTES
 from studio.checkpoints.gguf import ENDING, read_any
 from studio.checkpoints.header import BadFile, Header, as_named
+from studio.checkpoints.imageprompts import inspect as inspect_image_prompt
+from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.scan import PICKLED, Found, file_stamp, folder_stamp
 from studio.checkpoints.streams import replacing, sync_folder
 from studio.core.errors import InvalidRequest, Unavailable
@@ -408,15 +412,18 @@ def kind_of(header: Header, file: Path) -> Kind:
         return Kind.CHECKPOINTS
     if reads_prompts(header.shapes):
         return Kind.TEXT_ENCODERS
-    if inspect_control(Found(id=file.stem, path=file, layout="file", stamp=())) is not None:
+    found = Found(id=file.stem, path=file, layout="file", stamp=())
+    if inspect_control(found) is not None:
         return Kind.CONTROLNET
-    if any(re.search(r"lora_(down|up|A|B)\b|\.hada_|\.lokr_|\.oft_", name) for name in names):
+    if layers_of(header.shapes) or any(".oft_" in name for name in names):
         return Kind.LORAS
+    if inspect_image_prompt(found) is not None:
+        return Kind.IPADAPTER
     if {"emb_params"} & names or {"clip_l", "clip_g"} <= names or len(names) == 1:
         return Kind.EMBEDDINGS
-    if "decoder.conv_in.weight" in names or "first_stage_model.decoder.conv_in.weight" in names:
+    if latent_channels(header.shapes):
         return Kind.VAE
-    return Kind.CHECKPOINTS
+    return Kind.UPSCALERS if enlarges(header.shapes) else Kind.CHECKPOINTS
 
 
 def free(target: Path) -> Path:

@@ -5,6 +5,7 @@ import zipfile
 from dataclasses import replace
 from pathlib import Path
 
+from studio.checkpoints.enlargers import enlarges
 from studio.checkpoints.header import MAX_HEADER_BYTES, BadFile, read_header, readable
 from studio.checkpoints.scan import Found, scan
 from studio.core.errors import InvalidRequest
@@ -108,7 +109,7 @@ def inspect(found: Found) -> Upscaler:
     )
     try:
         check(file)
-        if found.loose and file.suffix.lower() == SAFE and not _looks_like_one(file):
+        if found.loose and file.suffix.lower() == SAFE and not enlarges(read_header(file).shapes):
             raise BadFile("This is no upscaler of a kind that is told by its keys.")
     except BadFile as problem:
         return replace(entry, problem=str(problem), advice=_ADVICE)
@@ -118,18 +119,6 @@ def inspect(found: Found) -> Upscaler:
         )
     return entry
 
-
-def _looks_like_one(file: Path) -> bool:
-    """Whether it begins as upscalers do: with a convolution of a picture, by the name it usually has."""
-    shapes = read_header(file).shapes
-    found = (shapes.get(f"{inside}{name}", ()) for inside in _INSIDE for name in _FIRST)
-    return any(len(shape) == 4 and shape[1] in _BANDS for shape in found)
-
-
-_INSIDE = ("", "params_ema.", "params.")
-_FIRST = ("conv_first.weight", "model.0.weight", "body.0.weight")
-_BANDS = frozenset({1, 3, 12, 48})
-"""Of a picture in grey or RGB, also where squares of 2 or 4 pixels have become one."""
 
 _ADVICE = "Copy or download it again, or take its .safetensors version."
 

@@ -504,16 +504,45 @@ class TestInstalls:
         from studio.checkpoints.header import read_header
         from studio.checkpoints.install import kind_of
 
-        lora = "lora_unet_down_blocks_0_attentions_0_proj_in.lora_down.weight"
-        for names, kind in (
-            ((lora, f"{lora}2"), Kind.LORAS),
-            (("unet.x.lora_A.weight", "y"), Kind.LORAS),
-            (("emb_params",), Kind.EMBEDDINGS),
-            (("decoder.conv_in.weight", "encoder.conv_in.weight"), Kind.VAE),
-        ):
-            header = {name: tensor(n, n + 1) for n, name in enumerate(names)}
-            file = written(tmp_path / "x.safetensors", header, b"x" * len(names))
-            assert kind_of(read_header(file), file) is kind
+        kohya = "lora_unet_down_blocks_0_attentions_0_transformer_blocks_0_attn2_to_k"
+        peft = "unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2"
+        text = "text_encoder.text_model.encoder.layers.0.self_attn.q_proj.lora_linear_layer"
+        down, up, vector = (4, 768), (320, 4), (320,)
+        cases: tuple[tuple[Kind, dict[str, tuple[int, ...]]], ...] = (
+            (Kind.LORAS, {f"{kohya}.lora_down.weight": down, f"{kohya}.lora_up.weight": up}),
+            (Kind.LORAS, {f"{kohya}.lokr_w1": (4, 4), f"{kohya}.lokr_w2": (80, 192)}),
+            (Kind.LORAS, {f"{kohya}.weight": vector, f"{kohya}.on_input": ()}),
+            (Kind.LORAS, {f"{kohya}.diff": (320, 768)}),
+            (Kind.LORAS, {f"{kohya}.oft_blocks": (4, 80, 80)}),
+            (Kind.LORAS, {f"{peft}.to_k.lora_A.weight": down, f"{peft}.to_k.lora_B.weight": up}),
+            (
+                Kind.LORAS,
+                {f"{peft}.to_k.lora.down.weight": down, f"{peft}.to_k.lora.up.weight": up},
+            ),
+            (
+                Kind.LORAS,
+                {
+                    f"{peft}.processor.to_k_lora.down.weight": down,
+                    f"{peft}.processor.to_k_lora.up.weight": up,
+                },
+            ),
+            (Kind.LORAS, {f"{text}.down.weight": down, f"{text}.up.weight": up}),
+            (Kind.EMBEDDINGS, {"emb_params": (2, 768)}),
+            (Kind.EMBEDDINGS, {"<fox>": (768,)}),
+            (Kind.VAE, {"decoder.conv_in.weight": (8, 4, 3, 3), "encoder.conv_in.weight": (8,)}),
+            (Kind.VAE, {"decoder.layers.0.weight": (8, 4, 3, 3), "encoder.layers.0.weight": (8,)}),
+            (
+                Kind.IPADAPTER,
+                {
+                    "image_proj.proj.weight": (3072, 1024),
+                    "ip_adapter.1.to_k_ip.weight": (320, 768),
+                },
+            ),
+            (Kind.UPSCALERS, {"conv_first.weight": (8, 3, 3, 3), "conv_last.weight": (3, 8, 3, 3)}),
+        )
+        for kind, shapes in cases:
+            file = sparse_of(tmp_path / "x.safetensors", shapes)
+            assert kind_of(read_header(file), file) is kind, shapes
         file = sparse(tmp_path / "y.safetensors", "sd15-file")
         assert kind_of(read_header(file), file) is Kind.CHECKPOINTS
 
