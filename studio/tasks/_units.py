@@ -53,7 +53,8 @@ class Unit:
     end: Share = 1.0
     """Share of the steps after which it lets go."""
     balance: Balance = "balanced"
-    """Which matters more where prompt and map disagree."""
+    """Which matters more where prompt and map disagree, as far as the checkpoint can weigh them: its
+    `balances` say so."""
     resize: Literal["stretch", "crop", "pad"] = "crop"
     """How the map is brought to the size of the picture."""
 

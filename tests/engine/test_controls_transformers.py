@@ -8,16 +8,18 @@ import diffusers
 import numpy as np
 import pytest
 import torch
+from accelerate import init_empty_weights
 from diffusers.models.autoencoders.vae import DiagonalGaussianDistribution
 from PIL import Image, ImageDraw
 from safetensors.torch import load_file, save_file
 
 from studio import samplers
 from studio.checkpoints.catalog import Catalog
-from studio.checkpoints.controls import Controls
+from studio.checkpoints.controls import Controls, steerings
 from studio.checkpoints.header import read_header
 from studio.checkpoints.install import kind_of
 from studio.core.layouts import Kind
+from studio.engine.controls import control_config
 from studio.engine.schedulers import build
 from studio.families._family import Role
 from tests.engine.desk import REQUEST, Desk
@@ -550,3 +552,70 @@ def test_one_that_was_never_trained_is_refused(desk: Desk, shelf: Path, ref: str
     ending = desk.run(**ask("zimage", ref, file.stem))
     assert ending["op"] == "failed" and "never trained" in ending["message"]
     file.unlink()
+
+
+LARGE = {"num_layers": 38, "num_attention_heads": 38, "caption_projection_dim": 2432}
+TEXTLESS = {
+    "num_layers": 19,
+    "num_attention_heads": 38,
+    "joint_attention_dim": None,
+    "pos_embed_max_size": None,
+    "use_pos_embed": False,
+    "force_zeros_for_pooled_projection": False,
+}
+HUNYUAN = {
+    "in_channels": 4,
+    "patch_size": 2,
+    "sample_size": 128,
+    "hidden_size": 1408,
+    "mlp_ratio": 4.3637,
+    "use_style_cond_and_image_meta_size": False,
+}
+PUBLISHED: dict[str, tuple[str, dict[str, Any], str, dict[str, Any]]] = {
+    "FLUX.1 Union": (
+        "FluxTransformer2DModel",
+        {"guidance_embeds": True},
+        FLUX,
+        {"num_layers": 5, "num_single_layers": 10, "num_mode": 10, "guidance_embeds": True},
+    ),
+    "SD 3.5 Large Canny": ("SD3Transformer2DModel", LARGE, SD3, TEXTLESS),
+    "Qwen-Image Union": ("QwenImageTransformer2DModel", {}, QWEN, {"num_layers": 5}),
+    "HunyuanDiT 1.2 Pose": (
+        "HunyuanDiT2DModel",
+        {**HUNYUAN, "num_layers": 40},
+        "HunyuanDiT2DControlNetModel",
+        {**HUNYUAN, "transformer_num_layers": 40},
+    ),
+    "Sana HED": ("SanaTransformer2DModel", {}, "SanaControlNetModel", {"num_layers": 7}),
+    "Z-Image Union 2.1 lite": (
+        "ZImageTransformer2DModel",
+        {},
+        "ZImageControlNetModel",
+        {
+            "control_layers_places": [0, 10, 20],
+            "control_refiner_layers_places": [0, 1],
+            "control_in_dim": 33,
+            "add_control_noise_refiner": "control_noise_refiner",
+        },
+    ),
+}
+"""Denoiser and ControlNet with what their configs have of their own, as large as they are published."""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_the_shapes_of_published_ones_tell_their_config(name: str) -> None:
+    kind, denoiser, network, own = PUBLISHED[name]
+    with init_empty_weights():
+        steered: Any = getattr(diffusers, kind)(**denoiser)
+        net: Any = getattr(diffusers, network)(**own)
+    shapes = {key: tuple(tensor.shape) for key, tensor in net.state_dict().items()}
+    keys = {f"transformer.{key}": tuple(t.shape) for key, t in steered.state_dict().items()}
+    [steering] = [one for one in steerings() if one.keys(shapes)]
+    encoder, made_for = steering.encoder(keys), steering.made_for(shapes)
+    assert encoder and made_for and encoder.hears(made_for)
+    config = control_config(steering, Path("a.safetensors"), shapes, dict(steered.config))
+    assert {entry: config[entry] for entry in own} == own
+    with init_empty_weights():
+        made = type(net).from_config(config)
+    assert {key: tuple(t.shape) for key, t in made.state_dict().items()} == shapes
