@@ -178,6 +178,7 @@ def test_a_failure_leaves_everything_as_it_was(
     weights = weights_of(desk, "xl")
     real, calls = diffusers.UNet2DConditionModel.forward, list[int]()
 
+    @wraps(real)
     def failing(*args: Any, **options: Any) -> Any:
         calls.append(1)
         if len(calls) == 2:
@@ -206,6 +207,7 @@ def test_memory_that_runs_out_takes_a_job_down_to_the_last_plan(
     split = desk.paint(**fields)
     real, ends = diffusers.UNet2DConditionModel.forward, iter(range(100))
 
+    @wraps(real)
     def full(*args: Any, **options: Any) -> Any:
         if next(ends) < 4:
             raise torch.OutOfMemoryError("CUDA out of memory")
