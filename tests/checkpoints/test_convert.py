@@ -137,8 +137,8 @@ class TestConvert:
     def test_what_was_noted_comes_along(self, shelf, tmp_path) -> None:
         shutil.copytree(shelf / "sd", tmp_path / "sd")
         (tmp_path / "sd/pochade.json").write_text('{"label": "Ink", "steps": 4}')
-        convert(get(tmp_path, "sd"), "file", tmp_path / "a.safetensors", configs=CONFIGS)
-        found = get(tmp_path, "a")
+        convert(get(tmp_path, "sd"), "file", tmp_path / "out" / "a.safetensors", configs=CONFIGS)
+        found = get(tmp_path / "out", "a")
         assert (found.label, found.defaults.steps) == ("Ink", 4)
 
     @pytest.mark.parametrize(("dtype", "kind"), [("F16", "float16"), ("BF16", "bfloat16")])

@@ -143,12 +143,14 @@ def test_a_note_hides_none_of_that(folders: Path, configs: Path, tmp_path: Path)
     TINY["flux_kontext"](tmp_path / "it")
     (tmp_path / "it" / "pochade.json").write_text('{"label": "My Kontext", "steps": 9}')
     it = get(tmp_path, "it")
-    convert(it, "file", tmp_path / "a.safetensors", configs=configs)
-    found = get(tmp_path, "a")
+    convert(it, "file", tmp_path / "out" / "a.safetensors", configs=configs)
+    found = get(tmp_path / "out", "a")
     assert (found.family, found.label) == ("flux_kontext", "My Kontext")
     assert found.defaults == it.defaults
-    merge((it, found), "weighted", 0.5, tmp_path / "m.safetensors", to="file", configs=configs)
-    merged = get(tmp_path, "m")
+    merge(
+        (it, found), "weighted", 0.5, tmp_path / "out" / "m.safetensors", to="file", configs=configs
+    )
+    merged = get(tmp_path / "out", "m")
     assert (merged.family, merged.label) == ("flux_kontext", "m")
     assert merged.defaults == it.defaults
 
