@@ -5,12 +5,14 @@ import os
 import signal
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from studio.cli import main, parser
+from studio.commands import generate
 from studio.commands.exit_codes import (
     BAD_INPUT,
     DAMAGED,
@@ -20,7 +22,14 @@ from studio.commands.exit_codes import (
     ending,
     exit_code,
 )
-from studio.commands.generate import named_files, request_fields, save, size, with_refs
+from studio.commands.generate import (
+    named_files,
+    request_fields,
+    save,
+    set_fields,
+    size,
+    with_refs,
+)
 from studio.commands.serve import Addresses, Keys, listening, network_addresses, welcome
 from studio.core.errors import InvalidRequest, StudioError
 from studio.datadir import announce, claim
@@ -75,13 +84,24 @@ class TestArguments:
             "--task", "control", "--set", "strength=0.5", "--set", "image=@a.png", "--set",
             'units=[{"kind": "pose", "map": "@b.png"}, {"image": "@a.png"}]', "--set", "sampler=Euler a",
         )  # fmt: skip
-        fields = request_fields(given)
+        assert request_fields(given) == {}
+        fields = set_fields(given)
         assert (fields["strength"], fields["sampler"]) == (0.5, "Euler a")
-        assert "prompt" not in fields
         assert sorted(named_files(fields)) == ["a.png", "a.png", "b.png"]
         found = with_refs(fields, {"a.png": "A", "b.png": "B"})
         assert found["image"] == "A"
         assert found["units"] == [{"kind": "pose", "map": "B"}, {"image": "A"}]
+
+    def test_words_that_begin_with_an_at_sign_are_no_file(self, tmp_path, monkeypatch) -> None:
+        asked: list[dict] = []
+        monkeypatch.setattr(generate, "door", lambda settings: nullcontext(None))
+        monkeypatch.setattr(
+            generate._Run, "paint", lambda run, task, fields: asked.append(fields) or 0
+        )
+        given = ("generate", "--data-dir", str(tmp_path), "--out", str(tmp_path))
+        assert main([*given, "@noon, a fox", "--negative", "@"]) == 0
+        assert main([*given, "--set", "prompt=a fox"]) == 0
+        assert asked == [{"prompt": "@noon, a fox", "negative_prompt": "@"}, {"prompt": "a fox"}]
 
     @pytest.mark.parametrize("text", ["256x256", "256X256", "256×256"])
     def test_a_size_can_be_written_in_several_ways(self, text: str) -> None:
@@ -104,6 +124,7 @@ class TestArguments:
             (["generate", "x", "--size", "big"], "Size must be width and height"),
             (["generate", "x", "--set", "strength"], "--set must be of the form name=value"),
             (["generate", "x", "--set", "image=@none.png"], "'none.png' cannot be read"),
+            (["generate", "x", "--set", "task=upscale"], "The task is no field of a request"),
             (["serve", "--auth", "nobody"], "--auth must be of the form name:password"),
             (["bench", "nonsense"], "no measurement called 'nonsense'"),
         ],

@@ -43,23 +43,23 @@ FLAGS = ("data_dir", "checkpoint_dirs", "upscaler_dirs", "models_dirs", "device"
 
 def generate(options: Mapping[str, Any]) -> int:
     """Makes the pictures and copies them to `--out`. Raises `StudioError`."""
-    fields = request_fields(options)
-    files = {path: _picture(path) for path in named_files(fields)}
+    fields, added = request_fields(options), set_fields(options)
+    if options["task"] == TASK and "prompt" not in fields | added:
+        raise InvalidRequest(
+            "The following arguments are required: prompt.", "See pochade generate --help."
+        )
+    files = {path: _picture(path) for path in named_files(added)}
     folder = _folder(options["out"])
     settings = load({name: options[name] for name in FLAGS})
     with door(settings) as studio:
         refs = {path: studio.add_input(data) for path, data in files.items()}
         run = _Run(studio, folder, as_json=options["json"])
-        return run.paint(options["task"], with_refs(fields, refs))
+        return run.paint(options["task"], fields | with_refs(added, refs))
 
 
 def request_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """The flags as a request's fields; what was not given is left to the studio to decide. Raises
     `InvalidRequest`."""
-    if options["prompt"] is None and options["task"] == TASK:
-        raise InvalidRequest(
-            "The following arguments are required: prompt.", "See pochade generate --help."
-        )
     fields: dict[str, Any] = {}
     if options["prompt"] is not None:
         fields["prompt"] = options["prompt"]
@@ -73,7 +73,17 @@ def request_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     for name, flag in RENAMED.items():
         if options[flag] is not None:
             fields[name] = options[flag]
-    return fields | dict(map(_setting, options["set"]))
+    return fields
+
+
+def set_fields(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What `--set` says, as a request's fields. Raises `InvalidRequest`."""
+    fields = dict(map(_setting, options["set"]))
+    if "task" in fields:
+        raise InvalidRequest(
+            "The task is no field of a request.", "Choose it with --task.", field="set"
+        )
+    return fields
 
 
 def _setting(text: str) -> tuple[str, Any]:

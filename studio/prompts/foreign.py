@@ -34,8 +34,9 @@ def recover(data: bytes) -> Recovered:
     """The settings in a PNG, JPEG or WebP file.
 
     Reads our own record, A1111 and Forge, SD.Next, Fooocus, SwarmUI, InvokeAI, ComfyUI, NovelAI; what
-    is hidden in the pixels where nothing lies beside them. Raises `InvalidRequest` if the file carries no settings, `Unsupported` if it is no such file,
-    `TooLarge` if file or text are beyond all measure.
+    is hidden in the pixels where nothing lies beside them. Raises `InvalidRequest` if the file
+    carries no settings, `Unsupported` if it is no such file, `TooLarge` if file or text are beyond
+    all measure.
     """
     for look in (texts, stealth.texts):
         held = look(data)
