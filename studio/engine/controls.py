@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -170,12 +171,15 @@ def _summed(all_said: Iterable[Mapping[str, Any]]) -> Mapping[str, Any]:
 
 
 def _added(one: Any, other: Any, known: dict[tuple[int, int], Tensor]) -> Any:
-    """`known` has the sums that there are, since layers share what they hear."""
+    """What a layer hears that only one speaks to, is what that one says. `known` has the sums that
+    there are, since layers share what they hear."""
+    if one is None or other is None:
+        return other if one is None else one
     if isinstance(one, Tensor):
         key = (id(one), id(other))
         if key not in known:
             known[key] = one + other
         return known[key]
     if isinstance(one, Mapping):
-        return {at: _added(layer, other[at], known) for at, layer in one.items()}
-    return [_added(a, b, known) for a, b in zip(one, other, strict=True)]
+        return {at: _added(one.get(at), other.get(at), known) for at in {**one, **other}}
+    return type(one)(_added(a, b, known) for a, b in zip_longest(one, other))

@@ -51,6 +51,10 @@ def tiled(vae: Any, side_px: int) -> Any:
     return own
 
 
+class Each(tuple[Tensor, ...]):
+    """For each picture of a batch what a network says of it, which may be longer than of others."""
+
+
 class Split:
     """A network that sees the pictures of a batch one after another."""
 
@@ -80,6 +84,8 @@ class Split:
 def _one(value: Any, at: int, count: int, *, listed: bool) -> Any:
     """The part of an argument that belongs to picture `at` of a batch; `listed` where the network
     takes lists of pictures rather than stacks."""
+    if isinstance(value, Each):
+        return value[at]
     if isinstance(value, Tensor):
         return value[at : at + 1] if value.ndim and len(value) == count else value
     if isinstance(value, Mapping):
@@ -93,10 +99,10 @@ def _one(value: Any, at: int, count: int, *, listed: bool) -> Any:
 
 def _joined(parts: list[Any], *, listed: bool) -> Any:
     """Outputs of one picture each, as the network would have given them for all; `listed` where it
-    lists pictures rather than stacking them."""
+    lists pictures, of which each comes with words of its own length, rather than stacking them."""
     first = parts[0]
     if isinstance(first, Tensor):
-        return torch.cat(parts)
+        return Each(parts) if listed else torch.cat(parts)
     if isinstance(first, list) and listed:
         return [one for part in parts for one in part]
     if isinstance(first, Mapping):  # diffusers' outputs are

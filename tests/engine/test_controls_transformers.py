@@ -1,5 +1,6 @@
 """ControlNets of transformers beside diffusers' own pipelines with them."""
 
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -285,6 +286,22 @@ def test_units_of_different_depth_add_up(desk: Desk, ref: str) -> None:
     assert desk.paint(**{**both, "units": weak})[0] in alone
 
 
+def test_what_only_one_unit_speaks_to_hears_that_one(desk: Desk, shelf: Path, ref: str) -> None:
+    """Of Z-Image's some speak to every block, some to every other one; in either order."""
+    deep = shelf / "controlnet" / "sana-deep-hed"
+    save_control("SanaControlNetModel", deep, shelf / "sana", seed=2, num_layers=3)
+    for checkpoint, nets in (
+        ("zimage", ("zimage-union", "zimage-union-2.1")),
+        ("sana", ("sana-hed", deep.name)),
+    ):
+        [made], [turned] = (
+            desk.paint(**ask(checkpoint, ref, *order)) for order in (nets, nets[::-1])
+        )
+        assert apart(made, np.frombuffer(turned, np.uint8).astype(int)) <= 1
+        assert made not in {desk.paint(**ask(checkpoint, ref, net))[0] for net in nets}
+    shutil.rmtree(deep)
+
+
 def test_the_same_unit_twice_is_one_of_twice_the_weight(desk: Desk, ref: str) -> None:
     """What each adds is summed before a block hears it."""
     for net in (
@@ -534,8 +551,9 @@ def test_edges_are_as_bright_as_stability_trained_them(
 def test_it_steers_by_every_plan(
     desk: Desk, ref: str, net: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Blocks that come one after another are the same; a batch that is split may round another way."""
-    asked = ask(NETS[net][0], ref, net)
+    """Blocks that come one after another are the same; a batch that is split may round another way.
+    The prompt is longer than the negative one, by more than networks fill up."""
+    asked = {**ask(NETS[net][0], ref, net), "prompt": "a red fox runs over the wide hill and away"}
     [whole] = desk.paint(**asked)
     assert desk.paint(**asked, weights="blocks") == [whole]
     monkeypatch.setattr("studio.costs.plan.TILES_PX", ())
