@@ -13,10 +13,10 @@ Texts = Mapping[str, str]
 
 IMG2IMG = "It was painted over another picture (img2img), which is not in the file."
 MASKED = "It was painted into a masked part of another picture, which is not in the file."
-CONTROLNET = "A ControlNet guided this picture; that is not done here."
-REFINER = "A refiner took over for the last steps; that is not done here."
+CONTROLNET = "A ControlNet guided this picture, by a map that is not in the file."
+REFINER = "A refiner took over for the last steps; choose one under Extras for that."
 TILED = "The picture was made to tile; that is not done here."
-IP_ADAPTER = "An image prompt (IP-Adapter) shaped this picture; that is not done here."
+IP_ADAPTER = "An image prompt (IP-Adapter) shaped this picture, by another that is not in the file."
 
 
 def vae(name: object) -> str:

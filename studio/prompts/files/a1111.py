@@ -71,7 +71,7 @@ _LOST = (
     ("Style Selector", "A style selector changed the prompt; that is not done here."),
     ("Styles", "Its styles are not applied here."),
 )
-"""What A1111 and its extensions can do and this studio cannot, by how their keys start."""
+"""What is left out of what A1111 and its extensions did, by how their keys start."""
 
 
 def read(held: Texts) -> Found | None:

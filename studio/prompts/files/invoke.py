@@ -72,7 +72,7 @@ def _notes(data: Mapping[str, Any]) -> Iterator[str]:
     if data.get("refiner_model"):
         yield REFINER
     if data.get("hrf_enabled"):
-        yield "The high-resolution pass is not done here."
+        yield "The high-resolution pass was left out."
     if data.get("seamless_x") or data.get("seamless_y"):
         yield TILED
     if text_of(data.get("rand_device")) not in {"", "cpu"}:
