@@ -32,6 +32,9 @@ MARGIN = 64 << 20
 ABANDONED_S = 600.0
 """What nobody has written to for so long is not being written by another machine either."""
 
+_ASIDE = ".old-"
+"""How the name begins under which a folder waits for the one that takes its place."""
+
 Progress = Callable[[int, int], None]
 """(bytes done, bytes in all). May raise to stop."""
 
@@ -312,6 +315,7 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
     Raises `InvalidRequest` if the target is there and `force` is not said, `StorageFailed` if the
     disk cannot be written.
     """
+    _sweep(target.parent)
     if target.exists() and not force:
         raise InvalidRequest(
             f"'{target.name}' is there already.",
@@ -321,7 +325,6 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
     fresh = target.with_name(f".tmp-{os.getpid()}-{target.name}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(target.parent)
         yield fresh
         _place(fresh, target)
     except OSError as error:
@@ -334,20 +337,33 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
 
 
 def _sweep(folder: Path) -> None:
-    """Removes what a process has left that was killed while it wrote here."""
-    for left in folder.glob(".tmp-*-*"):
-        with suppress(OSError, ValueError):
-            pid = int(left.name.split("-")[1])
-            touched = max(path.stat().st_mtime for path in (left, *left.rglob("*")))
-            if not psutil.pid_exists(pid) and time.time() - touched > ABANDONED_S:
-                _remove(left)
+    """Removes what a process has left that was killed while it wrote here; what it had put aside, and
+    nothing has taken the place of, is back in its place."""
+    for left in filter(_is_abandoned, folder.glob(".tmp-*-*")):
+        _remove(left)
+    for aside in filter(_is_abandoned, folder.glob(f"{_ASIDE}*-*")):
+        target = folder / aside.name.split("-", 2)[2]
+        if target.exists():
+            _remove(aside)
+        else:
+            with suppress(OSError):
+                aside.replace(target)
+
+
+def _is_abandoned(left: Path) -> bool:
+    try:
+        pid = int(left.name.split("-")[1])
+        touched = max(path.stat().st_mtime for path in (left, *left.rglob("*")))
+    except (OSError, ValueError):
+        return False
+    return not psutil.pid_exists(pid) and time.time() - touched > ABANDONED_S
 
 
 def _place(fresh: Path, target: Path) -> None:
     if not target.exists() or (fresh.is_file() and target.is_file()):
         fresh.replace(target)
     else:  # a folder cannot replace anything in one step
-        aside = target.with_name(f".tmp-{os.getpid()}-old-{target.name}")
+        aside = target.with_name(f"{_ASIDE}{os.getpid()}-{target.name}")
         target.replace(aside)
         try:
             fresh.replace(target)

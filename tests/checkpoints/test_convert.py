@@ -194,6 +194,34 @@ class TestConvert:
         convert(get(shelf, "sd"), "file", tmp_path / "a.safetensors", configs=CONFIGS)
         assert (dead.exists(), alive.exists(), fresh.exists()) == (False, True, True)
 
+    def test_what_a_killed_process_was_about_to_replace_is_not_lost(
+        self, tmp_path, monkeypatch
+    ) -> None:
+        """Between two renames a folder has neither its old content nor its new one."""
+        target = tmp_path / "b"
+        target.mkdir()
+        (target / "dear").touch()
+        replace = Path.replace
+
+        def killed(path: Path, to: Path) -> Path:
+            if to == target:
+                raise KeyboardInterrupt
+            return replace(path, to)
+
+        monkeypatch.setattr(Path, "replace", killed)
+        monkeypatch.setattr(os, "getpid", lambda: 2**22 + 1)
+        with pytest.raises(KeyboardInterrupt), streams.replacing(target, force=True) as fresh:
+            fresh.mkdir()
+        monkeypatch.undo()
+        assert not target.exists()
+        monkeypatch.setattr(streams, "ABANDONED_S", 0.0)
+        with (
+            pytest.raises(InvalidRequest, match="there already"),
+            streams.replacing(target, force=False),
+        ):
+            pass
+        assert list(tmp_path.rglob("*")) == [target, target / "dear"]
+
     def test_a_full_disk_is_seen_before_anything_is_written(
         self, shelf, tmp_path, monkeypatch
     ) -> None:
