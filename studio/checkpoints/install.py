@@ -23,6 +23,7 @@ from studio.checkpoints.gguf import ENDING, read_any
 from studio.checkpoints.header import BadFile, Header, as_named
 from studio.checkpoints.imageprompts import inspect as inspect_image_prompt
 from studio.checkpoints.latents import latent_channels
+from studio.checkpoints.originals import PREFIX
 from studio.checkpoints.scan import PICKLED, Found, file_stamp, folder_stamp
 from studio.checkpoints.streams import replacing, sync_folder
 from studio.core.errors import InvalidRequest, Unavailable
@@ -421,6 +422,8 @@ def kind_of(header: Header, file: Path) -> Kind:
         return Kind.IPADAPTER
     if {"emb_params"} & names or {"clip_l", "clip_g"} <= names or len(names) == 1:
         return Kind.EMBEDDINGS
+    if any(name.startswith(PREFIX) for name in names):  # a whole one, of no family here
+        return Kind.CHECKPOINTS
     if latent_channels(header.shapes):
         return Kind.VAE
     return Kind.UPSCALERS if enlarges(header.shapes) else Kind.CHECKPOINTS

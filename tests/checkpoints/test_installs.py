@@ -539,6 +539,10 @@ class TestInstalls:
                 },
             ),
             (Kind.UPSCALERS, {"conv_first.weight": (8, 3, 3, 3), "conv_last.weight": (3, 8, 3, 3)}),
+            (  # of a family that is not known here, with its own autoencoder
+                Kind.CHECKPOINTS,
+                {"model.diffusion_model.a": (8,), "vae.decoder.conv_in.weight": (8, 4, 3, 3)},
+            ),
         )
         for kind, shapes in cases:
             file = sparse_of(tmp_path / "x.safetensors", shapes)
