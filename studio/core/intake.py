@@ -19,6 +19,7 @@ from studio.core.errors import InvalidRequest, TooLarge, Unsupported
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
 
 MAX_BYTES = 32 << 20
 MAX_PIXELS = 40_000_000
@@ -115,7 +116,7 @@ def load(source: Path | bytes) -> "Image":
     with _damage_told(), _opened(data, header.format) as image:
         image.load()
         if header.format == "PNG":
-            _spread_key(image, depth=data[24])
+            image = _keyed(image, data)
         return _upright(_coloured(image), _rotation(image))
 
 
@@ -369,14 +370,31 @@ def _upright(image: "Image", rotation: int) -> "Image":
     return image.transpose(turns[rotation]) if rotation in turns else image
 
 
-def _spread_key(image: "Image", depth: int) -> None:
-    """Brings the colour that a PNG of `depth` bits says is transparent to the depth at which Pillow
-    gives its pixels, where that is another one."""
-    key = image.info.get("transparency")
+def _keyed(image: "Image", data: bytes) -> "Image":
+    """The picture of a PNG with the one colour that it says is transparent, where Pillow gives its
+    pixels at another depth than the file has."""
+    depth, key = data[24], image.info.get("transparency")
     if isinstance(key, int) and image.mode == "L" and depth < 8:
         image.info["transparency"] = key * 255 // (2**depth - 1)
     elif isinstance(key, tuple) and depth == 16:
-        image.info["transparency"] = tuple(value >> 8 for value in cast(tuple[int, ...], key))
+        return _keyed_of_16_bits(image, data, cast(tuple[int, ...], key))
+    return image
+
+
+def _keyed_of_16_bits(image: "Image", data: bytes, key: tuple[int, ...]) -> "Image":
+    """RGBA. Pillow gives the upper bytes of such colours; the lower ones are read beside them."""
+    import numpy as np
+    from PIL import Image as Images
+
+    upper = np.all(np.asarray(image) == [value >> 8 for value in key], axis=-1)
+    with _opened(data, "PNG") as again:
+        file = cast("ImageFile", again)
+        file.tile = [tile._replace(args="RGB;16L") for tile in file.tile]
+        lower = np.all(np.asarray(again) == [value & 255 for value in key], axis=-1)
+    shown = image.copy()
+    shown.putalpha(Images.fromarray(np.where(upper & lower, 0, 255).astype(np.uint8)))
+    del shown.info["transparency"]
+    return shown
 
 
 def _of_16_bits(image: "Image") -> "Image":

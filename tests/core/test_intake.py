@@ -123,6 +123,12 @@ def test_16_bit_colour_comes_in_as_bright_as_16_bit_grey() -> None:
         (0, 2, bytes([0b01101100]), struct.pack(">H", 1)),
         (0, 1, bytes([0b10000000]), struct.pack(">H", 1)),
         (2, 8, bytes([1, 2, 3, 1, 2, 4, 9, 9, 9]), struct.pack(">HHH", 1, 2, 3)),
+        (
+            2,
+            16,
+            struct.pack(">9H", 300, 600, 900, 300, 600, 901, 301, 600, 900),
+            b"\1\x2c\2\x58\3\x84",
+        ),
         (2, 16, struct.pack(">9H", 300, 600, 900, 300, 600, 9, 0, 0, 0), b"\1\x2c\2\x58\3\x84"),
     ],
 )
