@@ -16,6 +16,7 @@ from studio.core.errors import StudioError
 from studio.core.requests import dump, parse
 from studio.preprocessors import _people
 from studio.preprocessors._preprocessor import Map, Preprocessor, Run
+from studio.preprocessors._stopping import Check, wanted
 from studio.preprocessors._weights import Places, opened
 from studio.tasks._maps import labels, named
 
@@ -33,16 +34,21 @@ class Maps:
         self._open: tuple[str, Run] | None = None
 
     def make(
-        self, name: str, params: Mapping[str, Any], image: Image, loading: Callable[[str], None]
+        self,
+        name: str,
+        params: Mapping[str, Any],
+        image: Image,
+        loading: Callable[[str], None],
+        check: Check = wanted,
     ) -> Map:
         """The map of an RGB picture. Raises `StudioError` where there is nothing to see, or where
-        weights are absent."""
+        weights are absent, and whatever `check` raises."""
         entry = named(name)
         settings = parse(entry.params, params)
         key = _key(entry, dump(settings), image)
         if (found := self._known(key)) is not None:
             return found
-        made = self._opened(entry, loading)(image, settings)
+        made = self._opened(entry, loading)(image, settings, check)
         self._keep(key, made)
         return made
 

@@ -368,7 +368,7 @@ class JobTools:
         if (found := maps.known(preprocessor, params, image)) is not None:
             return found
         with self._measured(f"preprocessor:{preprocessor}", pixels) as loading:
-            return maps.make(preprocessor, params, image, loading)
+            return maps.make(preprocessor, params, image, loading, self.check)
 
     @contextmanager
     def _measured(self, by: str, pixels: int) -> Generator[Callable[[str], None]]:

@@ -37,6 +37,7 @@ class EngineProcess:
         """Starts the process, which loads torch and answers `ready` in its own time."""
         self._received: queue.SimpleQueue[Frame | Died] = queue.SimpleQueue()
         self._sending = threading.Lock()
+        self._killed_for = ""
         # A session of its own: Ctrl+C in the terminal is for the studio, which then ends the engine.
         self._process = subprocess.Popen(
             [sys.executable, "-m", "studio.engine"],
@@ -80,8 +81,9 @@ class EngineProcess:
             self._process.kill()
             self._process.wait()
 
-    def kill(self) -> None:
-        """Ends a process that no longer answers."""
+    def kill(self, reason: str) -> None:
+        """Ends a process that no longer answers; `reason` is what it then died of."""
+        self._killed_for = self._killed_for or reason
         self._process.kill()
 
     def _listen(self) -> None:
@@ -91,7 +93,8 @@ class EngineProcess:
                 self._received.put(Frame(header=frame[0], blob=frame[1]))
         except (OSError, ValueError, EOFError):
             pass
-        self._received.put(Died(reason=_reason(self._process.wait())))
+        code = self._process.wait()
+        self._received.put(Died(reason=self._killed_for or _reason(code)))
 
 
 def _reason(code: int) -> str:

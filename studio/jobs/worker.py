@@ -261,7 +261,7 @@ class Worker:
             if self._failed_starts >= HOPELESS_STARTS:
                 self._give_up_waiting()
         elif message is None and time.monotonic() - self._started_at > self._start_s:
-            self._engine.kill()
+            self._engine.kill(f"it was not ready after {self._start_s:g} seconds")
         elif message is not None and message.op == "broken":
             self.engine = EngineState(state="down", reason=str(message.header["message"]))
             self._advice = str(message.header["hint"])
@@ -405,8 +405,8 @@ class Worker:
                 hint="It has been started again; a smaller size needs less memory.",
             )
         if message is None:
-            if self._hung(live):
-                engine.kill()
+            if reason := self._hung(live):
+                engine.kill(reason)
             return None
         live.heard_at = time.monotonic()
         if message.header.get("job") != live.job.id:
@@ -414,12 +414,18 @@ class Worker:
             return None
         return self._handle(message, live)
 
-    def _hung(self, live: Live) -> bool:
+    def _hung(self, live: Live) -> str:
+        """Why the engine is to be killed; empty while it is not."""
         now = time.monotonic()
         stopping = live.cancelled_at is not None and live.loading is None
         if stopping and now - (live.cancelled_at or now) > HUNG_AFTER_S:
-            return True
-        return now - live.heard_at > self._silence_s
+            return (
+                "a job was stopped, and what ran could not be interrupted within "
+                f"{HUNG_AFTER_S:g} seconds"
+            )
+        if now - live.heard_at > self._silence_s:
+            return f"it said nothing for {self._silence_s:g} seconds"
+        return ""
 
     def _handle(self, message: Frame, live: Live) -> Event | None:
         header = message.header

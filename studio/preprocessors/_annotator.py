@@ -12,6 +12,7 @@ from PIL.Image import Image
 from studio.core.records import NOTHING
 from studio.preprocessors._pixels import bytes_of, scaled
 from studio.preprocessors._preprocessor import Map, Run
+from studio.preprocessors._stopping import Check, between_layers, wanted
 
 LEAST_PX = 64
 """Annotators work in multiples of it."""
@@ -33,14 +34,15 @@ def annotator(
 
         network: Any = getattr(controlnet_aux, detector).from_pretrained(str(folder), **files)
 
-        def run(image: Image, params: Any) -> Map:
+        def run(image: Image, params: Any, check: Check = wanted) -> Map:
             def look(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
                 side = max(LEAST_PX, min(pixels.shape[:2]))
                 shown = Images.fromarray(pixels)
                 made = network(shown, detect_resolution=side, **says(params))
                 return np.asarray(made.convert("RGB").resize(shown.size, Images.Resampling.BICUBIC))
 
-            return Map(scaled(image, params.detail_px, look))
+            with between_layers(check):
+                return Map(scaled(image, params.detail_px, look))
 
         return run
 
@@ -69,7 +71,8 @@ def depth_network(folder: Path) -> Run:
         low, high = float(grown.min()), float(grown.max())
         return bytes_of((grown - low) / max(high - low, 1e-6))
 
-    def run(image: Image, params: Any) -> Map:
-        return Map(scaled(image, params.detail_px, look))
+    def run(image: Image, params: Any, check: Check = wanted) -> Map:
+        with between_layers(check):
+            return Map(scaled(image, params.detail_px, look))
 
     return run

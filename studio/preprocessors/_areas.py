@@ -6,12 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.preprocessors._pixels import lab
+from studio.preprocessors._stopping import Check, wanted
 
 Labels = NDArray[np.int32]
 """[height, width]: the number of the area each pixel is in, 0 … areas - 1, none left out."""
 
 
-def areas(pixels: NDArray[np.uint8], *, likeness: float, least: float) -> Labels:
+def areas(
+    pixels: NDArray[np.uint8], *, likeness: float, least: float, check: Check = wanted
+) -> Labels:
     """Areas of like colour; those smaller than `least` of the picture join a neighbour.
 
     `likeness` is about the colour distance that is overlooked: more makes fewer, larger areas
@@ -21,6 +24,7 @@ def areas(pixels: NDArray[np.uint8], *, likeness: float, least: float) -> Labels
     from skimage.segmentation import felzenszwalb
 
     flat: Any = cv2.pyrMeanShiftFiltering(np.ascontiguousarray(pixels), 6, likeness)
+    check()
     smallest = max(1, round(least * pixels.shape[0] * pixels.shape[1]))
     # skimage divides its scale by 255, and a seed of about 40 pixels may differ by `likeness`
     found = felzenszwalb(lab(flat), scale=likeness * 40 * 255, sigma=0.6, min_size=smallest)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from studio.core.geometry import Box
 from studio.paths import WEIGHTS
 from studio.preprocessors._people import ABSENT, Person, Point
+from studio.preprocessors._stopping import Check, wanted
 
 Pixels = NDArray[np.uint8]
 """[height, width, 3], RGB."""
@@ -74,7 +75,7 @@ class _Found:
     view: _View
 
 
-def find(pixels: Pixels, *, most: int, least: float) -> tuple[Person, ...]:
+def find(pixels: Pixels, *, most: int, least: float, check: Check = wanted) -> tuple[Person, ...]:
     """The people in a picture, the surest first; none if there are none.
 
     `most` people, each found with a confidence of `least` or more, 0.0 … 1.0. Points outside of the
@@ -82,7 +83,9 @@ def find(pixels: Pixels, *, most: int, least: float) -> tuple[Person, ...]:
     """
     found: list[_Found] = []
     for part in _parts(pixels.shape[1], pixels.shape[0]):
+        check()
         for view in _detected(pixels[part.top : part.bottom, part.left : part.right], least):
+            check()
             moved = _View(view.x + part.left, view.y + part.top, view.side, view.angle)
             seen = _looked_at(pixels, moved)
             if seen is not None:

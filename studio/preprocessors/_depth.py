@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from studio.preprocessors._areas import Labels, areas, means
 from studio.preprocessors._pixels import Plane, blurred, guided, lab, lightness, spread
+from studio.preprocessors._stopping import Check, wanted
 
 FORWARD = 0.03
 """How much nearer than what it stands on or lies in front of a thing is."""
@@ -17,7 +18,7 @@ COARSE_PX = 288
 """Pixels of the shorter side at which depth is weighed; its edges come from the picture itself."""
 
 
-def estimated(pixels: NDArray[np.uint8]) -> Plane:
+def estimated(pixels: NDArray[np.uint8], check: Check = wanted) -> Plane:
     """1.0 is near, 0.0 is far.
 
     The cues that painters use: what stands lower in the picture is nearer; haze makes what is far
@@ -30,16 +31,19 @@ def estimated(pixels: NDArray[np.uint8]) -> Plane:
     share = min(1.0, COARSE_PX / min(height, width))
     size = (max(1, round(width * share)), max(1, round(height * share)))
     small: Any = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-    coarse: Any = cv2.resize(_weighed(small), (width, height), interpolation=cv2.INTER_LINEAR)
+    coarse: Any = cv2.resize(
+        _weighed(small, check), (width, height), interpolation=cv2.INTER_LINEAR
+    )
+    check()
     radius = max(2, round(min(height, width) / 40))
     return spread(guided(lightness(pixels), coarse, radius, 0.003), 1, 99)
 
 
-def _weighed(pixels: NDArray[np.uint8]) -> Plane:
+def _weighed(pixels: NDArray[np.uint8], check: Check) -> Plane:
     light, colours = lightness(pixels), lab(pixels)
     height, width = light.shape
     side = max(2.0, min(height, width) / 60)
-    labels = areas(pixels, likeness=9.0, least=0.0015)
+    labels = areas(pixels, likeness=9.0, least=0.0015, check=check)
     down = np.repeat(np.linspace(0, 1, height, dtype=np.float32)[:, None], width, axis=1)
     bounds = _bounds(labels)
     sharp = spread(np.log(_contrast(light, side) + 0.003), 5, 98)

@@ -5,9 +5,12 @@ from typing import Any
 import numpy as np
 
 from studio.preprocessors._pixels import Colours, Plane, blurred
+from studio.preprocessors._stopping import Check, wanted
 
 
-def ink(light: Plane, *, width: float, sharpness: float, least: float) -> Plane:
+def ink(
+    light: Plane, *, width: float, sharpness: float, least: float, check: Check = wanted
+) -> Plane:
     """Ink on paper: 1.0 is ink, 0.0 is paper.
 
     The extended difference of Gaussians (Winnemöller et al., XDoG, 2012), taken across the lines
@@ -19,7 +22,7 @@ def ink(light: Plane, *, width: float, sharpness: float, least: float) -> Plane:
 
     sigma = max(0.4, width / 2)
     difference: Any = blurred(light, sigma) - blurred(light, sigma * 1.6)
-    smooth = along(difference, flow(light, sigma * 2), round(4 * sigma) + 2)
+    smooth = along(difference, flow(light, sigma * 2), round(4 * sigma) + 2, check)
     ink_there = np.clip((-smooth - least) * sharpness * 10, 0, None)
     drawn: Any = np.tanh(ink_there)
     return cv2.GaussianBlur(drawn.astype(np.float32), (0, 0), 0.5)
@@ -37,7 +40,7 @@ def flow(light: Plane, sigma: float) -> tuple[Plane, Plane]:
     return np.cos(angle).astype(np.float32), np.sin(angle).astype(np.float32)
 
 
-def along(plane: Plane, way: tuple[Plane, Plane], steps: int) -> Plane:
+def along(plane: Plane, way: tuple[Plane, Plane], steps: int, check: Check = wanted) -> Plane:
     """The mean of the values met when walking `steps` pixels both ways along `way`."""
     import cv2
 
@@ -48,6 +51,7 @@ def along(plane: Plane, way: tuple[Plane, Plane], steps: int) -> Plane:
         x, y = columns.copy(), rows.copy()
         ahead = (sign * way[0], sign * way[1])
         for step in range(1, steps + 1):
+            check()
             x, y = x + ahead[0], y + ahead[1]
             new_x: Any = cv2.remap(way[0], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
             new_y: Any = cv2.remap(way[1], x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -60,13 +64,16 @@ def along(plane: Plane, way: tuple[Plane, Plane], steps: int) -> Plane:
     return (total / weight).astype(np.float32)
 
 
-def strength(colours: Colours, sigmas: tuple[float, ...]) -> Plane:
+def strength(colours: Colours, sigmas: tuple[float, ...], check: Check = wanted) -> Plane:
     """How strong an edge runs through each pixel, in colour distance for a pixel of the way.
 
     Only what is an edge at every one of these scales counts (a geometric mean), so that hair and
     grass give way to the outline of a head and a field.
     """
-    found = [np.log(_steepness(colours, sigma) * sigma + 0.05) for sigma in sigmas]
+    found: list[Any] = []
+    for sigma in sigmas:
+        check()
+        found.append(np.log(_steepness(colours, sigma) * sigma + 0.05))
     return (np.exp(np.mean(found, axis=0)) - 0.05).astype(np.float32)
 
 

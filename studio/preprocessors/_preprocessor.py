@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 from annotated_types import Ge, Le
 from PIL.Image import Image
@@ -14,6 +14,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.geometry import Size
 from studio.core.requests import STRICT
 from studio.preprocessors._people import Person, draw
+from studio.preprocessors._stopping import Check
 
 ANNOTATORS = "annotators"
 """The folder of the data folder for weights that preprocessors want."""
@@ -96,9 +97,11 @@ def skeletons(people: Sequence[Person], size: Size) -> Map:
     return Map(draw(seen, size), seen)
 
 
-Run = Callable[[Image, Any], Map]
-"""`run(image, params)`: `image` is RGB, `params` of the preprocessor's own class. The same picture
-and params give the same bytes. Raises `StudioError` where there is nothing to show."""
+class Run(Protocol):
+    """`image` is RGB, `params` of the preprocessor's own class. The same picture and params give the
+    same bytes. Raises `StudioError` where there is nothing to show, and whatever `check` raises."""
+
+    def __call__(self, image: Image, params: Any, check: Check = ...) -> Map: ...
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,6 +9,7 @@ from pydantic.dataclasses import dataclass
 
 from studio.core.requests import STRICT
 from studio.preprocessors._preprocessor import Kind, Map, Preprocessor
+from studio.preprocessors._stopping import Check, wanted
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -17,7 +18,7 @@ class Blur:
     """Pixels of the picture over which it is smeared (standard deviation)."""
 
 
-def run(image: Image, params: Blur) -> Map:
+def run(image: Image, params: Blur, check: Check = wanted) -> Map:
     return Map(image.filter(ImageFilter.GaussianBlur(params.sigma_px)))
 
 

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from studio.core.requests import STRICT
 from studio.preprocessors._pixels import scaled
 from studio.preprocessors._preprocessor import Detail, Kind, Map, Preprocessor
+from studio.preprocessors._stopping import Check, wanted
 
 Threshold = Annotated[int, Ge(1), Le(1000)]
 
@@ -23,7 +24,7 @@ class Canny(Detail):
     """How steep a step must be to begin a line. Less shows more."""
 
 
-def run(image: Image, params: Canny) -> Map:
+def run(image: Image, params: Canny, check: Check = wanted) -> Map:
     low, high = sorted((params.low, params.high))
 
     def look(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

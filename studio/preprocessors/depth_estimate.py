@@ -9,6 +9,7 @@ from studio.core.requests import STRICT
 from studio.preprocessors._depth import estimated
 from studio.preprocessors._pixels import bytes_of, scaled
 from studio.preprocessors._preprocessor import Detail, Kind, Map, Preprocessor
+from studio.preprocessors._stopping import Check, wanted
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -17,9 +18,9 @@ class DepthEstimate(Detail):
     """White is far instead of near."""
 
 
-def run(image: Image, params: DepthEstimate) -> Map:
+def run(image: Image, params: DepthEstimate, check: Check = wanted) -> Map:
     def look(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        near = estimated(pixels)
+        near = estimated(pixels, check)
         return bytes_of(1 - near if params.invert else near)
 
     return Map(scaled(image, params.detail_px, look))

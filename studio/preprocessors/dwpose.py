@@ -19,6 +19,7 @@ from studio.preprocessors._preprocessor import (
     Weights,
     skeletons,
 )
+from studio.preprocessors._stopping import Check, wanted
 
 DETECTOR, POINTS = "yolox_l.onnx", "dw-ll_ucoco_384.onnx"
 DETECTOR_PX = 640
@@ -57,12 +58,12 @@ def load(folder: Path) -> Run:
     detector: Any = onnxruntime.InferenceSession(str(folder / DETECTOR), providers=only)
     network: Any = onnxruntime.InferenceSession(str(folder / POINTS), providers=only)
 
-    def run(image: Image, params: DwPose) -> Map:
+    def run(image: Image, params: DwPose, check: Check = wanted) -> Map:
         pixels = np.asarray(image)
-        people = [
-            person(network, pixels, box, params.visible)
-            for box in boxes(detector, pixels, params.least)[: params.most]
-        ]
+        people: list[Person] = []
+        for box in boxes(detector, pixels, params.least)[: params.most]:
+            check()
+            people.append(person(network, pixels, box, params.visible))
         return skeletons(people, image.size)
 
     return run

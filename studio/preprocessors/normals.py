@@ -12,6 +12,7 @@ from studio.core.requests import STRICT
 from studio.preprocessors._depth import estimated
 from studio.preprocessors._pixels import Plane, blurred, bytes_of, scaled
 from studio.preprocessors._preprocessor import Detail, Kind, Map, Preprocessor
+from studio.preprocessors._stopping import Check, wanted
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -22,12 +23,12 @@ class Normals(Detail):
     """How deep the picture is, in lengths of its shorter side: more makes slopes steeper."""
 
 
-def run(image: Image, params: Normals) -> Map:
+def run(image: Image, params: Normals, check: Check = wanted) -> Map:
     def look(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if params.from_depth:
             near = pixels.astype(np.float32).mean(axis=-1) / 255
         else:
-            near = estimated(pixels)
+            near = estimated(pixels, check)
         return bytes_of(_facing(near, params.height) / 2 + 0.5)
 
     return Map(scaled(image, params.detail_px, look))

@@ -16,6 +16,7 @@ from studio.preprocessors._preprocessor import (
     Weights,
     skeletons,
 )
+from studio.preprocessors._stopping import Check, between_layers, wanted
 
 
 def load(folder: Path) -> Run:
@@ -23,11 +24,13 @@ def load(folder: Path) -> Run:
 
     network: Any = Body(str(folder / "body_pose_model.pth"))
 
-    def run(image: Image, params: Detail) -> Map:
+    def run(image: Image, params: Detail, check: Check = wanted) -> Map:
         share = min(1.0, params.detail_px / min(image.size))
         size = (max(8, round(image.width * share)), max(8, round(image.height * share)))
         shown = np.asarray(image.resize(size))[..., ::-1]
-        found = network.format_body_result(*network(np.ascontiguousarray(shown)))
+        with between_layers(check):
+            bodies = network(np.ascontiguousarray(shown))
+        found = network.format_body_result(*bodies)
         across, down = image.width / size[0], image.height / size[1]
         people = [
             Person(tuple(_point(point, across, down) for point in body.keypoints)) for body in found

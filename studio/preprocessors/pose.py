@@ -12,6 +12,7 @@ from studio.core.requests import STRICT
 from studio.preprocessors._blazepose import find
 from studio.preprocessors._people import ABSENT, Person
 from studio.preprocessors._preprocessor import Kind, Map, Preprocessor, skeletons
+from studio.preprocessors._stopping import Check, wanted
 
 Share = Annotated[float, Ge(0), Le(1)]
 
@@ -26,8 +27,8 @@ class Pose:
     """How sure a joint must be to be drawn; less also draws joints that are hidden."""
 
 
-def run(image: Image, params: Pose) -> Map:
-    found = find(np.asarray(image), most=params.most, least=params.least)
+def run(image: Image, params: Pose, check: Check = wanted) -> Map:
+    found = find(np.asarray(image), most=params.most, least=params.least, check=check)
     return skeletons([_visible(person, params.visible) for person in found], image.size)
 
 

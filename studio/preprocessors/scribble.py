@@ -12,6 +12,7 @@ from studio.core.requests import STRICT
 from studio.preprocessors._lines import flow, joined, thinned
 from studio.preprocessors._pixels import lightness, scaled
 from studio.preprocessors._preprocessor import Detail, Kind, Map, Preprocessor
+from studio.preprocessors._stopping import Check, wanted
 from studio.preprocessors.soft_edges import edges
 
 
@@ -25,13 +26,15 @@ class Scribble(Detail):
     """How strong an edge must be to be drawn; less draws more."""
 
 
-def run(image: Image, params: Scribble) -> Map:
+def run(image: Image, params: Scribble, check: Check = wanted) -> Map:
     def look(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         import cv2
 
-        found = edges(pixels, params.coarse)
+        found = edges(pixels, params.coarse, check)
+        check()
         crest = thinned(found, flow(lightness(pixels), params.coarse * 1.5))
         longest = max(6, round(min(found.shape) / 25))
+        check()
         lines = joined(crest, low=params.least * 0.6, high=params.least, least_px=longest)
         side = params.width_px
         round_tip: Any = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))

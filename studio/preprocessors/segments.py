@@ -12,6 +12,7 @@ from studio.core.requests import STRICT
 from studio.preprocessors._areas import areas, means
 from studio.preprocessors._pixels import scaled
 from studio.preprocessors._preprocessor import Detail, Kind, Map, Preprocessor
+from studio.preprocessors._stopping import Check, wanted
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -22,9 +23,9 @@ class Segments(Detail):
     """Share of the picture below which an area joins its neighbour."""
 
 
-def run(image: Image, params: Segments) -> Map:
+def run(image: Image, params: Segments, check: Check = wanted) -> Map:
     def look(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        labels = areas(pixels, likeness=params.likeness, least=params.least)
+        labels = areas(pixels, likeness=params.likeness, least=params.least, check=check)
         colours: Any = means(pixels.astype(np.float32), labels)
         return np.clip(np.rint(colours[labels]), 0, 255).astype(np.uint8)
 

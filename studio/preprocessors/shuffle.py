@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from studio.core.requests import STRICT
 from studio.preprocessors._preprocessor import Kind, Map, Preprocessor
+from studio.preprocessors._stopping import Check, wanted
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -21,12 +22,13 @@ class Shuffle:
     """Bends along a side: more makes smaller pieces."""
 
 
-def run(image: Image, params: Shuffle) -> Map:
+def run(image: Image, params: Shuffle, check: Check = wanted) -> Map:
     import cv2
 
     random = np.random.default_rng(params.seed)
     x = _field(random, params.pieces, image) * (image.width - 1)
     y = _field(random, params.pieces, image) * (image.height - 1)
+    check()
     stirred: Any = cv2.remap(
         np.asarray(image), x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT
     )

@@ -12,6 +12,7 @@ from studio.core.requests import STRICT
 from studio.preprocessors._lines import along, flow, strength, thinned
 from studio.preprocessors._pixels import blurred, bytes_of, lab, lightness, scaled
 from studio.preprocessors._preprocessor import Detail, Kind, Map, Preprocessor
+from studio.preprocessors._stopping import Check, wanted
 
 FULL = 12.0
 """Colour distance a pixel (times the scale) of an edge that is drawn in full white."""
@@ -27,19 +28,19 @@ class SoftEdges(Detail):
     """How bright edges are; more shows faint ones."""
 
 
-def edges(pixels: NDArray[np.uint8], coarse: float) -> NDArray[np.float32]:
+def edges(pixels: NDArray[np.uint8], coarse: float, check: Check = wanted) -> NDArray[np.float32]:
     """0.0 … about 1.0: how sure an edge runs through each pixel."""
-    found = strength(lab(pixels), (coarse * 0.7, coarse * 1.4, coarse * 2.8))
+    found = strength(lab(pixels), (coarse * 0.7, coarse * 1.4, coarse * 2.8), check)
     way = flow(lightness(pixels), coarse * 1.5)
-    found = along(found, way, round(3 * coarse))
+    found = along(found, way, round(3 * coarse), check)
     found = np.clip(found - GRAIN, 0, None)
     crest = blurred(thinned(found, way), 0.8) * 1.8
     return ((0.75 * crest + 0.35 * found) / FULL).astype(np.float32)
 
 
-def run(image: Image, params: SoftEdges) -> Map:
+def run(image: Image, params: SoftEdges, check: Check = wanted) -> Map:
     def look(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        found = edges(pixels, params.coarse) * params.gain
+        found = edges(pixels, params.coarse, check) * params.gain
         # faint edges are lifted as HED's are, strong ones do not clip
         return bytes_of(1 - np.exp(-1.6 * found))
 

@@ -8,6 +8,7 @@ from pydantic.dataclasses import dataclass
 
 from studio.core.requests import STRICT
 from studio.preprocessors._preprocessor import Kind, Map, Preprocessor
+from studio.preprocessors._stopping import Check, wanted
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -17,7 +18,7 @@ class Tile:
     is."""
 
 
-def run(image: Image, params: Tile) -> Map:
+def run(image: Image, params: Tile, check: Check = wanted) -> Map:
     small = (
         max(1, round(image.width / params.factor)),
         max(1, round(image.height / params.factor)),

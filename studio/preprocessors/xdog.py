@@ -12,6 +12,7 @@ from studio.core.requests import STRICT
 from studio.preprocessors._lines import ink
 from studio.preprocessors._pixels import bytes_of, lightness, scaled
 from studio.preprocessors._preprocessor import Detail, Kind, Map, Preprocessor
+from studio.preprocessors._stopping import Check, wanted
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
@@ -24,10 +25,16 @@ class Xdog(Detail):
     """How dark a dip must be beside what is around it (1 is black beside white). Less draws more."""
 
 
-def run(image: Image, params: Xdog) -> Map:
+def run(image: Image, params: Xdog, check: Check = wanted) -> Map:
     def look(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
         light = lightness(pixels)
-        drawn = ink(light, width=params.width_px, sharpness=params.sharpness, least=params.least)
+        drawn = ink(
+            light,
+            width=params.width_px,
+            sharpness=params.sharpness,
+            least=params.least,
+            check=check,
+        )
         return bytes_of(drawn)
 
     return Map(scaled(image, params.detail_px, look))

@@ -176,7 +176,7 @@ def test_an_engine_killed_in_a_load_fails_that_job_and_the_next_one_is_fine(desk
 
 
 @pytest.mark.slow
-def test_a_hung_engine_is_ended_after_stop(desk: Desk, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_a_hung_engine_is_ended_after_stop(desk: Desk, monkeypatch, caplog) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr("studio.jobs.worker.HUNG_AFTER_S", 0.5)
     hung, after = desk.submit(steps=150, count=8), desk.submit()
     desk.painting(hung)
@@ -184,6 +184,8 @@ def test_a_hung_engine_is_ended_after_stop(desk: Desk, monkeypatch) -> None:  # 
     desk.app.studio.cancel(OWNER, hung.id)
     assert desk.ended(hung).state is JobState.CANCELLED
     assert desk.ended(after).state is JobState.FINISHED
+    assert "the engine ended: a job was stopped, and" in caplog.text
+    assert "memory" not in caplog.text
 
 
 def test_a_full_disk_loses_no_picture(desk: Desk, monkeypatch) -> None:  # type: ignore[no-untyped-def]

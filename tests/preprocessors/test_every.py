@@ -56,6 +56,21 @@ def run(entry: Preprocessor, image: Image.Image, **params: Any) -> Image.Image |
         return None
 
 
+SLOW = ("depth_estimate", "normals", "pose", "scribble", "segments", "soft_edges", "xdog")
+"""Those that take longer than a few seconds for the largest pictures."""
+
+
+@pytest.mark.parametrize("name", SLOW)
+def test_one_that_takes_long_can_be_left(name: str) -> None:
+    def check() -> None:
+        raise InterruptedError
+
+    entry = ENTRIES[name]
+    assert entry.run is not None
+    with pytest.raises(InterruptedError):
+        entry.run(striped(97, 61), entry.params(), check)
+
+
 @pytest.mark.parametrize("entry", OFFLINE, ids=named)
 class TestEvery:
     @pytest.mark.parametrize("picture", PICTURES)

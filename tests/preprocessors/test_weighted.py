@@ -12,6 +12,7 @@ from studio.app import compose
 from studio.core.errors import InvalidRequest
 from studio.discovery import open_drawer
 from studio.preprocessors._preprocessor import Kind, Preprocessor, Weights
+from studio.preprocessors._stopping import between_layers
 from studio.preprocessors._weights import Places, find, opened
 from studio.settings import Settings
 
@@ -237,3 +238,20 @@ def test_the_studio_says_which_are_ready_and_queues_no_job_without(tmp_path: Pat
         assert app.studio.submit("local", "preprocess", asked).state == "queued"
     finally:
         app.close()
+
+
+def test_a_network_is_left_between_two_layers() -> None:
+    import torch
+
+    passed: list[int] = []
+
+    def check() -> None:
+        if len(passed) == 2:
+            raise InterruptedError
+        passed.append(1)
+
+    network = torch.nn.Sequential(*(torch.nn.Identity() for _ in range(4)))
+    with pytest.raises(InterruptedError), between_layers(check):
+        network(torch.zeros(1))
+    network(torch.zeros(1))
+    assert len(passed) == 2, "it is asked no more afterwards"
