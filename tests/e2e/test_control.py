@@ -160,22 +160,31 @@ class TestPose:
         page.wait_for_function("document.querySelector('.po-pose-map').src")
         return page
 
+    def middle(self, page: Page, joint: int, person: int = 0) -> tuple[float, float]:
+        """Where a joint is on the screen, once it is drawn."""
+        drawn = page.wait_for_function(
+            """place => {
+                const {x, y, width, height} =
+                    document.querySelector(place)?.getBoundingClientRect() ?? {};
+                return width && [x + width / 2, y + height / 2];
+            }""",
+            arg=f".po-pose [data-who='{person}'][data-joint='{joint}']",
+        )
+        x, y = drawn.json_value()
+        return x, y
+
     def drag(self, page: Page, joint: int, across: float, down: float, person: int = 0) -> None:
-        place = page.locator(f".po-pose [data-who='{person}'][data-joint='{joint}']").first
-        box = place.bounding_box()
-        assert box is not None
-        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        x, y = self.middle(page, joint, person)
         page.mouse.move(x, y)
         page.mouse.down()
         page.mouse.move(x + across, y + down, steps=6)
         page.mouse.up()
 
     def drag_by_finger(self, page: Page, joint: int, across: float, down: float) -> None:
-        box = page.locator(f".po-pose [data-who='0'][data-joint='{joint}']").first.bounding_box()
-        assert box is not None
+        x, y = self.middle(page, joint)
         finger = page.context.new_cdp_session(page)
         # beside the joint: a finger does not hit as exactly as a mouse
-        x, y = box["x"] + box["width"] / 2 + 12, box["y"] + box["height"] / 2
+        x += 12
         way = [(x, y), (x + across / 2, y + down / 2), (x + across, y + down)]
         for kind, points in zip(("Start", "Move", "Move", "End"), [*way, ()], strict=True):
             at = [{"x": points[0], "y": points[1]}] if points else []
