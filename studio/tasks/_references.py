@@ -42,7 +42,8 @@ class Reference:
     mask: ImageRef | None = None
     """Where in the painted picture it acts: white. Without one, everywhere."""
     adapter: Name | None = None
-    """Id of the IP-Adapter; the default is the first one that fits the checkpoint."""
+    """Id of the IP-Adapter; the default is the first one that fits the checkpoint. A reference of
+    weight 0 needs none."""
     tokens: Annotated[int, Ge(0), Le(MOST_TOKENS)] = 0
     """Set by the studio: tokens of the picture that follow those of the prompt; 0 where layers of the
     checkpoint look at it."""
@@ -63,9 +64,9 @@ def methods(checkpoint: Checkpoint) -> tuple[Method, ...]:
 def resolve_references(
     references: tuple[Reference, ...], checkpoint: Checkpoint, facts: Facts
 ) -> tuple[Reference, ...]:
-    """Fixes the adapter of each reference, what that takes and how many tokens it makes of it. Raises
+    """Fixes the adapter of each reference that has a weight, what that takes and how many tokens it makes of it. Raises
     `InvalidRequest`, also where what an adapter needs is absent."""
-    if references and not methods(checkpoint):
+    if weighty(references) and not methods(checkpoint):
         raise InvalidRequest(
             f"'{checkpoint.label}' cannot look at style references.",
             "Choose a Stable Diffusion, SDXL or FLUX.1 checkpoint, or remove the references.",
@@ -81,7 +82,6 @@ def _resolved(reference: Reference, checkpoint: Checkpoint, facts: Facts) -> Ref
             "Choose a start below the end.",
             field="references",
         )
-    reference = replace(reference, method=reference.method or methods(checkpoint)[0])
     width, height = facts.size(reference.image)
     if min(width, height) < LEAST_PX:
         raise InvalidRequest(
@@ -91,6 +91,9 @@ def _resolved(reference: Reference, checkpoint: Checkpoint, facts: Facts) -> Ref
         )
     if reference.mask is not None:
         facts.size(reference.mask)
+    if not reference.weight:
+        return replace(reference, tokens=0)
+    reference = replace(reference, method=reference.method or methods(checkpoint)[0])
     if checkpoint.words:
         _require_followed(reference, checkpoint)
         reference = replace(reference, takes="all")
@@ -119,16 +122,21 @@ def _require_followed(reference: Reference, checkpoint: Checkpoint) -> None:
         )
 
 
+def weighty(references: tuple[Reference, ...]) -> tuple[Reference, ...]:
+    """Without those of weight 0, which are as if they were not there."""
+    return tuple(one for one in references if one.weight)
+
+
 def prompted(references: tuple[Reference, ...]) -> tuple[str, ...]:
     """The image prompts that are read for them, as `Work.added` has them."""
-    asked = (one for one in references if one.method == "adapter" and one.adapter and one.weight)
+    asked = (one for one in weighty(references) if one.method == "adapter" and one.adapter)
     named = (f"ipadapter:{one.adapter}" for one in asked)
     return tuple(dict.fromkeys(named))
 
 
 def tokens(references: tuple[Reference, ...]) -> int:
     """That follow those of the prompt."""
-    return sum(one.tokens for one in references if one.weight > 0)
+    return sum(one.tokens for one in weighty(references))
 
 
 def shown(references: tuple[Reference, ...]) -> tuple[str, ...]:

@@ -31,8 +31,9 @@ from studio.prompts import grammar
 from studio.tasks._extras import Embeddings, Loras, added, extras, resolve_extras, words
 from studio.tasks._presets import Presets, Typed, with_presets
 from studio.tasks._references import References, prompted, resolve_references, tokens
+from studio.tasks._references import weighty as followed
 from studio.tasks._task import Brush, Control, Facts, Refiner, Resolved
-from studio.tasks._units import Units, idle, resolve_units, unweighed, weighty
+from studio.tasks._units import Units, idle, misfits, resolve_units, unweighed, weighty
 
 LEAST_PX, MOST_PX = 64, 2048
 """Bounds of a side, as `Pixels` has them."""
@@ -116,12 +117,17 @@ def resolve(request: Sampled, facts: Facts) -> Resolved:
 
 
 def resolve_for(
-    role: Role, request: Sampled, facts: Facts, *, shape: Size | None = None
+    role: Role,
+    request: Sampled,
+    facts: Facts,
+    *,
+    shape: Size | None = None,
+    around: Size | None = None,
 ) -> Resolved:
     """As `resolve`, for a pipeline of that role.
 
     A request without a size gets one of the shape of `shape`, about as large as the checkpoint's
-    native one.
+    native one. `around` is the size of the picture of which only a part is painted.
     """
     checkpoint = checkpoint_for(role, request.checkpoint, facts)
     request = with_presets(request, facts)
@@ -135,6 +141,7 @@ def resolve_for(
     size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
     notes += (*unheard(request, checkpoint), *left_out, *unkept, *once)
     notes += unweighed(request.units, checkpoint)
+    notes += misfits(request.units, around or shape or size, facts)
     steps = request.steps or checkpoint.defaults.steps
     require_work(
         size[0] * size[1] * steps * request.count,
@@ -208,7 +215,7 @@ def _unrefined(request: Sampled, facts: Facts) -> tuple[str, ...]:
         return ()
     used = {
         "LoRAs": request.loras,
-        "style references": request.references,
+        "style references": followed(request.references),
         "control maps": weighty(request.units),
     }
     without = [name for name, there in used.items() if there]

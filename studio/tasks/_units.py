@@ -1,6 +1,7 @@
 """Control units: a map, the ControlNet that reads it, and how far it is followed."""
 
 from dataclasses import replace
+from math import log
 from typing import Annotated, Any, Literal
 
 from annotated_types import Ge, Le, MaxLen
@@ -22,6 +23,14 @@ from studio.tasks._task import Control, Facts, Tools, within
 Weight = Annotated[float, Ge(0), Le(2)]
 Share = Annotated[float, Ge(0), Le(1)]
 EDGES, POSE = "edges", "pose"
+FITTED = {
+    "stretch": "it was pulled into it",
+    "crop": "what sticks out was cut off",
+    "pad": "its edges were drawn out",
+}
+ROUNDED = 0.03
+"""Logarithm of a ratio of sides: 512 px are rounded to 496 or 528 by a checkpoint that works in
+multiples of 32 px."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, config=STRICT)
@@ -85,6 +94,22 @@ def unweighed(units: tuple[Unit, ...], checkpoint: Checkpoint) -> tuple[str, ...
     if all(unit.balance in checkpoint.balances for unit in weighty(units)):
         return ()
     return (f"{checkpoint.label} cannot weigh prompt and map that way: both matter alike.",)
+
+
+def misfits(units: tuple[Unit, ...], shape: Size, facts: Facts) -> tuple[str, ...]:
+    """A sentence for each map of one's own that is of another shape than the picture that it steers,
+    which has that of `shape`."""
+    return tuple(
+        f"The map of {unit.kind} ({size[0]}×{size[1]} px) has another shape than the picture: "
+        f"{FITTED[unit.resize]}."
+        for unit in weighty(units)
+        if unit.map is not None and not _alike(size := facts.size(unit.map), shape)
+    )
+
+
+def _alike(one: Size, other: Size) -> bool:
+    """Whether they are of one shape, but for what rounding to a few pixels makes of it."""
+    return abs(log(one[0] * other[1] / (one[1] * other[0]))) < ROUNDED
 
 
 def _resolved(unit: Unit, checkpoint: Checkpoint, facts: Facts) -> Unit:

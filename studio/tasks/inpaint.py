@@ -40,7 +40,8 @@ class Inpaint(Masked, Repainted):
 
 
 def resolve(request: Inpaint, facts: Facts) -> Resolved:
-    return _sampled.resolve_for(Role.INPAINT, request, facts, shape=view(request, facts).box.size)
+    box, around = view(request, facts).box, facts.size(request.image)
+    return _sampled.resolve_for(Role.INPAINT, request, facts, shape=box.size, around=around)
 
 
 def run(request: Inpaint, tools: Tools) -> Iterator[Picture]:

@@ -66,7 +66,10 @@ def resolve(request: Outpaint, facts: Facts) -> Resolved:
             f"Keep it within {MAX_SIDE_PX} px a side and {MAX_PIXELS // 10**6} megapixels.",
             field=max(SIDES, key=lambda side: getattr(request, side)),
         )
-    return _sampled.resolve_for(Role.INPAINT, request, facts, shape=looked_at(request, size).size)
+    seen = looked_at(request, size)
+    return _sampled.resolve_for(
+        Role.INPAINT, request, facts, shape=seen.size, around=(width, height)
+    )
 
 
 def larger(request: Outpaint, size: Size) -> Size:

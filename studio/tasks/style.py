@@ -11,7 +11,7 @@ from PIL import Image
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from studio.core.errors import InvalidRequest
+from studio.core.errors import InvalidRequest, StudioError
 from studio.core.records import Picture
 from studio.core.requests import STRICT, ImageRef, Name, Pixels, Strength, Text, dump, parse
 from studio.costs.work import Work
@@ -74,6 +74,8 @@ class Restyle(Painted):
 
 DECIDED = tuple(field.name for field in fields(Painted))
 """Fields of a painting that a resolved request keeps."""
+AS_ASKED = {"styles": "presets", "references": "styles"}
+"""Fields of a painting that are called otherwise here."""
 HELD, LOOSE = 0.85, 0.6
 """How much is painted anew at a strength of 1.0: where a ControlNet holds the structure, and where
 nothing does but what is left of the picture."""
@@ -134,7 +136,11 @@ def _resolved_painting(request: Restyle, how: Repaint, facts: Facts) -> Resolved
             field="styles",
         )
     held, notes = _held(request, facts)
-    found = img2img.TASK.resolve(_painting(held, how), facts)
+    try:
+        found = img2img.TASK.resolve(_painting(held, how), facts)
+    except StudioError as error:
+        error.field = AS_ASKED.get(error.field or "", error.field)
+        raise
     decided = {name: getattr(found.request, name) for name in DECIDED}
     request = replace(held, presets=(), **decided)
     return replace(found, request=request, notes=(*notes, *found.notes))

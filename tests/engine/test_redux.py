@@ -180,6 +180,17 @@ def test_it_takes_all_of_a_picture_whatever_was_asked(shelf: Path) -> None:
     assert (found.takes, found.adapter) == ("all", "redux")
 
 
+def test_one_of_weight_0_is_as_if_it_were_not_there(shelf: Path, tmp_path: Path) -> None:
+    told = Reference(image="0" * 64, method="adapter")
+    none, catalog = Told(ImagePrompts((tmp_path,))), Catalog((shelf,))
+    with pytest.raises(InvalidRequest):
+        resolve_references((told,), catalog.get("flux"), none)  # type: ignore[arg-type]
+    off = replace(told, weight=0.0, end=0.5, tokens=7)
+    for name in ("flux", "sd3"):
+        [found] = resolve_references((off,), catalog.get(name), none)  # type: ignore[arg-type]
+        assert found == replace(off, tokens=0)
+
+
 def resolved(shelf: Path, **asked: Any) -> Reference:
     facts = Told(ImagePrompts((shelf / "ipadapter",)))
     asked_for = (Reference(image="0" * 64, **asked),)

@@ -17,6 +17,7 @@ from studio.service.studio import Studio
 from studio.settings import Settings
 from studio.tasks._units import Unit, idle
 from studio.tasks.upscale import TASK, Upscale
+from tests.engine.tiny import save_tiny_control
 
 WANT = {"prompt": "a red fox", "checkpoint": "tiny"}
 
@@ -29,6 +30,7 @@ def app(checkpoints: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         checkpoint_dirs=(checkpoints,),
         max_waiting_local=500,
     )
+    save_tiny_control(settings.data_dir / "controlnet" / "tiny-union", checkpoints / "tiny")
     app = compose(settings)
     yield app
     app.close()
@@ -125,6 +127,22 @@ def test_at_strength_0_one_picture_is_enough(studio: Studio) -> None:
         assert studio.submit("local", task, {**asked, "strength": 0.5}).request["count"] == 4
 
 
+def test_a_map_of_another_shape_than_the_picture_is_said(studio: Studio) -> None:
+    here, mask = upload(studio, picture()), upload(studio, picture())
+    wide = [{"kind": "edges", "map": upload(studio, picture((400, 200)))}]
+    like = [{"kind": "edges", "map": upload(studio, picture((150, 100)))}]
+    for task, fields in {
+        "txt2img": {"width": 96, "height": 64},
+        "img2img": {"image": here},
+        "inpaint": {"image": here, "mask": mask, "area": "masked"},
+        "outpaint": {"image": upload(studio, picture((200, 200))), "left": 100},
+    }.items():
+        job = studio.submit("local", task, {**WANT, **fields, "units": wide})
+        assert any("another shape" in note for note in job.notes), task
+        job = studio.submit("local", task, {**WANT, **fields, "units": like})
+        assert not any("another shape" in note for note in job.notes), task
+
+
 @pytest.mark.parametrize(
     ("start", "end", "weight", "steps", "said"),
     [
@@ -148,6 +166,15 @@ class TestRefused:
     def test_what_is_no_reference(self, studio: Studio) -> None:
         error = refused(studio, "img2img", image="../../etc/passwd")
         assert error.field == "image" and "not the reference" in error.message
+
+    def test_a_style_in_words_that_is_not_there(self, studio: Studio) -> None:
+        here = upload(studio, picture())
+        for task, field, more in (
+            ("img2img", "styles", {}),
+            ("style", "presets", {"method": "words"}),
+        ):
+            error = refused(studio, task, image=here, **{field: ["None such"]}, **more)
+            assert error.field == field and "no style 'None such'" in error.message
 
     @pytest.mark.parametrize("ref", ["0" * 64, "0" * 32])
     def test_a_picture_that_is_not_there(self, studio: Studio, ref: str) -> None:

@@ -11,7 +11,7 @@ from studio.core.errors import InvalidRequest
 from studio.core.requests import parse
 from studio.preprocessors._people import COLOURS, POINTS
 from studio.tasks._poses import read_pose
-from studio.tasks._units import Unit, maps, resolve_units, unweighed
+from studio.tasks._units import Unit, maps, misfits, resolve_units, unweighed
 
 REF = "a" * 64
 
@@ -53,6 +53,20 @@ CHECKPOINT: Any = SimpleNamespace(label="Any", balances=("balanced", "control"))
 def resolved(**fields: Any) -> Unit:
     [unit] = resolve_units((parse(Unit, fields),), CHECKPOINT, Facts())  # type: ignore[arg-type]
     return unit
+
+
+@pytest.mark.parametrize(
+    ("way", "said"), [("crop", "cut off"), ("stretch", "pulled"), ("pad", "drawn out")]
+)
+def test_a_map_of_another_shape_than_the_picture_is_said(way: str, said: str) -> None:
+    unit = parse(Unit, {"map": REF, "kind": "depth", "resize": way})
+    [note] = misfits((unit,), (512, 512), Facts())  # type: ignore[arg-type]
+    assert "depth (128×96 px)" in note and said in note
+    made = parse(Unit, {"image": REF})
+    others = (made, replace(unit, weight=0.0))
+    assert misfits(others, (512, 512), Facts()) == ()  # type: ignore[arg-type]
+    # of one shape but for rounding
+    assert misfits((unit,), (512, 376), Facts()) == ()  # type: ignore[arg-type]
 
 
 def test_where_prompt_and_map_cannot_be_weighed_they_matter_alike_and_that_is_said() -> None:
