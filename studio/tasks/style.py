@@ -66,6 +66,8 @@ class Restyle(Painted):
     """What of the picture a ControlNet holds on to. The default is edges, where one fits."""
     units: Units = ()
     """The maps that hold it; what the studio makes of `structure`."""
+    denoising: Strength | None = None
+    """Set by the studio: how much of the picture is painted anew, by the methods that paint anew."""
     width: Pixels | None = None
     """Pixels; the default is of the picture's shape, about as large as the checkpoint knows them."""
     height: Pixels | None = None
@@ -137,12 +139,12 @@ def _resolved_painting(request: Restyle, how: Repaint, facts: Facts) -> Resolved
         )
     held, notes = _held(request, facts)
     try:
-        found = img2img.TASK.resolve(_painting(held, how), facts)
+        found = img2img.TASK.resolve(_painting(replace(held, denoising=None), how), facts)
     except StudioError as error:
         error.field = AS_ASKED.get(error.field or "", error.field)
         raise
     decided = {name: getattr(found.request, name) for name in DECIDED}
-    request = replace(held, presets=(), **decided)
+    request = replace(held, presets=(), denoising=found.request.strength, **decided)
     return replace(found, request=request, notes=(*notes, *found.notes))
 
 
@@ -177,9 +179,12 @@ def _painting(request: Restyle, how: Repaint) -> img2img.Img2Img:
         for style in request.styles
         if how.reference is not None and style.weight
     )
+    strength = request.denoising
+    if strength is None:
+        strength = request.strength * (HELD if weighty(request.units) else LOOSE)
     return img2img.Img2Img(
         image=request.image,
-        strength=request.strength * (HELD if weighty(request.units) else LOOSE),
+        strength=strength,
         styles=request.presets,
         references=references,
         **{name: getattr(request, name) for name in DECIDED},

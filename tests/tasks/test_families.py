@@ -9,8 +9,9 @@ import pytest
 
 from studio.checkpoints.catalog import Checkpoint, families
 from studio.core.errors import InvalidRequest
-from studio.tasks import _sampled, img2img, txt2img, upscale
+from studio.tasks import _sampled, img2img, style, txt2img, upscale
 from studio.tasks.img2img import Img2Img
+from studio.tasks.style import Restyle
 from studio.tasks.txt2img import Hires, Txt2Img
 from studio.tasks.upscale import Upscale
 
@@ -94,3 +95,15 @@ def test_a_second_pass_without_a_strength_is_painted_whole_or_not_at_all() -> No
         Upscale(image="0" * 64, prompt="a fox", seed=1, scale=1.0, strength=0.3), facts("flux2")
     )
     assert detailed.request.strength == 1.0 and len(detailed.notes) == 1
+
+
+@pytest.mark.parametrize("strength", [0.0, 0.5, 1.0])
+def test_style_in_words_paints_whole_where_a_strength_means_nothing(strength: float) -> None:
+    request = Restyle(**ABOVE, method="words", strength=strength, structure="none", steps=20)
+    found = style.resolve(request, facts("flux_kontext"))
+    assert found.request.strength == strength, "which is also the share of the look"
+    assert style.resolve(found.request, facts("flux_kontext")).request == found.request
+    work = style.work(found.request)
+    assert work is not None and [one.calls for one in work.passes] == [20]
+    felt = style.work(style.resolve(request, facts("flux")).request)
+    assert felt is not None and sum(one.calls for one in felt.passes) == int(20 * 0.6 * strength)
