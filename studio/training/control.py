@@ -24,6 +24,9 @@ CHECKPOINT = "control.pt"
 TRACED = "traced.pt"
 """Checkpoint of `tracing`; where there is one, its net is used."""
 
+TRACED_STRENGTH = 1.3
+"""As `STRENGTH`, of a net that was traced (1.0 and 1.15 measured too)."""
+
 KIND_ODDS: tuple[tuple[str, float], ...] = (("edges", 0.45), ("depth", 0.15), ("pose", 0.4))
 """How often a batch is of each kind of map; depth is learnt soonest. One net learns all of them, since each looks like no
 other: what it learns from one it knows for the next, and there is a third to store and to load."""
@@ -227,6 +230,7 @@ def trained(folder: Path, net: Any) -> tuple[Any, dict[str, float]] | None:
     traced = runs.restore(folder / TRACED)
     if traced is not None:
         control.load_state_dict(traced["average"])
+        amplify(control, TRACED_STRENGTH)
     counts = {
         name: saved[name] + (traced[name] if traced else 0)
         for name in ("step", "minutes", "pictures")

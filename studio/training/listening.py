@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 
 BATCH = 16
 
-SAME_SHARE = 0.25
+SAME_SHARE = 0.35
 """Share of texts that are to be heard as before: captions, other words, and the empty prompt."""
 
 STEADY = 0.05
@@ -34,8 +34,11 @@ NEAR, CLEAR = 0.66, 0.08
 """How alike a word and a thing's name must be to MiniLM for the word to mean the thing, and how much
 more than the word and the next thing's name (cosines)."""
 
+WATCHED = 5
+"""Steps of a walk that are learnt from; after these it is decided what the picture shows."""
+
 EMA = 0.998
-RATE = 4e-4
+RATE = 2e-4
 
 Nearby = Mapping[str, Sequence[str]]
 
@@ -124,13 +127,13 @@ class Lesson(NamedTuple):
 def lessons(
     net: Any, taught: Any, tokenizer: Any, stream: Iterator[list[wordings.Pair]], alphas: Tensor
 ) -> Iterator[Lesson]:
-    """All steps of a walk for each batch of pairs, whose first is the empty prompt."""
+    """The watched steps of a walk for each batch of pairs, whose first is the empty prompt."""
     for batch in stream:
         with torch.no_grad():
             contexts = encoded([p.caption for p in batch], tokenizer, taught)
         both = torch.cat([contexts[:1].expand_as(contexts), contexts])
         noisy = walks.noise(len(batch))
-        for step, time in enumerate(walks.TIMES):
+        for step, time in enumerate(walks.TIMES[:WATCHED]):
             with torch.no_grad():
                 empty, asked = velocity(net, torch.cat([noisy, noisy]), time, both).chunk(2)
             yield Lesson(noisy, time, empty, asked, contexts, batch)
@@ -187,7 +190,7 @@ def train(folder: Path, minutes: float) -> None:
         optimizer.zero_grad(set_to_none=True)
         unet.follow(average, encoder, min(EMA, tick.step / (tick.step + 20)))
         mean, step, now = runs.running(mean, loss.item()), tick.step, tick.progress * minutes
-        if step % 50 == 0:
+        if step % 100 == 0:
             log.info("listening step %d, %.1f minutes, loss %.4f", step, now, mean)
         if now - kept > 2:
             keep(now)

@@ -39,7 +39,7 @@ UNWATCHED = 2
 LESSONS = 4
 """Batches as in `control` after each walk."""
 
-KIND_ODDS: tuple[tuple[str, float], ...] = (("edges", 0.3), ("depth", 0.2), ("pose", 0.5))
+KIND_ODDS: tuple[tuple[str, float], ...] = (("edges", 0.2), ("depth", 0.15), ("pose", 0.65))
 
 SHARE = 0.3
 """Weight of the edges' loss."""
@@ -183,6 +183,7 @@ def train(folder: Path, minutes: float) -> None:
     step, spent, seen = 0, 0.0, 0
     if saved := runs.restore(folder / control.TRACED):
         taught.load_state_dict(saved["net"])
+        average.load_state_dict(saved["average"])
         optimizer.load_state_dict(saved["optimizer"])
         step, spent, seen = saved["step"], saved["minutes"], saved["pictures"]
     torch.manual_seed(step)

@@ -14,8 +14,9 @@ from studio.training.compose import Library, draw_odds
 from studio.training.concepts import FIRST, MASS
 
 KIND_ODDS: tuple[tuple[str, float], ...] = (
-    ("single", 0.33), ("coloured", 0.22), ("count", 0.15), ("pair", 0.3),
+    ("single", 0.13), ("coloured", 0.17), ("count", 0.1), ("pair", 0.6),
 )  # fmt: skip
+"""Who stands where is the hardest to hear."""
 
 SCENE_SHARE, PLAIN_SHARE = 0.2, 0.1
 """How often a place is named, and how often a plain ground."""
