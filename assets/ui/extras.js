@@ -19,7 +19,7 @@ const NO_LORA = "No LoRA for this checkpoint is in the folder 'loras' of the dat
 
 /** @param {HTMLElement} root */
 export function extras(root) {
-  const { tab = "", name = "" } = root.dataset;
+  const { tab = "", name = "", refined = "yes" } = root.dataset;
   /** @type {Worn} */
   let worn = { ...NOTHING };
   /** @type {Choices|null} */
@@ -71,10 +71,10 @@ export function extras(root) {
     vae.options({ "": "The checkpoint's own", ...named(others), ...(worn.vae && !others.length ? { [worn.vae]: worn.vae } : {}) });
     vae.set(worn.vae);
     const refiners = known.refiners.filter((/** @type {any} */ row) => fits(row) || row.id === worn.refiner);
-    refiner.node.hidden = !refiners.length && !worn.refiner;
+    refiner.node.hidden = refined === "no" || (!refiners.length && !worn.refiner);
     refiner.options({ "": "None", ...named(refiners), ...(worn.refiner && !refiners.length ? { [worn.refiner]: worn.refiner } : {}) });
     refiner.set(worn.refiner);
-    after.node.hidden = !worn.refiner;
+    after.node.hidden = refiner.node.hidden || !worn.refiner;
     after.set(worn.refiner_after);
   }
 

@@ -645,7 +645,7 @@ class TestInstalls:
         assert (again.state, again.path) == ("done", done.path) and len(web.answers) == asked
 
     def test_one_that_failed_is_begun_again_under_another_name(self, web, tiny, tmp_path) -> None:
-        web.files["fox.safetensors"], web.cut_after = tiny, 10
+        web.files["fox.safetensors"], web.cut_after = tiny, 0
         installs = Installs(tmp_path, manners=HASTY)
         entry = installs.add(f"{web.url}/fox.safetensors")
         with pytest.raises(Unavailable, match="connection broke"):

@@ -36,7 +36,7 @@ def build(context: Context) -> Form:
         ):
             words = _words(choices)
             how_much = strength(ID, STRENGTH)
-            pieces = painting.sampled(ID, choices)
+            pieces = painting.sampled(ID, choices, refined=False)
         with painting.column("stage"):
             painting.stage(ID)
 

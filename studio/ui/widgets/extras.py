@@ -17,10 +17,10 @@ MOST_CHARS = 16 * 1024
 _ROW = ("name", "weight", "text_weight")
 
 
-def extras(tab: str) -> Piece:
-    """What is added to the checkpoint, folded away."""
+def extras(tab: str, *, refined: bool = True) -> Piece:
+    """What is added to the checkpoint, folded away; with `refined`, a refiner too."""
     with gr.Accordion("Extras", open=False, **named(tab, "extras-fold")) as fold:
-        mount("extras", tab, name="extras")
+        mount("extras", tab, name="extras", refined="yes" if refined else "no")
     box = gr.Textbox("", visible="hidden", label="Extras", **named(tab, "extras", UNSEEN))
     # pressed by the script once the box holds what was chosen, as in `slots`
     given = gr.Button(visible="hidden", **named(tab, "extras-given", UNSEEN))

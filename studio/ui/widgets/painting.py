@@ -126,9 +126,11 @@ def settings(
     return sizes, *sampled(tab, choices, tuple(sizes.widgets[side] for side in ("width", "height")))
 
 
-def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tuple[Piece, ...]:
+def sampled(
+    tab: str, choices: Choices, sides: tuple[Component, ...] = (), *, refined: bool = True
+) -> tuple[Piece, ...]:
     """Steps, guidance, sampler, seed, checkpoint, and what folds away: among it `sides`, made with
-    `render=False`, and how weights are kept."""
+    `render=False`, how weights are kept, and with `refined` a refiner."""
     start = sampling.native(choices, None)
     with gr.Row():
         steps = gr.Slider(
@@ -183,7 +185,7 @@ def sampled(tab: str, choices: Choices, sides: tuple[Component, ...] = ()) -> tu
         )
         problems = gr.HTML(sampling.problems_text(choices), **named(tab, "problems"))
 
-    added = extras(tab)
+    added = extras(tab, refined=refined)
 
     widgets = {
         "steps": steps,
