@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -122,8 +122,6 @@ class _Known:
     """The file that tells a checkpoint from others."""
     ways: tuple[Kept, ...] = ("whole",)
     """How the weights of its denoisers can be kept."""
-    sizes: Exact | None = None
-    """Bytes of its parts, of a checkpoint."""
 
 
 class _Stopped(Exception):
@@ -152,6 +150,7 @@ class Manager:
         self._skeletons = Skeletons(device.name)
         self._store = Store(device, self._is_pinned, self._forget)
         self._known: dict[str, _Known] = {}
+        self._exact: dict[str, tuple[Stamp, Exact]] = {}
         self._opening = threading.RLock()
         self._pinned: set[str] = set()
         self._used: dict[str, None] = {}
@@ -177,23 +176,34 @@ class Manager:
 
     def ways(self, checkpoint: Checkpoint) -> tuple[Kept, ...]:
         """How the weights of its denoisers can be kept. Raises `Unavailable` if it cannot be read."""
+        return self._opened(checkpoint).ways
+
+    @property
+    def sized(self) -> Mapping[str, Exact]:
+        """Bytes of the checkpoints whose `sizes` were asked for, by id."""
+        return {
+            name: exact
+            for name, (stamp, exact) in list(self._exact.items())
+            if (known := self._known.get(name)) is not None and known.stamp == stamp
+        }
+
+    def sizes(self, checkpoint: Checkpoint) -> Exact:
+        """Bytes of its parts in memory. Raises `Unavailable` if it cannot be read."""
+        known = self._opened(checkpoint)
+        stamp, exact = self._exact.get(checkpoint.id, (None, None))
+        if exact is None or stamp != known.stamp:
+            with explained(f"'{checkpoint.label}'", checkpoint.id):
+                exact = self._sizes(known)
+            self._exact[checkpoint.id] = known.stamp, exact
+        return exact
+
+    def _opened(self, checkpoint: Checkpoint) -> _Known:
         return self._current(
             checkpoint.id,
             f"'{checkpoint.label}'",
             lambda: _stamp(checkpoint),
             partial(self._open, checkpoint),
-        ).ways
-
-    @property
-    def sized(self) -> Mapping[str, Exact]:
-        """Bytes of the checkpoints that were opened, by id."""
-        known = list(self._known.items())
-        return {name: one.sizes for name, one in known if one.sizes is not None}
-
-    def sizes(self, checkpoint: Checkpoint) -> Exact | None:
-        """Bytes of its parts in memory. Raises `Unavailable` if it cannot be read."""
-        self.ways(checkpoint)
-        return self.sized.get(checkpoint.id)
+        )
 
     @contextmanager
     def use(
@@ -628,14 +638,13 @@ class Manager:
         family = families()[checkpoint.family]
         found = manifest(checkpoint, family, self.device, self._configs, self._objects)
         wants = tuple(self._want(recipe) for recipe in found.recipes)
-        known = _Known(
+        return _Known(
             stamp=stamp,
             manifest=found,
             wants=wants,
             denoiser=denoiser_file(checkpoint),
             ways=self._ways(found),
         )
-        return replace(known, sizes=self._sizes(known))
 
     def _sizes(self, known: _Known) -> Exact:
         denoiser: dict[Kept, int] = {}
@@ -806,10 +815,7 @@ class Manager:
         found = manifest(checkpoint, family, self.device, self._configs, self._objects)
         if not all(recipe.is_known(self._layouts) for recipe in found.recipes):
             return None
-        opened = partial(self._open, checkpoint)
-        return self._current(
-            checkpoint.id, f"'{checkpoint.label}'", lambda: _stamp(checkpoint), opened
-        )
+        return self._opened(checkpoint)
 
     def _has_room(self, size_bytes: int) -> bool:
         """Whether so much fits beside what is on loan or pinned."""

@@ -35,7 +35,15 @@ def assert_same(ours: list[list[bytes]], theirs: list[list[bytes]]) -> None:
 
 
 @pytest.mark.parametrize(
-    "sampler", ["ddim", "euler", "euler_a", "dpmpp_2m", "dpmpp_2m_sde_karras", "heun", "unipc"]
+    "sampler",
+    [
+        "ddim",
+        "dpmpp_2m_sde_karras",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("euler", "euler_a", "dpmpp_2m", "heun", "unipc")
+        ),
+    ],
 )
 def test_it_paints_what_pipelines_for_pictures_paint(
     sampler: str,

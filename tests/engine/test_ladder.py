@@ -236,7 +236,7 @@ def weights_of(desk: Desk, checkpoint: str) -> dict[str, bytes]:
         }
 
 
-@pytest.mark.parametrize("checkpoint", ["sd", "xl"])
+@pytest.mark.parametrize("checkpoint", ["sd", pytest.param("xl", marks=pytest.mark.slow)])
 def test_what_a_plan_gives_back_is_gone_while_it_paints_and_there_for_the_next_job(
     desk: Desk,
     make_desk: Callable[..., Desk],

@@ -112,7 +112,7 @@ def asked(desk: Desk, worn: str, folder: Path) -> dict[str, Any]:
     return fields
 
 
-@pytest.mark.parametrize("worn", quick("lora", "dora", "refiner"))
+@pytest.mark.parametrize("worn", quick("lora"))
 def test_what_is_worn_acts_by_every_plan(
     desk: Desk, rung: Callable[[str], None], tmp_path: Path, worn: str
 ) -> None:
@@ -138,7 +138,7 @@ def test_what_is_worn_acts_by_every_plan(
     assert weights_of(desk, "xl") == weights and not desk.leases
 
 
-@pytest.mark.parametrize("kept", ["blocks", "packed"])
+@pytest.mark.parametrize("kept", [pytest.param("blocks", marks=pytest.mark.slow), "packed"])
 def test_a_refiner_is_kept_as_the_plan_says_and_its_text_encoder_leaves_too(
     desk: Desk, rung: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, kept: str
 ) -> None:
@@ -194,7 +194,7 @@ def test_a_failure_leaves_everything_as_it_was(
     assert weights_of(desk, "xl") == weights
 
 
-@pytest.mark.parametrize("worn", quick("embedding and vae", "image prompt", "shared attention"))
+@pytest.mark.parametrize("worn", quick("image prompt"))
 def test_memory_that_runs_out_takes_a_job_down_to_the_last_plan(
     desk: Desk,
     rung: Callable[[str], None],
@@ -219,7 +219,7 @@ def test_memory_that_runs_out_takes_a_job_down_to_the_last_plan(
     desk.runner.unload()
 
 
-@pytest.mark.parametrize("worn", quick("lora", "image prompt", "control"))
+@pytest.mark.parametrize("worn", quick("lora"))
 def test_what_is_predicted_is_what_is_in_memory(
     desk: Desk,
     rung: Callable[[str], None],
