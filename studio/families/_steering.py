@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, Literal
 
-from studio.families._keys import Rule, Shapes
+from studio.families._keys import Rule, Shapes, has
 
 SOFT_EDGES = "soft edges"
 """What maps of edges show that are no lines, where a ControlNet tells the two apart."""
@@ -101,6 +101,23 @@ def widths(network: str, *names: tuple[str, str]) -> Callable[[Shapes], Encoder 
         return None
 
     return found
+
+
+def copied(
+    network: str, names: tuple[str, str], config: Callable[[Shapes, Config], Config]
+) -> Steering:
+    """Of ControlNets that copy the first blocks of a transformer, with one before them that takes the
+    map in; `names` as in `widths`."""
+    made_for = widths(network, names)
+    return Steering(
+        part="transformer",
+        network=network,
+        keys=has("input_block.weight", *names),
+        made_for=made_for,
+        encoder=made_for,
+        config=config,
+        balances=("balanced", "control"),
+    )
 
 
 def layers(shapes: Shapes, name: str) -> int:

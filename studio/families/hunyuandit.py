@@ -8,7 +8,7 @@ from typing import Any
 
 from studio.families._family import OVER, SENTENCES, Defaults, Family, Role, Sampling, Text
 from studio.families._keys import Shapes, has
-from studio.families._steering import Config, Steering, layers, widths
+from studio.families._steering import Config, copied, layers
 
 
 def _call_args(sampling: Sampling) -> dict[str, Any]:
@@ -16,7 +16,6 @@ def _call_args(sampling: Sampling) -> dict[str, Any]:
     return {"guidance_scale": sampling.guidance, "use_resolution_binning": False}
 
 
-_CONTROL = "HunyuanDiT2DControlNetModel"
 _WIDTHS = ("pos_embed.proj.weight", "text_embedder.linear_1.weight")
 
 
@@ -28,15 +27,7 @@ def _control_config(shapes: Shapes, denoiser: Config) -> Config:
     }
 
 
-STEERING = Steering(
-    part="transformer",
-    network=_CONTROL,
-    keys=has("input_block.weight", *_WIDTHS),
-    made_for=widths(_CONTROL, _WIDTHS),
-    encoder=widths(_CONTROL, _WIDTHS),
-    config=_control_config,
-    balances=("balanced", "control"),
-)
+STEERING = copied("HunyuanDiT2DControlNetModel", _WIDTHS, _control_config)
 
 
 FAMILY = Family(

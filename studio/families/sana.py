@@ -6,7 +6,7 @@ from typing import Any
 from studio import samplers
 from studio.families._family import OVER, SENTENCES, Defaults, Family, Role, Sampling, Text
 from studio.families._keys import Shapes, every, has, without
-from studio.families._steering import Config, Steering, layers, widths
+from studio.families._steering import Config, copied, layers
 
 folder = has(
     "transformer.patch_embed.proj.weight",
@@ -21,7 +21,6 @@ def call_args(sampling: Sampling) -> dict[str, Any]:
     return {"guidance_scale": sampling.guidance, "use_resolution_binning": False}
 
 
-_CONTROL = "SanaControlNetModel"
 _WIDTHS = ("patch_embed.proj.weight", "caption_projection.linear_1.weight")
 
 
@@ -29,15 +28,7 @@ def _control_config(shapes: Shapes, denoiser: Config) -> Config:
     return {"num_layers": layers(shapes, "transformer_blocks")}
 
 
-STEERING = Steering(
-    part="transformer",
-    network=_CONTROL,
-    keys=has("input_block.weight", *_WIDTHS),
-    made_for=widths(_CONTROL, _WIDTHS),
-    encoder=widths(_CONTROL, _WIDTHS),
-    config=_control_config,
-    balances=("balanced", "control"),
-)
+STEERING = copied("SanaControlNetModel", _WIDTHS, _control_config)
 
 
 FAMILY = Family(

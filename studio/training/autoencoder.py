@@ -109,10 +109,7 @@ def train(folder: Path, minutes: float) -> None:
             noisy = latents + LATENT_NOISE * torch.randn_like(latents)
             found = net.decode(noisy).sample
         loss = reconstruction_loss(found.float(), wanted)
-        (loss + 0.01 * whiteness_loss(latents)).backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        runs.descend(loss + 0.01 * whiteness_loss(latents), net, optimizer)
         mean = runs.running(mean, loss.item())
         if tick.step % 100 == 0:
             log.info("autoencoder step %d, %.0f %%, loss %.4f, deviation %.2f",
@@ -190,10 +187,7 @@ def polish(folder: Path, minutes: float) -> None:
             watching.requires_grad_(True)
         loss = reconstruction_loss(found, wanted)
         whole = balanced(net.decoder, loss, doubt) if tick.step > CRITIC_FROM else loss
-        whole.backward()
-        torch.nn.utils.clip_grad_norm_(net.decoder.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        runs.descend(whole, net.decoder, optimizer)
         mean = runs.running(mean, loss.item())
         if tick.step % 100 == 0:
             log.info("decoder step %d, %.0f %%, loss %.4f, critic %.3f",

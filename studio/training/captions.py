@@ -53,6 +53,11 @@ def article(noun: str) -> str:
     return "an" if noun[0] in "aeiou" else "a"
 
 
+def with_article(phrase: str, noun: str) -> str:
+    """`a blue apple`; what is said of a mass stays bare."""
+    return phrase if noun in MASS else f"{article(phrase)} {phrase}"
+
+
 def plural(noun: str) -> str:
     """A good guess at the plural of a name; `of` and `with` keep what follows them."""
     for link in (" of ", " with ", " behind ", " on "):

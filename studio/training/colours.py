@@ -33,6 +33,8 @@ COLOURS: tuple[Colour, ...] = (
     Colour(name="white", rgb=(250, 250, 250), hue=0.6, saturation=0.06, value=1.25),
 )  # fmt: skip
 
+COLOUR_NAMES: tuple[str, ...] = tuple(c.name for c in COLOURS)
+
 
 def to_hsv(rgb: np.ndarray) -> np.ndarray:
     """RGB to hue, saturation, value; both [..., 3] float in 0.0–1.0."""

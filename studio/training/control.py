@@ -150,10 +150,7 @@ def learn(net: Any, control: Any, optimizer: Any, batch: Batch, alphas: Tensor) 
     z, context, hint = batch
     steered = Steered(net, control, hint.to(memory_format=torch.channels_last))
     loss = unet.loss_of(steered, z, context, alphas, draw_steps(len(z)))
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(control.parameters(), 1.0)
-    optimizer.step()
-    optimizer.zero_grad(set_to_none=True)
+    runs.descend(loss, control, optimizer)
     return loss.item()
 
 
@@ -186,7 +183,7 @@ def train(
         for group, peak in zip(optimizer.param_groups, (COPIED_RATE, FRESH_RATE), strict=True):
             group["lr"] = runs.rate(tick, peak, warmup=20)
         mean = runs.running(mean, learn(net, control, optimizer, next(stream), alphas))
-        unet.follow(average, control, min(EMA, tick.step / (tick.step + 20)))
+        unet.follow(average, control, EMA, tick.step)
         step, now, seen = tick.step, tick.progress * minutes, seen + BATCH
         counts = {"step": step, "minutes": now, "pictures": seen}
         if step % 20 == 0:

@@ -241,7 +241,7 @@ def _pick_names(rng: np.random.Generator, names: tuple[str, ...], count: int) ->
 
 
 def _a(noun: str) -> str:
-    return noun if noun in MASS else f"{captions.article(noun)} {noun}"
+    return captions.with_article(noun, noun)
 
 
 def _nouns(rng: np.random.Generator, library: Library) -> list[Wanted]:

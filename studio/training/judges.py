@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from studio.training import autoencoder, compose, runs, scenes
-from studio.training.colours import COLOURS
+from studio.training.colours import COLOUR_NAMES, COLOURS
 from studio.training.compose import Item, Library, Plan
 from studio.training.filters import FILTERS
 
@@ -52,7 +52,6 @@ LESSONS = "judges-lessons.pt"
 """What they learn from; it goes with the sprites and the autoencoder it was made with."""
 
 STYLES: tuple[str, ...] = (*compose.DRAWN_STYLES, *FILTERS)
-COLOUR_NAMES: tuple[str, ...] = tuple(c.name for c in COLOURS)
 NOWHERE = "nowhere"
 PLACES: tuple[str, ...] = (NOWHERE, *(p.name for p in scenes.PLACES))
 HOURS: tuple[str, ...] = tuple(h.name for h in scenes.HOURS)

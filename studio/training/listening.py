@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from studio.training import compose, heldout, runs, text, unet, walks, wordings
@@ -44,15 +43,14 @@ Nearby = Mapping[str, Sequence[str]]
 
 
 @torch.no_grad()
-def nearby(library: compose.Library) -> Nearby:
-    """English words that mean, to MiniLM, one of the things that are learnt first; by its name.
+def nearby(library: compose.Library, words: Sequence[str], tokenizer: Any, net: Any) -> Nearby:
+    """Those of `words` that mean, to MiniLM, one of the things that are learnt first; by its name.
 
     None of those by which the model is judged, and no plurals.
     """
-    tokenizer, net = text.teacher()
     taken = {w for many in library.words for w in many} | {*library.names}
     kept = set(heldout.UNTAUGHT_WORDS.values())
-    words = [w for w in text.english(tokenizer) if not (w in kept or w in taken or w.endswith("s"))]
+    words = [w for w in words if not (w in kept or w in taken or w.endswith("s"))]
     names = [name for name in library.names if name in FIRST]
 
     def meanings(some: Sequence[str]) -> Tensor:
@@ -63,8 +61,7 @@ def nearby(library: compose.Library) -> Nearby:
             )  # fmt: skip
             with torch.autocast("cpu", dtype=torch.bfloat16):
                 states = net(**coded).last_hidden_state.float()
-            mask = coded["attention_mask"][..., None]
-            found.append(F.normalize((states * mask).sum(1) / mask.sum(1), dim=-1))
+            found.append(text.meaning(states, coded["attention_mask"]))
         return torch.cat(found)
 
     alike, which = (meanings(words) @ meanings(names).T).topk(2, 1)
@@ -77,10 +74,12 @@ def nearby(library: compose.Library) -> Nearby:
 
 def pairs(folder: Path, library: compose.Library, seed: int) -> Iterator[list[wordings.Pair]]:
     """Endless batches; some of their pairs are one text twice."""
-    rng, more = np.random.default_rng(seed), nearby(library)
+    tokenizer, net = text.teacher()
+    words = text.english(tokenizer)
+    rng, more = np.random.default_rng(seed), nearby(library, words, tokenizer, net)
     said = text.planned_captions(folder, 11_000 + seed, 4_000)
     names = [n for k, name in enumerate(library.names) for n in (name, *library.words[k])]
-    texts = text.Texts(said, names, text.english(text.teacher()[0]), seed)
+    texts = text.Texts(said, names, words, seed)
 
     def pair() -> wordings.Pair:
         if rng.random() < SAME_SHARE:
@@ -94,19 +93,8 @@ def pairs(folder: Path, library: compose.Library, seed: int) -> Iterator[list[wo
 
 def encoded(texts: Sequence[str], tokenizer: Any, encoder: Any) -> Tensor:
     """As `text.encode`, to learn from: [n, 77, WIDTH]."""
-    coded = tokenizer(
-        list(texts), padding="max_length", truncation=True, max_length=text.LENGTH, return_tensors="pt"
-    )  # fmt: skip
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        return encoder(coded.input_ids).last_hidden_state.float()
-
-
-def velocity(net: Any, noisy: Tensor, step: int, context: Tensor) -> Tensor:
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = net(noisy.to(memory_format=torch.channels_last), step, context, return_dict=False)[
-            0
-        ]
-    return found.float()
+        return text.states(list(texts), tokenizer, encoder).float()
 
 
 class Lesson(NamedTuple):
@@ -135,7 +123,7 @@ def lessons(
         noisy = walks.noise(len(batch))
         for step, time in enumerate(walks.TIMES[:WATCHED]):
             with torch.no_grad():
-                empty, asked = velocity(net, torch.cat([noisy, noisy]), time, both).chunk(2)
+                empty, asked = unet.found_by(net, torch.cat([noisy, noisy]), time, both).chunk(2)
             yield Lesson(noisy, time, empty, asked, contexts, batch)
             noisy = walks.onward(noisy, walks.guided(empty, asked), alphas, step)
 
@@ -143,7 +131,7 @@ def lessons(
 def loss_of(net: Any, heard: Tensor, lesson: Lesson, same: Tensor) -> Tensor:
     """How far the UNet's answers are from those for the captions, as a share of how far these are from
     those without words; and how far contexts of the `same` texts moved."""
-    missed = (velocity(net, lesson.noisy, lesson.time, heard) - lesson.asked).square().mean()
+    missed = (unet.found_by(net, lesson.noisy, lesson.time, heard) - lesson.asked).square().mean()
     said = (lesson.asked - lesson.empty).square().mean()
     moved = (heard - lesson.contexts)[same].square().mean() / lesson.contexts.square().mean()
     return missed / said + STEADY * moved
@@ -184,11 +172,8 @@ def train(folder: Path, minutes: float) -> None:
         heard = encoded([p.prompt for p in lesson.pairs], tokenizer, encoder)
         same = torch.tensor([p.prompt == p.caption for p in lesson.pairs])
         loss = loss_of(net, heard, lesson, same)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(encoder.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        unet.follow(average, encoder, min(EMA, tick.step / (tick.step + 20)))
+        runs.descend(loss, encoder, optimizer)
+        unet.follow(average, encoder, EMA, tick.step)
         mean, step, now = runs.running(mean, loss.item()), tick.step, tick.progress * minutes
         if step % 100 == 0:
             log.info("listening step %d, %.1f minutes, loss %.4f", step, now, mean)

@@ -40,6 +40,16 @@ def set_rate(optimizer: Any, value: float) -> None:
         group["lr"] = value
 
 
+def descend(loss: Any, net: Any, optimizer: Any) -> None:
+    """One step of an optimizer down the slope of a loss, whose length in `net` is bounded by 1."""
+    import torch
+
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+
+
 def save(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint so that a crash leaves either the old or the new one."""
     import torch

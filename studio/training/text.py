@@ -207,6 +207,12 @@ def student_batch(
     return torch.from_numpy(tokens), torch.from_numpy(positions), ends, stops
 
 
+def meaning(states: Tensor, mask: Tensor) -> Tensor:
+    """MiniLM's sentence embeddings [n, 384] of its hidden states [n, tokens, 384]."""
+    kept = mask[..., None]
+    return F.normalize((states * kept).sum(1) / kept.sum(1), dim=-1)
+
+
 @torch.no_grad()
 def teach(split: list[list[str]], tokenizer: Any, net: Any) -> tuple[Tensor, list[Tensor]]:
     """MiniLM's sentence embeddings [n, 384] and, for every text, its words' states."""
@@ -214,8 +220,7 @@ def teach(split: list[list[str]], tokenizer: Any, net: Any) -> tuple[Tensor, lis
                       max_length=64, return_tensors="pt")  # fmt: skip
     with torch.autocast("cpu", dtype=torch.bfloat16):
         states = net(**coded).last_hidden_state.float()
-    mask = coded["attention_mask"][..., None]
-    whole = F.normalize((states * mask).sum(1) / mask.sum(1), dim=-1)
+    whole = meaning(states, coded["attention_mask"])
     each = []
     for row, text in enumerate(split):
         owner = coded.word_ids(row)
@@ -275,10 +280,7 @@ def train(folder: Path, minutes: float) -> None:
         loss = distil_loss(
             student, student_batch(split, ids, tokenizer, rng, full=full), whole, each
         )
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        runs.descend(loss, student, optimizer)
         mean = runs.running(mean, loss.item())
         if tick.step % 50 == 0:
             log.info("text step %d, %.0f %%, loss %.4f", tick.step, 100 * tick.progress, mean)
@@ -327,6 +329,11 @@ def distilled(folder: Path) -> tuple[Any, Any]:
 @torch.no_grad()
 def encode(texts: list[str], tokenizer: Any, net: Any) -> Tensor:
     """Contexts as the stock pipeline makes them, [n, 77, WIDTH]."""
+    return states(texts, tokenizer, net)
+
+
+def states(texts: list[str], tokenizer: Any, net: Any) -> Tensor:
+    """As `encode`, with gradients."""
     coded = tokenizer(
         texts, padding="max_length", truncation=True, max_length=LENGTH, return_tensors="pt"
     )

@@ -14,7 +14,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 import torch.nn.functional as F
-from PIL import Image
 from torch import Tensor
 
 from studio.preprocessors import canny
@@ -76,7 +75,7 @@ def batches(folder: Path, seed: int) -> Iterator[Batch]:
                 low = rng.integers(70, 130, BATCH)
                 high = (low * rng.uniform(1.7, 2.2, BATCH)).astype(int)
                 drawn = [
-                    edges_of(np.array(pixels[k]), int(a), int(b))
+                    maps.edges(np.array(pixels[k]), canny.Canny(low=int(a), high=int(b)))
                     for k, a, b in zip(rows, low, high, strict=True)
                 ]
                 yield Batch(
@@ -84,11 +83,6 @@ def batches(folder: Path, seed: int) -> Iterator[Batch]:
                     hint=autoencoder.to_unit(np.stack(drawn)),
                     threshold=torch.from_numpy((low + high) / 2).float(),
                 )
-
-
-def edges_of(pixels: np.ndarray, low: int, high: int) -> np.ndarray:
-    found = canny.run(Image.fromarray(pixels), canny.Canny(low=low, high=high)).image
-    return np.asarray(found.convert("RGB"))
 
 
 SOBEL = torch.tensor([[-1.0, 0.0, 1.0], [-2.0, 0.0, 2.0], [-1.0, 0.0, 1.0]])[None, None]
@@ -138,12 +132,9 @@ def steered(
     """The velocity under guidance and control."""
     hint = torch.cat([batch.hint, batch.hint]).to(memory_format=torch.channels_last)
     context = torch.cat([empty.expand_as(batch.context), batch.context])
-    twice = torch.cat([noisy, noisy]).to(memory_format=torch.channels_last)
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = control.Steered(net, control_net, hint)(
-            twice, torch.tensor(walks.TIMES[step]), context, return_dict=False
-        )[0]
-    return walks.guided(*found.float().chunk(2))
+    both = control.Steered(net, control_net, hint)
+    time = torch.tensor(walks.TIMES[step])
+    return walks.guided(*unet.found_by(both, torch.cat([noisy, noisy]), time, context).chunk(2))
 
 
 def losses(
@@ -198,12 +189,9 @@ def train(folder: Path, minutes: float) -> None:
         for group, peak in zip(optimizer.param_groups, (COPIED_RATE, FRESH_RATE), strict=True):
             tick = runs.Tick(step=step + 1, progress=progress)
             group["lr"] = runs.rate(tick, peak, warmup=30)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(taught.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+        runs.descend(loss, taught, optimizer)
         step += 1
-        unet.follow(average, taught, min(EMA, step / (step + 20)))
+        unet.follow(average, taught, EMA, step)
         means[name] = runs.running(means.get(name), loss.item())
 
     def keep(now: float) -> None:

@@ -139,6 +139,15 @@ def draw_steps(count: int) -> Tensor:
     return (share * 1000).long().clamp(0, 999)
 
 
+def found_by(net: Any, noisy: Tensor, steps: Any, context: Tensor) -> Tensor:
+    """The velocity that a net finds at `steps`, one for all or one for each."""
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = net(noisy.to(memory_format=torch.channels_last), steps, context, return_dict=False)[
+            0
+        ]
+    return found.float()
+
+
 def loss_of(
     net: Any, z: Tensor, context: Tensor, alphas: Tensor, steps: Tensor | None = None
 ) -> Tensor:
@@ -148,13 +157,10 @@ def loss_of(
     alpha = alphas[steps].view(-1, 1, 1, 1)
     noisy = alpha.sqrt() * z + (1 - alpha).sqrt() * noise
     velocity = alpha.sqrt() * noise - (1 - alpha).sqrt() * z
-    with torch.autocast("cpu", dtype=torch.bfloat16):
-        found = net(noisy.to(memory_format=torch.channels_last), steps, context, return_dict=False)[
-            0
-        ]
+    found = found_by(net, noisy, steps, context)
     ratio = alphas[steps] / (1 - alphas[steps])
     weight = (SNR_LIMIT + 1) / (torch.maximum(ratio, torch.tensor(SNR_LIMIT)) + 1)
-    return ((found.float() - velocity).square().mean((1, 2, 3)) * weight).mean()
+    return ((found - velocity).square().mean((1, 2, 3)) * weight).mean()
 
 
 def train(
@@ -191,11 +197,8 @@ def train(
         runs.set_rate(optimizer, runs.rate(tick, 6e-4, warmup=200))
         z, context = next(stream)
         loss = loss_of(net, z, context, alphas)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(net.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        follow(average, net, min(EMA, tick.step / (tick.step + 20)))
+        runs.descend(loss, net, optimizer)
+        follow(average, net, EMA, tick.step)
         seen += BATCH
         mean, now = runs.running(mean, loss.item()), tick.progress * minutes
         if tick.step % 100 == 0:
@@ -218,8 +221,9 @@ def train(
 
 
 @torch.no_grad()
-def follow(average: Any, net: Any, keep_share: float) -> None:
-    """Move the averaged weights towards the net's."""
+def follow(average: Any, net: Any, keep_share: float, step: int) -> None:
+    """Move the averaged weights towards the net's; faster in the first steps, counted from 1."""
+    keep_share = min(keep_share, step / (step + 20))
     torch._foreach_lerp_(list(average.parameters()), list(net.parameters()), 1 - keep_share)
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from studio.training import captions, scenes
-from studio.training.captions import NUMBERS, Rng, article, pick, plural
-from studio.training.colours import COLOURS
+from studio.training.captions import NUMBERS, Rng, pick, plural, with_article
+from studio.training.colours import COLOUR_NAMES
 from studio.training.compose import Library, draw_odds
-from studio.training.concepts import FIRST, MASS
+from studio.training.concepts import FIRST
 
 KIND_ODDS: tuple[tuple[str, float], ...] = (
     ("single", 0.13), ("coloured", 0.17), ("count", 0.1), ("pair", 0.6),
@@ -258,8 +258,8 @@ def _one(
 ) -> _Asked:
     """`a blue apple` and, perhaps, `an apple which is blue`."""
     noun = _name(rng, library, nearby)
-    if rng.random() < coloured and not any(c.name in noun.caption for c in COLOURS):
-        colour = pick(rng, tuple(c.name for c in COLOURS))
+    if rng.random() < coloured and not any(name in noun.caption for name in COLOUR_NAMES):
+        colour = pick(rng, COLOUR_NAMES)
         caption = f"{colour} {noun.caption}"
         prompt = pick(rng, COLOUR_FORMS).format(colour=colour, noun=noun.prompt)
     else:
@@ -269,10 +269,6 @@ def _one(
     return _Asked(
         caption=with_article(caption, noun.caption), prompt=_introduced(rng, prompt, noun.prompt)
     )
-
-
-def with_article(phrase: str, noun: str) -> str:
-    return phrase if noun in MASS else f"{article(phrase)} {phrase}"
 
 
 def _introduced(rng: Rng, phrase: str, noun: str) -> str:
@@ -285,8 +281,8 @@ def _introduced(rng: Rng, phrase: str, noun: str) -> str:
 def _several(rng: Rng, library: Library, nearby: Mapping[str, Sequence[str]]) -> _Asked:
     """`three red mushrooms` and, perhaps, `a trio of red mushrooms`."""
     noun, count = _name(rng, library, nearby), int(rng.integers(1, 6))
-    colour = pick(rng, tuple(c.name for c in COLOURS)) if rng.random() < COLOURED_SHARE else ""
-    if any(c.name in noun.caption for c in COLOURS):
+    colour = pick(rng, COLOUR_NAMES) if rng.random() < COLOURED_SHARE else ""
+    if any(name in noun.caption for name in COLOUR_NAMES):
         colour = ""
     caption, prompt = (f"{colour} {text}".strip() for text in (noun.caption, noun.prompt))
     forms = WORDS_FOR_FEW[count] if count == 1 or rng.random() < 0.2 else COUNT_FORMS
@@ -324,7 +320,7 @@ def _where(rng: Rng) -> _Asked:
     if dice < SCENE_SHARE + PLAIN_SHARE:
         if rng.random() < 0.25:
             return _Asked(caption=captions.WHITE_FORMS[0], prompt=pick(rng, WHITE))
-        colour = pick(rng, tuple(c.name for c in COLOURS if c.name != "white"))
+        colour = pick(rng, tuple(name for name in COLOUR_NAMES if name != "white"))
         taught = captions.PLAIN_FORMS[0].format(colour)
         return _Asked(
             caption=taught, prompt=pick(rng, (*GROUNDS, *captions.PLAIN_FORMS)).format(colour)

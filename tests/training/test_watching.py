@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("diffusers")
 pytest.importorskip("cv2")
 
+from studio.preprocessors import canny  # noqa: E402
 from studio.training import (  # noqa: E402
     autoencoder,
     compose,
@@ -131,7 +132,9 @@ def test_soft_edges_are_cannys() -> None:
     made = compose.draw(3, 4, toys.library(), people=0.0).pixels
     threshold = 150
     found = tracing.soft_edges(autoencoder.to_tensor(made), torch.full((4,), float(threshold)))
-    wanted = np.stack([tracing.edges_of(p, threshold, threshold + 1)[..., 0] for p in made])
+    wanted = np.stack(
+        [maps.edges(p, canny.Canny(low=threshold, high=threshold + 1))[..., 0] for p in made]
+    )
     wanted = torch.from_numpy(wanted > 0).float()
     assert found.min() >= 0
     assert found.max() <= 1
