@@ -82,10 +82,11 @@ def pairs(folder: Path, library: compose.Library, seed: int) -> Iterator[list[wo
     texts = text.Texts(said, names, words, seed)
 
     def pair() -> wordings.Pair:
-        if rng.random() < SAME_SHARE:
-            same = texts.draw()
-            return wordings.Pair(caption=same, prompt=same)
-        return wordings.draw(rng, library, more)
+        drawn, dice = wordings.draw(rng, library, more), rng.random()
+        if dice >= SAME_SHARE:
+            return drawn
+        same = texts.draw() if dice < SAME_SHARE / 2 else drawn.caption
+        return wordings.Pair(caption=same, prompt=same)
 
     while True:
         yield [wordings.Pair(caption="", prompt=""), *(pair() for _ in range(BATCH - 1))]
