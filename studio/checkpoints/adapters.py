@@ -6,12 +6,16 @@ layer of it, and which piece of what is added to that layer:
     lora_unet_down_blocks_0_…_attn1_to_q.lora_down.weight         kohya
     unet.down_blocks.0.….attn1.to_q.lora_A.weight                 peft and diffusers
     unet.down_blocks.0.….attn1.processor.to_q_lora.down.weight    diffusers of 2023
+    oft_unet_down_blocks_0_…_attn1_to_q.oft_blocks                kohya's OFT
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import prod
+from math import isqrt, prod
+from pathlib import Path
+from typing import Any
 
 from studio.families._keys import Shapes
 
@@ -22,6 +26,7 @@ _PREFIXES = {
     "model.diffusion_model.": DENOISER,
     "diffusion_model.": DENOISER,
     "lora_unet_": DENOISER,
+    "oft_unet_": DENOISER,
     "lora_transformer_": DENOISER,
     "lycoris_": DENOISER,
     "unet.": DENOISER,
@@ -52,6 +57,14 @@ _PIECES = {
     **{name: name for name in ("hada_t1", "hada_t2", "lokr_t2")},
     **{name: name for name in ("lokr_w1", "lokr_w1_a", "lokr_w1_b")},
     **{name: name for name in ("lokr_w2", "lokr_w2_a", "lokr_w2_b")},
+    "oft_blocks": r"oft_blocks(?:\.0)?",
+    **{f"oft_blocks_{n}": rf"oft_blocks\.{n}" for n in (1, 2, 3)},
+    "rescale": r"rescale",
+    "oft_diag": r"oft_diag",
+    "oft_r": r"oft_r(?:\.default)?",
+    "oft_s": r"oft_s(?:\.default)?",
+    "oft_R": r"oft_R(?:\.default)?\.weight",
+    "scaled_oft": r"oft_R\.scaled_oft",
     "diff": r"diff",
     "diff_b": r"diff_b",
     "scale": r"weight",
@@ -71,9 +84,13 @@ KINDS = {
     "LoHa": {"hada_w1_a", "hada_w1_b", "hada_w2_a", "hada_w2_b"},
     "LoKr": {"lokr_w1", "lokr_w2"},
     "IA3": {"scale", "on_input"},
+    "OFT": {"turn"},
     "difference": {"diff"},
 }
-"""Ways to add to a layer, by the pieces that each needs; LoKr's two may come as products."""
+"""Ways to add to a layer, by the pieces that each needs; LoKr's two may come as products, and what a
+layer is turned by goes by several names."""
+_ROWS = frozenset({"oft_diag", "oft_blocks", "oft_blocks_1", "oft_blocks_2", "oft_blocks_3"})
+_TURNS = frozenset({"oft_blocks", "oft_diag", "oft_r", "oft_R"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +148,37 @@ def kind_of(pieces: Mapping[str, str]) -> str:
     for factor in ("lokr_w1", "lokr_w2"):
         if {f"{factor}_a", f"{factor}_b"} <= there:
             there.add(factor)
+    if there & _TURNS:
+        there.add("turn")
     return next((kind for kind, needed in KINDS.items() if needed <= there), "")
+
+
+def unclear(pieces: Mapping[str, str]) -> str:
+    """Why one cannot tell what these pieces do to a layer, as a sentence; empty if one can."""
+    there = set(pieces)
+    if there & _TURNS and there & {"dora_scale", "magnitude"}:
+        return "It turns layers (OFT) and scales them (DoRA), and does not say in which order."
+    if {"oft_diag", "rescale"} <= there:
+        return "It was made by a LyCORIS before version 2, whose scales have several meanings."
+    return ""
+
+
+CONFIG = "adapter_config.json"
+"""What PEFT calls the file beside an adapter that says how it was trained."""
+_MOST_CONFIG_BYTES = 64 << 10
+
+
+def turns_exactly(path: Path) -> bool:
+    """Whether PEFT's config beside an adapter's file says that its rotations are Cayley's, not the first
+    terms of a series as usual."""
+    beside = path.parent / CONFIG
+    try:
+        if beside.stat().st_size > _MOST_CONFIG_BYTES:
+            return False
+        found: Any = json.loads(beside.read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return False
+    return isinstance(found, dict) and found.get("use_cayley_neumann") is False
 
 
 def width_in(pieces: Mapping[str, str], shapes: Shapes) -> int | None:
@@ -152,9 +199,13 @@ def width_in(pieces: Mapping[str, str], shapes: Shapes) -> int | None:
             return first * second or None
         case "difference":
             return wide("diff") or None
-        case _:
-            flat = prod(shapes[pieces["scale"]]) if "scale" in pieces else 0
-            return flat or None
+        case "OFT" if "oft_R" in pieces:
+            count, flat = shapes[pieces["oft_R"]]
+            return _unless_shared(count, (1 + isqrt(1 + 8 * flat)) // 2)
+        case "OFT" if "oft_s" in pieces:
+            return _unless_shared(*shapes[pieces["oft_r"]][:2])
+        case _:  # (IA)³ scales inputs or outputs, and no shape tells which
+            return None
 
 
 def height_out(pieces: Mapping[str, str], shapes: Shapes) -> int | None:
@@ -173,5 +224,17 @@ def height_out(pieces: Mapping[str, str], shapes: Shapes) -> int | None:
             return first * high("lokr_w2" if "lokr_w2" in pieces else "lokr_w2_a")
         case "difference":
             return high("diff")
+        case "OFT" if "oft_s" in pieces:
+            return high("oft_s")
+        case "OFT" if "oft_r" in pieces:
+            return _unless_shared(*shapes[pieces["oft_r"]][:2])
+        case "OFT" if "oft_R" not in pieces:
+            parts = (shapes[key] for piece, key in pieces.items() if piece in _ROWS)
+            return sum(prod(shape[-3:-1]) for shape in parts)
         case _:
             return None
+
+
+def _unless_shared(count: int, size: int) -> int | None:
+    """How long what so many blocks of PEFT's turn is; None where one may be meant for all of it."""
+    return count * size if count > 1 else None

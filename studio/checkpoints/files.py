@@ -56,6 +56,10 @@ class Foreign(BadFile):
     """It is healthy, and nothing of this kind."""
 
 
+class Untold(BadFile):
+    """It is healthy, and leaves out what one must know to use it."""
+
+
 SHORT = 10
 """Digits of a hash that are enough to know a file by."""
 
@@ -206,8 +210,11 @@ def fitting(file: File, checkpoint: Checkpoint) -> bool:
     return not file.problem and file.fits(checkpoint)
 
 
-_DIFFUSERS = ("diffusion_pytorch_model", "pytorch_lora_weights", "learned_embeds")
-"""How diffusers calls the file in a folder; the folder's name says more."""
+_DIFFUSERS = (
+    *("diffusion_pytorch_model", "pytorch_lora_weights", "learned_embeds"),
+    "adapter_model",
+)
+"""How diffusers and PEFT call the file in a folder; the folder's name says more."""
 
 
 def _id(found: Found) -> str:
@@ -220,6 +227,8 @@ def _advice(problem: BadFile) -> str:
         return "Such files can run code when they are opened; get it as .safetensors."
     if isinstance(problem, NotSafetensors):
         return "Get the .safetensors version of it, however the file is called."
+    if isinstance(problem, Untold):
+        return "Get another version of it, such as one in kohya's or diffusers' layout."
     if isinstance(problem, Foreign):
         return "Put it into the folder where files of its kind belong."
     return "Copy or download it again."

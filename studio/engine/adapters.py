@@ -7,10 +7,8 @@ added to hold another layer in their place: one that calls the shared one and ad
 
 import logging
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,244 +17,14 @@ from weakref import WeakKeyDictionary
 import torch
 from safetensors.torch import load_file
 from torch import Tensor
-from torch.nn import functional
-from torch.utils.weak import WeakIdKeyDictionary
 
-from studio.checkpoints.adapters import DENOISER, kind_of, layers_of
+from studio.checkpoints.adapters import DENOISER, layers_of, turns_exactly
 from studio.checkpoints.originals import ORIGINALS
 from studio.core.errors import InvalidRequest
+from studio.engine.additions import Addition, Inseparable, addition_of, shape_of
 from studio.tasks._task import Added
 
 log = logging.getLogger("pochade.engine")
-
-
-Rows = tuple[slice, ...]
-"""Of a matrix, one after the other."""
-
-
-class Addition(torch.nn.Module, ABC):
-    """What one adapter adds to one layer, at strength 1."""
-
-    @abstractmethod
-    def fits(self, layer: torch.nn.Module) -> bool:
-        """Whether it was made for a layer of that shape."""
-
-    @abstractmethod
-    def forward(self, layer: Any, x: Tensor) -> Tensor:
-        """What is added to `layer(x)`."""
-
-    @abstractmethod
-    def rows(self, rows: Rows, of: int) -> "Addition":
-        """The part of it that goes to a layer with these of the `of` rows that it was made for.
-
-        Raises `ValueError` if it was made for another number, or cannot be shared out.
-        """
-
-
-class _Change(Addition):
-    """One that stands for another weight of the layer."""
-
-    @abstractmethod
-    def change(self, layer: Any) -> Tensor:
-        """What it adds to the layer's weight, in the weight's shape."""
-
-
-class _LowRank(_Change):
-    """LoRA: down to a few channels and up again; LoCon for convolutions."""
-
-    down: Tensor
-    up: Tensor
-    mid: Tensor | None
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.register_buffer("down", tensors["down"])
-        self.register_buffer("up", tensors["up"])
-        self.register_buffer("mid", tensors.get("mid"))
-        self.scale = _scale(tensors, tensors["down"].shape[0])
-
-    def fits(self, layer: torch.nn.Module) -> bool:
-        wide, tall = _shape(layer)[1], _shape(layer)[0]
-        return (self.down.shape[1], self.up.shape[0]) == (wide, tall)
-
-    def forward(self, layer: Any, x: Tensor) -> Tensor:
-        down, up = self.down, self.up
-        x = x.to(down.dtype)
-        if not isinstance(layer, torch.nn.Conv2d):
-            return (
-                functional.linear(functional.linear(x, down.flatten(1)), up.flatten(1)) * self.scale
-            )
-        down, up = _four(down), _four(up)
-        if self.mid is None:
-            narrow = _convolved(layer, x, down)
-        else:
-            narrow = _convolved(layer, functional.conv2d(x, down), self.mid)
-        return functional.conv2d(narrow, up) * self.scale
-
-    def rows(self, rows: Rows, of: int) -> "_LowRank":
-        if self.up.shape[0] != of:
-            raise ValueError("it has another number of rows")
-        part = copy(self)
-        part._buffers = {**self._buffers, "up": _picked(self.up, rows)}
-        return part
-
-    def change(self, layer: Any) -> Tensor:
-        down, up = self.down.float(), self.up.float().flatten(1)
-        if self.mid is None:
-            made = up @ down.flatten(1)
-        else:
-            made = torch.einsum("or,rmhw,mi->oihw", up, self.mid.float(), down.flatten(1))
-        return made.reshape(_shape(layer)) * self.scale
-
-
-class _Product(_Change):
-    """LoHa and LoKr, whose change of the weights is made of small factors each time, and the
-    difference of a layer as it is."""
-
-    def __init__(self, kind: str, tensors: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.kind = kind
-        names = [name for name in tensors if name.startswith(("hada_", "lokr_", "diff"))]
-        for name in names:
-            self.register_buffer(name, tensors[name])
-        small = {"LoHa": ("hada_w1_b",), "LoKr": ("lokr_w2_b", "lokr_w1_b")}.get(kind, ())
-        ranks = [tensors[name].shape[0] for name in small if name in tensors]
-        self.scale = _scale(tensors, ranks[0]) if ranks else 1.0
-        self.own: Rows = ()
-        """Rows that are added, where it was made for more than the layer has."""
-        self.of = 0
-
-    def fits(self, layer: torch.nn.Module) -> bool:
-        bias = self._buffers.get("diff_b")
-        tall = _shape(layer)[0]
-        whole = (self.of if self.own else tall) * _shape(layer)[1:].numel()
-        return self._weight().numel() == whole and (bias is None or bias.numel() == tall)
-
-    def forward(self, layer: Any, x: Tensor) -> Tensor:
-        weight = self.change(layer)
-        x, bias = x.to(weight.dtype), self._buffers.get("diff_b")
-        if isinstance(layer, torch.nn.Conv2d):
-            return _convolved(layer, x, weight, bias)
-        return functional.linear(x, weight, bias)
-
-    def rows(self, rows: Rows, of: int) -> "_Product":
-        """Its factors cannot be shared out, so that each part multiplies them for itself."""
-        part = copy(self)
-        part.own, part.of = rows, of
-        bias = self._buffers.get("diff_b")
-        if bias is not None:
-            part._buffers = {**self._buffers, "diff_b": _picked(bias, rows)}
-        return part
-
-    def change(self, layer: Any) -> Tensor:
-        weight = self._weight() * self.scale
-        if not self.own:
-            return weight.reshape(_shape(layer))
-        return _picked(weight.reshape(self.of, *_shape(layer)[1:]), self.own)
-
-    def _weight(self) -> Tensor:
-        match self.kind:
-            case "LoHa":
-                return self._factor("hada_w1", "hada_t1") * self._factor("hada_w2", "hada_t2")
-            case "LoKr":
-                one, two = self._factor("lokr_w1", ""), self._factor("lokr_w2", "lokr_t2")
-                return torch.kron(one.reshape(*one.shape, *[1] * (two.ndim - one.ndim)), two)
-            case _:
-                return self._buffers["diff"]  # type: ignore[return-value]
-
-    def _factor(self, name: str, core: str) -> Tensor:
-        held: dict[str, Any] = self._buffers
-        if name in held:
-            return held[name]
-        outer, inner = held[f"{name}_a"], held[f"{name}_b"]
-        if core not in held:
-            return outer @ inner.flatten(1)
-        return torch.einsum("ijkl,jr,ip->prkl", held[core], inner, outer)
-
-
-class _Scaled(Addition):
-    """(IA)³: inputs or outputs of a layer, each scaled by a number of its own."""
-
-    by: Tensor
-
-    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.register_buffer("by", tensors["scale"].flatten())
-        self.on_input = bool(tensors["on_input"])
-
-    def fits(self, layer: torch.nn.Module) -> bool:
-        return self.by.numel() == _shape(layer)[1 if self.on_input else 0]
-
-    def rows(self, rows: Rows, of: int) -> "_Scaled":
-        if self.on_input:
-            return self
-        if self.by.numel() != of:
-            raise ValueError("it has another number of rows")
-        part = copy(self)
-        part._buffers = {"by": _picked(self.by, rows)}
-        return part
-
-    def forward(self, layer: Any, x: Tensor) -> Tensor:
-        if isinstance(layer, torch.nn.Conv2d):
-            by, bias = self.by.view(-1, 1, 1), None
-            bias = None if layer.bias is None else layer.bias.view(-1, 1, 1)
-        else:
-            by, bias = self.by, layer.bias
-        made = layer(x * by) if self.on_input else layer(x)
-        if bias is not None:
-            made = made - bias
-        return made if self.on_input else made * by
-
-
-class _Decomposed(Addition):
-    """DoRA: the changed weight, each row or column of it brought to a length of its own.
-
-    The weight itself is never made: a row's length scales an output, a column's an input. Only the
-    lengths ask for it, once as long as the layer's weights stay in memory.
-    """
-
-    lengths: Tensor
-
-    def __init__(self, inner: _Change, tensors: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        self.inner = inner
-        lengths = tensors["magnitude" if "magnitude" in tensors else "dora_scale"]
-        self.register_buffer("lengths", lengths.flatten())
-        # PEFT has lengths of rows however they are shaped, LyCORIS [rows, 1, …] or [1, columns, …]
-        self.by_row = "magnitude" in tensors or lengths.ndim < 2 or lengths.shape[1] == 1
-        self._known = WeakIdKeyDictionary()
-
-    def fits(self, layer: torch.nn.Module) -> bool:
-        wanted = _shape(layer)[0 if self.by_row else 1]
-        return self.inner.fits(layer) and self.lengths.numel() == wanted
-
-    def forward(self, layer: Any, x: Tensor) -> Tensor:
-        by = self._factors(layer).to(x.dtype)
-        if isinstance(layer, torch.nn.Conv2d):
-            by = by.view(-1, 1, 1)
-        if self.by_row:
-            return _unbiased(layer, x) * (by - 1) + self.inner(layer, x) * by
-        return _unbiased(layer, x * (by - 1)) + self.inner(layer, x * by)
-
-    def rows(self, rows: Rows, of: int) -> "_Decomposed":
-        if not self.by_row or self.lengths.numel() != of:
-            # a column's length is that of all rows together, which no single layer has
-            raise ValueError("its columns cannot be shared out")
-        part = copy(self)
-        part._buffers = {"lengths": _picked(self.lengths, rows)}
-        part._modules = {"inner": self.inner.rows(rows, of)}
-        part._known = WeakIdKeyDictionary()
-        return part
-
-    def _factors(self, layer: Any) -> Tensor:
-        """By what each row or column of the changed weight is multiplied."""
-        held = layer._parameters.get("weight", layer._buffers.get("weight"))  # packed, a buffer
-        if held not in self._known:
-            whole = layer.weight.detach().float() + self.inner.change(layer).float()
-            rows = whole if self.by_row else whole.transpose(0, 1)
-            lengths = rows.flatten(1).norm(dim=1).clamp_min(torch.finfo(torch.float32).tiny)
-            self._known[held] = self.lengths.float() / lengths
-        return self._known[held]
 
 
 class Adapter(torch.nn.Module):
@@ -276,60 +44,13 @@ def load_adapter(path: Path) -> Adapter:
     """The adapter in a file. Raises `ValueError`, `KeyError` or `RuntimeError` for tensors that do
     not go together."""
     state: dict[str, Tensor] = load_file(path)
+    exact = turns_exactly(path)
     return Adapter(
         {
-            place: _addition({piece: state[key] for piece, key in pieces.items()})
+            place: addition_of({piece: state[key] for piece, key in pieces.items()}, exact=exact)
             for place, pieces in layers_of(state).items()
         }
     )
-
-
-def _addition(tensors: Mapping[str, Tensor]) -> Addition:
-    kind = kind_of(dict.fromkeys(tensors, ""))
-    if kind == "IA3":
-        return _Scaled(tensors)
-    change = _LowRank(tensors) if kind == "LoRA" else _Product(kind, tensors)
-    return _Decomposed(change, tensors) if {"magnitude", "dora_scale"} & set(tensors) else change
-
-
-def _scale(tensors: Mapping[str, Tensor], rank: int) -> float:
-    """An adapter of rank r is trained at alpha / r, so that r can change without the rest."""
-    return float(tensors["alpha"]) / rank if "alpha" in tensors else 1.0
-
-
-def _shape(layer: Any) -> torch.Size:
-    """Of its weights as they were before anybody packed them."""
-    if isinstance(layer, torch.nn.Conv2d):
-        return torch.Size(
-            (layer.out_channels, layer.in_channels // layer.groups, *layer.kernel_size)
-        )
-    return torch.Size((layer.out_features, layer.in_features))
-
-
-def _unbiased(layer: Any, x: Tensor) -> Tensor:
-    """What a layer makes of an input by its weight alone."""
-    made: Tensor = layer(x)
-    if layer.bias is None:
-        return made
-    bias: Tensor = layer.bias.to(made.dtype)
-    return made - (bias.view(-1, 1, 1) if isinstance(layer, torch.nn.Conv2d) else bias)
-
-
-def _picked(tensor: Tensor, rows: Rows) -> Tensor:
-    """Rows of a tensor; a view of it where they lie together."""
-    return tensor[rows[0]] if len(rows) == 1 else torch.cat([tensor[one] for one in rows])
-
-
-def _four(weight: Tensor) -> Tensor:
-    return weight if weight.ndim == 4 else weight[:, :, None, None]
-
-
-def _convolved(
-    layer: torch.nn.Conv2d, x: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> Tensor:
-    """As the layer goes over its input."""
-    padding: Any = layer.padding
-    return functional.conv2d(x, weight, bias, layer.stride, padding, layer.dilation)
 
 
 class _WithAdditions(torch.nn.Module):
@@ -473,6 +194,8 @@ def swaps(
             if placed is None:
                 try:
                     placed = adapter.placed[table] = table.placed(additions)
+                except Inseparable:
+                    raise _inseparable(asked) from None
                 except ValueError:
                     raise _misfit(asked) from None
             missed += placed.missed
@@ -491,6 +214,15 @@ def _misfit(asked: Added) -> InvalidRequest:
     return InvalidRequest(
         f"The LoRA '{asked.id}' was made for another kind of checkpoint.",
         "Choose another LoRA or another checkpoint.",
+        field="loras",
+    )
+
+
+def _inseparable(asked: Added) -> InvalidRequest:
+    return InvalidRequest(
+        f"The LoRA '{asked.id}' changes layers as one that are several here, and cannot be shared out "
+        "among them.",
+        "Choose another LoRA, or get it as a plain LoRA or LoKr.",
         field="loras",
     )
 
@@ -541,7 +273,7 @@ def _joined_spots(
 
 
 def _shared_out(sites: Sequence[_Site], *, swapped: bool) -> Iterator[_Spot]:
-    sizes = [_shape(site.layer)[0] for site in sites]
+    sizes = [shape_of(site.layer)[0] for site in sites]
     if swapped:
         half = sizes[0] // 2
         yield _Spot(sites[0], (slice(half, None), slice(0, half)), sizes[0])

@@ -117,3 +117,46 @@ def test_what_it_fits_is_read_from_its_keys(
     sparse_of(tmp_path / "it.safetensors", shapes, metadata)
     [found] = loras((tmp_path,)).all()
     assert (found.problem, found.context) == ("", context)
+
+
+Q = "text_model_encoder_layers_0_self_attn_q_proj"
+DEEP = "oft_unet_input_blocks_7_1_transformer_blocks_4_attn1_to_q"
+
+
+@pytest.mark.parametrize(
+    ("shapes", "metadata", "context"),
+    [
+        ({f"oft_unet_{ATTENDS[10:]}.oft_blocks": (4, 80, 80)}, {"ss_base_model_version": "sd_v1"}, 768),
+        ({f"lora_te_{Q}.oft_blocks": (96, 8, 8), "lora_unet_mid_ff.oft_blocks": (4, 8, 8)}, {}, 768),
+        ({f"{DEEP}.oft_blocks": (4, 320, 320)}, {}, 2048),
+        ({f"lora_unet_{ATTENDS[10:]}.oft_R.weight": (24, 496)}, {}, 768),
+        ({f"lora_unet_{ATTENDS[10:]}.oft_r": (24, 32, 32), f"lora_unet_{ATTENDS[10:]}.oft_s": (320, 1)}, {}, 768),
+        ({f"{ATTENDS}.weight": (320,), f"{ATTENDS}.on_input": ()}, {"ss_base_model_version": "sd_v1"}, 768),
+    ],
+)  # fmt: skip
+def test_one_that_turns_layers_is_known_by_what_it_tells(
+    tmp_path: Path, shapes: dict[str, tuple[int, ...]], metadata: dict[str, str], context: int
+) -> None:
+    """An OFT of rows says nothing of how wide the inputs are."""
+    sparse_of(tmp_path / "it.safetensors", shapes, metadata)
+    [found] = loras((tmp_path,)).all()
+    assert (found.problem, found.context) == ("", context)
+    assert found.kinds == (("IA3",) if f"{ATTENDS}.weight" in shapes else ("OFT",))
+
+
+@pytest.mark.parametrize(
+    ("pieces", "words"),
+    [
+        ({"oft_blocks": (4, 80, 80)}, "which checkpoints it was made for"),
+        ({"oft_R.weight": (24, 496), "dora_scale": (320, 1)}, "in which order"),
+        ({"oft_diag": (4, 80, 80), "rescale": (4, 80, 1)}, "several meanings"),
+        ({"boft_R": (2, 4, 80, 80), "boft_s": (320, 1)}, "no LoRA of a kind"),
+    ],
+)
+def test_one_that_leaves_out_what_it_takes_says_so(
+    tmp_path: Path, pieces: dict[str, tuple[int, ...]], words: str
+) -> None:
+    sparse_of(tmp_path / "it.safetensors", {f"{ATTENDS}.{k}": v for k, v in pieces.items()})
+    with pytest.raises(InvalidRequest, match=words) as caught:
+        loras((tmp_path,)).find("it", CHECKPOINT)
+    assert "again" not in caught.value.hint

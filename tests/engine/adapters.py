@@ -38,7 +38,7 @@ def save_kohya(
     make = pieces or (lambda layer, dice: low_rank(layer, dice, rank, alpha))
     for prefix, (module, endings) in networks.items():
         for path, layer in layers(module, endings):
-            if prefix != "lora_unet" and not path.startswith("text_model."):
+            if not prefix.endswith("_unet") and not path.startswith("text_model."):
                 path = f"text_model.{path}"
             name = f"{prefix}_{named(path).replace('.', '_')}"
             tensors |= {

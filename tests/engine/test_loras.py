@@ -231,8 +231,65 @@ def whole(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
     return made
 
 
+def turning(blocks: tuple[int, ...], **more: float) -> Any:
+    """OFT as kohya and LyCORIS write it, or BOFT for four numbers."""
+
+    def made(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+        pieces = {name: torch.tensor(value) for name, value in more.items()}
+        if "rescale" in pieces:
+            rows = torch.rand(layer.weight.shape[0], generator=dice) + 0.5
+            pieces["rescale"] = rows.view(-1, *[1] * (layer.weight.ndim - 1))
+        return {"oft_blocks": torch.randn(blocks, generator=dice) * 0.3, **pieces}
+
+    return made
+
+
+turned = turning((3, 4, 4))
+held = turning((3, 4, 4), alpha=0.05)
+rescaled = turning((3, 4, 4), rescale=1.0)
+butterfly = turning((2, 2, 6, 6), rescale=1.0)
+
+
+def early(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+    """OFT of LyCORIS before version 2, as it ended."""
+    return {"oft_diag": torch.eye(4) + torch.randn(3, 4, 4, generator=dice) * 0.1}
+
+
+def earliest(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+    """The same as it began."""
+    return {"oft_diag": torch.randn(3, 4, 4, generator=dice) * 0.1}
+
+
+TURNS = (turned, held, rescaled, butterfly, early, earliest)
+
+
+def rotated(kind: Any, pieces: dict[str, torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
+    """A layer's weights turned by OFT's definition: with whole matrices and Cayley's map."""
+    flat = weight.flatten(1)
+    if kind in {early, earliest}:
+        blocks = pieces["oft_diag"] + (torch.eye(4) if kind is earliest else 0)
+        return (torch.block_diag(*blocks).T @ flat).view_as(weight)
+    skew = pieces["oft_blocks"] - pieces["oft_blocks"].transpose(-1, -2)
+    if kind is held:
+        assert skew.norm() > 0.05 * 12  # it is held indeed
+        skew = skew * (0.05 * 12 / skew.norm())
+    one = torch.eye(skew.shape[-1])
+    turns = (one + skew) @ (one - skew).inverse()
+    if kind is not butterfly:
+        flat = torch.block_diag(*turns).T @ flat
+    else:
+        for step, blocks in enumerate(turns):
+            apart = 3 * 2**step
+            rows = torch.arange(12).view(-1, 2, apart).transpose(1, 2).flatten()
+            flat = (torch.block_diag(*blocks) @ flat[rows])[rows.argsort()]
+    scale = pieces["rescale"].view(-1, 1) if "rescale" in pieces else 1
+    return (flat * scale).view_as(weight)
+
+
 def change(kind: Any, pieces: dict[str, torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
     """What the kind does to a layer's weights, by its definition."""
+    if kind in TURNS:
+        return rotated(kind, pieces, weight) - weight
     if kind in {by_row, by_column}:
         inner = dict(pieces)
         lengths = inner.pop("dora_scale")
@@ -257,7 +314,9 @@ def change(kind: Any, pieces: dict[str, torch.Tensor], weight: torch.Tensor) -> 
     return pieces["diff"]
 
 
-@pytest.mark.parametrize("kind", [kron, hadamard, scaled, scaled_inputs, whole, by_row, by_column])
+@pytest.mark.parametrize(
+    "kind", [kron, hadamard, scaled, scaled_inputs, whole, by_row, by_column, *TURNS]
+)
 @pytest.mark.parametrize("layer", ["linear", "conv"])
 def test_other_kinds_are_the_change_of_weights_that_they_stand_for(
     tmp_path: Path, kind: Any, layer: str
@@ -323,6 +382,72 @@ def test_a_dora_is_what_peft_makes_of_it(tmp_path: Path, layer: str) -> None:
     with torch.no_grad():
         assert torch.allclose(ours, theirs_(x), atol=1e-5)
     assert not torch.allclose(ours, plain, atol=1e-2)
+
+
+@pytest.mark.parametrize("said", [{}, {"use_cayley_neumann": False}, {"block_share": True}])
+@pytest.mark.parametrize("layer", ["linear", "conv"])
+def test_an_oft_is_what_peft_makes_of_it(tmp_path: Path, layer: str, said: dict[str, bool]) -> None:
+    """Its config says what its tensors do not."""
+    from peft import OFTConfig, get_peft_model
+
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(8, 12) if layer == "linear" else torch.nn.Conv2d(8, 12, 1)
+    )
+    x = torch.randn((2, 8) if layer == "linear" else (2, 8, 6, 6))
+    alone = torch.nn.Module()
+    alone.to_q = net[0]
+    config = OFTConfig(oft_block_size=4, target_modules=["0"], init_weights=False, **said)
+    theirs_ = get_peft_model(net, config)
+    theirs_.save_pretrained(tmp_path / "peft")
+    [file] = (tmp_path / "peft").glob("*.safetensors")
+    state = load_file(file)
+    save_file({k.replace(".0.", ".unet.to_q."): v for k, v in state.items()}, file)
+    asked = Added(id="it", weight=1.0, text_weight=0.0)
+    found = swaps([(load_adapter(file), asked)], {"unet": alone}, {})
+    with torch.no_grad():
+        plain = alone.to_q(x)
+        with found.applied():
+            ours = alone.to_q(x)
+        assert torch.allclose(ours, theirs_(x), atol=1e-5)
+    assert not torch.allclose(ours, plain, atol=1e-2)
+
+
+@pytest.mark.parametrize("scaled_too", [False, True])
+def test_an_early_oft_of_peft_is_by_its_definition(tmp_path: Path, scaled_too: bool) -> None:
+    """Before 0.14 rows were turned, then inputs, with a scale for each row."""
+    torch.manual_seed(0)
+    net = torch.nn.Module()
+    net.to_q = torch.nn.Linear(8, 12)
+    width = 8 if scaled_too else 12
+    blocks, lengths = torch.randn(width // 4, 4, 4) * 0.5, torch.rand(12, 1) + 0.5
+    key = "base_model.model.unet.to_q"
+    pieces = {f"{key}.oft_r": blocks, **({f"{key}.oft_s": lengths} if scaled_too else {})}
+    save_file(pieces, tmp_path / "it.safetensors")
+    skew, one = (blocks - blocks.transpose(1, 2)) / 2, torch.eye(4)
+    turn = torch.block_diag(*((one - skew) @ (one + skew).inverse()))
+    weight = net.to_q.weight.detach()
+    weight = (turn @ weight.T).T * lengths if scaled_too else turn.T @ weight
+    x = torch.randn(5, 8)
+    asked = Added(id="it", weight=1.0, text_weight=0.0)
+    found = swaps([(load_adapter(tmp_path / "it.safetensors"), asked)], {"unet": net}, {})
+    with torch.no_grad(), found.applied():
+        ours = net.to_q(x)
+    assert torch.allclose(ours, x @ weight.T + net.to_q.bias, atol=1e-5)
+
+
+def test_an_oft_paints_and_leaves_weights_as_they_were(desk: Desk, home: Path) -> None:
+    def made(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+        return {"oft_blocks": torch.randn(2, *[layer.weight.shape[0] // 2] * 2, generator=dice)}
+
+    unet = theirs(home, "sd").unet
+    metadata = {"ss_base_model_version": "sd_v1"}
+    file = home / "loras" / "turn.safetensors"
+    save_kohya(file, {"oft_unet": (unet, ATTENTION)}, pieces=made, metadata=metadata)
+    plain, before = paint(desk), bytes_of(desk)
+    assert paint(desk, added("turn", 0.5)) not in {plain, paint(desk, added("turn"))}
+    assert bytes_of(desk) == before
+    assert paint(desk) == plain
 
 
 @pytest.mark.parametrize("layout", ["peft", "diffusers", "old", "original"])

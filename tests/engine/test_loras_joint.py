@@ -57,9 +57,31 @@ def low_rank(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
     }
 
 
+def turned(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+    """OFT in blocks small enough that none lies in two layers."""
+    return {"oft_blocks": torch.randn(layer.out_features // 4, 4, 4, generator=dice) * 0.3}
+
+
+def kohyas(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+    """OFT of FLUX.1 by kohya: blocks of their own for each part of a joined layer."""
+    tall, wide = layer.out_features, layer.in_features
+    sizes = {3: [wide] * 3, 7: [wide] * 3 + [4 * wide]}.get(tall // wide, [tall])
+    return {
+        f"oft_blocks.{n}": torch.randn(2, size // 2, size // 2, generator=dice) * 0.1
+        for n, size in enumerate(sizes)
+    }
+
+
 def difference(kind: Any, pieces: Mapping[str, torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
     if kind is low_rank:
         return pieces["lora_up.weight"] @ pieces["lora_down.weight"] * 0.5
+    if kind in {turned, kohyas}:
+        skew = [one - one.transpose(1, 2) for blocks in pieces.values() for one in blocks[:, None]]
+        turns = [
+            (torch.eye(q.shape[-1]) + q[0]) @ (torch.eye(q.shape[-1]) - q[0]).inverse()
+            for q in skew
+        ]
+        return torch.block_diag(*turns).T @ weight - weight
     return change(kind, dict(pieces), weight)
 
 
@@ -127,6 +149,8 @@ def seen(family: str, network: Any) -> torch.Tensor:
         ("flux", low_rank, makers),
         ("flux", kron, kohya),
         ("flux", by_row, kohya),
+        ("flux", turned, makers),
+        ("flux", kohyas, kohya),
         ("sd3", low_rank, kohya),
         ("sd3", hadamard, kohya),
     ],
@@ -152,10 +176,22 @@ def test_a_lora_of_joined_layers_is_the_change_that_it_stands_for(
     assert all(torch.equal(t, before[key]) for key, t in network.state_dict().items())
 
 
-def test_lengths_of_joined_columns_are_refused(denoisers: dict[str, Any], tmp_path: Path) -> None:
-    trained(denoisers["flux"], by_column, tmp_path / "it.safetensors", kohya)
+def whole_turn(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+    return {"oft_blocks": torch.randn(1, *[layer.out_features] * 2, generator=dice) * 0.1}
+
+
+@pytest.mark.parametrize("kind", [by_column, whole_turn])
+def test_what_joined_layers_have_in_common_is_refused(
+    kind: Any, denoisers: dict[str, Any], tmp_path: Path
+) -> None:
+    """Lengths of columns, and turns of all rows at once."""
+    state = {
+        f"lora_unet_double_blocks_0_img_attn_qkv.{piece}": tensor
+        for piece, tensor in kind(_Matrix(torch.randn(96, 32)), torch.Generator()).items()
+    }
+    save_file(state, tmp_path / "it.safetensors")
     adapter = load_adapter(tmp_path / "it.safetensors")
-    with pytest.raises(InvalidRequest):
+    with pytest.raises(InvalidRequest, match="cannot be shared out"):
         swaps(
             [(adapter, Added(id="it", weight=1.0, text_weight=0.0))],
             {"transformer": denoisers["flux"]},
