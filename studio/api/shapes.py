@@ -154,6 +154,7 @@ class HeldShape:
     owners: list[str]
     bytes: int
     tier: Literal["device", "ram", "disk"]
+    mapped: bool
     leases: int
     pinned: bool
 

@@ -8,6 +8,7 @@ from statistics import median
 from studio.costs.admission import gigabytes
 from studio.costs.anatomy import Anatomy
 from studio.costs.history import Loaded, Painted
+from studio.costs.machine import Machine
 from studio.costs.needs import needs
 from studio.costs.plan import WHOLE, Kept, Plan, kept_by
 from studio.costs.work import Pass, Work
@@ -26,14 +27,6 @@ LEAST_SWAP_S = 0.05
 """A swap that nobody notices is not told."""
 READ_BYTES_S = 1e9
 """What a disk and a converter manage in a second, before it was measured."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Machine:
-    """Where it will run."""
-
-    device: str
-    dtype: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -161,7 +154,7 @@ def estimate(
     found, known = seconds(work, anatomy, machine, painted, plan.kept)
     factor = correction(work.checkpoint, machine, painted, plan.kept)
     needed = needs(
-        work, anatomy, beside, dtype=machine.dtype, plan=plan, factor=factor, refiner=refiner
+        work, anatomy, beside, machine=machine, plan=plan, factor=factor, refiner=refiner
     )
     return Estimate(
         seconds=found,

@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal
 
 from studio.costs.anatomy import Anatomy, Exact
+from studio.costs.machine import Machine
 
 Tier = Literal["device", "ram", "disk"]
 FARTHEST: tuple[Tier, ...] = ("disk", "ram", "device")
@@ -23,6 +24,8 @@ class Held:
     """Ids of the checkpoints and ControlNets that it belongs to, as far as they were used."""
     bytes: int
     tier: Tier
+    mapped: bool = False
+    """Lies in its file: the system counts it as free, since it takes it back when it wants to."""
     leases: int = 0
     """Jobs that use it now."""
     pinned: bool = False
@@ -34,6 +37,9 @@ class Memory:
 
     device: str
     dtype: str
+    """Number format of weights and activations."""
+    exact: str = ""
+    """As `Machine` has it."""
     budget: int = 0
     """What weights may take on the device together."""
     total: int = 0
@@ -69,6 +75,10 @@ class Memory:
     def home(self) -> Tier:
         """Where weights are computed with."""
         return "ram" if self.device == "cpu" else "device"
+
+    @property
+    def machine(self) -> Machine:
+        return Machine(device=self.device, dtype=self.dtype, exact=self.exact)
 
     def there(self, owner: str) -> int:
         """Bytes of a checkpoint that a job finds where it computes."""

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from studio.costs.anatomy import Anatomy
+from studio.costs.machine import Machine
 from studio.costs.plan import Plan, ways_of
 from studio.costs.work import Pass, Work
 
@@ -27,8 +28,6 @@ TILED = 1.25
 """What blending tiles adds, and InvokeAI's figure."""
 CONTROLNET = "controlnet:"
 """How the names of ControlNets begin among everything that is in memory."""
-SIZES = {"float32": 4, "float16": 2, "bfloat16": 2}
-"""Bytes of a value, by number format."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,7 +51,7 @@ def needs(
     anatomy: Anatomy,
     beside: Mapping[str, int],
     *,
-    dtype: str,
+    machine: Machine,
     plan: Plan,
     factor: float = 1.0,
     refiner: Anatomy | None = None,
@@ -62,16 +61,16 @@ def needs(
     `beside` has parameters of what is read beside the checkpoint, as `controlnet:ID`; `factor` is what measured activations were of
     predicted ones before; `refiner` takes over for the last steps.
     """
-    value = SIZES.get(dtype, 4)
+    value = machine.value
     heard = sum(size for name, size in beside.items() if name.startswith(CONTROLNET)) * value
     added = sum(beside.values()) * value - heard
     text = text_bytes(anatomy, value, plan)
-    painting = denoiser_bytes(anatomy, value, plan) + rest_bytes(anatomy, value)
+    painting = denoiser_bytes(anatomy, value, plan) + rest_bytes(anatomy, machine)
     if refiner is not None:
         kept = plan if plan.kept in ways_of(refiner, value) else replace(plan, kept="whole")
-        painting += denoiser_bytes(refiner, value, kept) + rest_bytes(refiner, value)
+        painting += denoiser_bytes(refiner, value, kept) + rest_bytes(refiner, machine)
         text += text_bytes(refiner, value, kept)
-    picture = int(factor * activations(work, anatomy, dtype=dtype, plan=plan))
+    picture = int(factor * activations(work, anatomy, machine=machine, plan=plan))
     weights = painting if plan.drop_text else painting + text
     return Needs(
         weights=weights,
@@ -82,14 +81,15 @@ def needs(
     )
 
 
-def checkpoint_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
-    """Bytes of everything that is read of it; `value` is the size of a number in bytes."""
-    text, denoiser = text_bytes(anatomy, value, plan), denoiser_bytes(anatomy, value, plan)
-    return text + denoiser + rest_bytes(anatomy, value)
+def checkpoint_bytes(anatomy: Anatomy, machine: Machine, plan: Plan) -> int:
+    """Bytes of everything that is read of it."""
+    text = text_bytes(anatomy, machine.value, plan)
+    denoiser = denoiser_bytes(anatomy, machine.value, plan)
+    return text + denoiser + rest_bytes(anatomy, machine)
 
 
 def denoiser_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
-    """Bytes of its weights while it paints."""
+    """Bytes of its weights while it paints; `value` is the size of a number in bytes."""
     if anatomy.exact and plan.kept in anatomy.exact.denoiser:
         return anatomy.exact.denoiser[plan.kept]
     if plan.kept == "packed" and anatomy.stored:
@@ -108,20 +108,20 @@ def text_bytes(anatomy: Anatomy, value: int, plan: Plan) -> int:
     return anatomy.text * value if plan.kept == "whole" else anatomy.text_packed(value)
 
 
-def rest_bytes(anatomy: Anatomy, value: int) -> int:
+def rest_bytes(anatomy: Anatomy, machine: Machine) -> int:
     """Bytes of what is whole in every plan."""
-    return anatomy.exact.rest if anatomy.exact else anatomy.vae * value
+    return anatomy.exact.rest if anatomy.exact else anatomy.vae * machine.pixel_value
 
 
-def activations(work: Work, anatomy: Anatomy, *, dtype: str, plan: Plan) -> int:
+def activations(work: Work, anatomy: Anatomy, *, machine: Machine, plan: Plan) -> int:
     """Bytes beside weights at the largest moment of a job's largest pass, before correction."""
     one = work.largest
     if one is None:
         return 0
-    value = SIZES.get(dtype, 4)
+    seen, nets = work.seen(one), len(work.controls)
     return max(
-        denoising(one, work.seen(one), anatomy, value, split=plan.split, nets=len(work.controls)),
-        coding(one, anatomy, value, tile_px=plan.tile_px),
+        denoising(one, seen, anatomy, machine.value, split=plan.split, nets=nets),
+        coding(one, anatomy, machine.pixel_value, tile_px=plan.tile_px),
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from studio.costs.anatomy import Anatomy
+from studio.costs.machine import Machine
 from studio.costs.work import Kept, Work
 
 TILES_PX = (512, 384)
@@ -104,6 +105,11 @@ def ways_of(anatomy: Anatomy, value: int) -> tuple[Kept, ...]:
         "blocks": anatomy.in_blocks > 0,
     }
     return tuple(kept for kept in get_args(Kept) if saves.get(kept, True))
+
+
+def ways_on(machine: Machine, anatomy: Anatomy | None) -> tuple[Kept, ...]:
+    """`ways_of` a checkpoint there; none where nothing is known of it."""
+    return ways_of(anatomy, machine.painting(anatomy).value) if anatomy else ()
 
 
 def ladder(work: Work, means: Means) -> tuple[Plan, ...]:

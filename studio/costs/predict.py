@@ -8,7 +8,6 @@ from studio.costs.admission import Room, admitted, refusal
 from studio.costs.anatomy import Anatomy
 from studio.costs.estimate import (
     Estimate,
-    Machine,
     correction,
     estimate,
     swap_seconds,
@@ -16,8 +15,9 @@ from studio.costs.estimate import (
     words,
 )
 from studio.costs.history import History
+from studio.costs.machine import Machine
 from studio.costs.memory import Memory
-from studio.costs.needs import SIZES, Needs, checkpoint_bytes, needs
+from studio.costs.needs import Needs, checkpoint_bytes, needs
 from studio.costs.plan import WHOLE, Plan, ladder, means_for
 from studio.costs.work import Work
 
@@ -38,7 +38,7 @@ class Costs:
 
     def without_checkpoint(self, by: str, pixels: int, memory: Memory | None) -> dict[str, Any]:
         """Of a job that something other than a checkpoint does, at so many pixels."""
-        return _told(unpainted(by, pixels, _machine(memory), self._history.painted()), (), None)
+        return _told(unpainted(by, pixels, machine_of(memory), self._history.painted()), (), None)
 
     def of(
         self,
@@ -53,7 +53,7 @@ class Costs:
         if memory is not None:
             anatomy = memory.sized(work.checkpoint, anatomy)
             refiner = refiner and memory.sized(work.refiner, refiner)
-        machine = _machine(memory)
+        machine = machine_of(memory).painting(anatomy)
         painted = self._history.painted()
 
         def needed(plan: Plan) -> Needs:
@@ -61,7 +61,7 @@ class Costs:
                 work,
                 anatomy,
                 beside,
-                dtype=machine.dtype,
+                machine=machine,
                 plan=plan,
                 factor=correction(work.checkpoint, machine, painted, plan.kept),
                 refiner=refiner,
@@ -69,7 +69,7 @@ class Costs:
 
         plan, refused = WHOLE, None
         if memory is not None:
-            means = means_for(anatomy, SIZES.get(machine.dtype, 4), memory.means)
+            means = means_for(anatomy, machine.value, memory.means)
             plans, room = ladder(work, means), room_for(work, memory, beside)
             place = admitted(plans, room, needed)
             if place is None:
@@ -96,7 +96,7 @@ class Costs:
         """Seconds until a checkpoint can paint; None if it never can."""
         if anatomy is None:
             return None
-        machine = _machine(memory)
+        machine = machine_of(memory).painting(anatomy)
         known = memory.sized(checkpoint, anatomy) if memory else anatomy
         missing = _missing(checkpoint, known, machine, memory)
         return swap_seconds(checkpoint, missing, machine, self._history.loaded())
@@ -115,19 +115,16 @@ def room_for(work: Work, memory: Memory, beside: Iterable[str]) -> Room:
     """What a job may use of the memory as it is now; `beside` names what is read beside the
     checkpoint."""
     names = {work.checkpoint, *beside, work.refiner} - {""}
-    on_device = [held for held in memory.components if held.tier == memory.home]
+    home = [held for held in memory.components if held.tier == memory.home]
+    on_device = [held for held in home if not held.mapped]  # what is mapped is free already
     mine = sum(held.bytes for held in on_device if names & set(held.owners))
     idle = sum(held.bytes for held in on_device if not names & set(held.owners) and not held.leases)
     return Room(free=memory.free, mine=mine, idle=idle)
 
 
-def number_bytes(memory: Memory | None) -> int:
-    """Of a number that is computed with."""
-    return SIZES.get(_machine(memory).dtype, 4)
-
-
-def _machine(memory: Memory | None) -> Machine:
-    return Machine(device=memory.device, dtype=memory.dtype) if memory else UNKNOWN
+def machine_of(memory: Memory | None) -> Machine:
+    """What jobs run on."""
+    return memory.machine if memory else UNKNOWN
 
 
 def _missing(
@@ -138,7 +135,7 @@ def _missing(
     plan: Plan = WHOLE,
 ) -> int:
     """Bytes of a checkpoint that are not where it computes once a job begins by that plan."""
-    whole = checkpoint_bytes(anatomy, SIZES.get(machine.dtype, 4), plan)
+    whole = checkpoint_bytes(anatomy, machine, plan)
     if memory is None or plan.evict:  # which leaves nothing that is not on loan
         return whole
     if memory.where(checkpoint) == memory.home:

@@ -5,13 +5,15 @@ import gc
 import os
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
 import torch
 
 from studio.core.errors import Unavailable
+from studio.costs.anatomy import Anatomy
+from studio.costs.machine import Machine
 
 _DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
@@ -29,6 +31,8 @@ class Device:
     """`cpu`, `cuda`."""
     dtype: torch.dtype
     """Of weights and activations."""
+    exact: torch.dtype | None = None
+    """Of small checkpoints and of what makes pixels, where that is another."""
     ram_budget_bytes: int
     """How much of the machine's memory weights may take together."""
     vram_budget_bytes: int = 0
@@ -40,8 +44,26 @@ class Device:
         return self.ram_budget_bytes if self.name == "cpu" else self.vram_budget_bytes
 
     @property
-    def dtype_name(self) -> str:
-        return str(self.dtype).removeprefix("torch.")
+    def machine(self) -> Machine:
+        exact = _named(self.exact) if self.exact else ""
+        return Machine(device=self.name, dtype=_named(self.dtype), exact=exact)
+
+    def painting(self, anatomy: Anatomy | None) -> "Device":
+        """The device as it computes a checkpoint of these sizes."""
+        return self.computing(_DTYPES[self.machine.painting(anatomy).dtype])
+
+    def computing(self, dtype: torch.dtype) -> "Device":
+        """The device with all that is no autoencoder in this number format."""
+        return replace(self, dtype=dtype)
+
+    @property
+    def for_pixels(self) -> "Device":
+        """The device as it computes what makes pixels."""
+        return self.computing(self.exact or self.dtype)
+
+
+def _named(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
 
 
 def choose(
@@ -49,9 +71,9 @@ def choose(
 ) -> Device:
     """The device and dtype asked for, or the best ones there are. Sets torch's thread count.
 
-    Budgets are in bytes; 0 is a share of what there is, and more than there is counts as that. A
-    processor computes in float32, a GPU in float16. Raises `Unavailable` if there is none of
-    what was asked for.
+    Budgets are in bytes; 0 is a share of what there is, and more than there is counts as that. A GPU
+    computes in float16; a processor in bfloat16 what is large, if it multiplies such numbers by
+    itself, and all else in float32. Raises `Unavailable` if there is none of what was asked for.
     """
     name = ("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device
     if name not in {"cpu", "cuda"} or (name == "cuda" and not torch.cuda.is_available()):
@@ -60,14 +82,22 @@ def choose(
         raise Unavailable(
             f"There is no number format '{dtype}'.", f"Choose auto, {', '.join(_DTYPES)}."
         )
-    default = torch.float32 if name == "cpu" else torch.float16
+    default = torch.float16 if name == "cuda" else _short()
     torch.set_num_threads(_threads())
     return Device(
         name=name,
         dtype=_DTYPES.get(dtype, default),
+        exact=torch.float32 if name == "cpu" and dtype == "auto" else None,
         ram_budget_bytes=_budget(ram_budget, usable_ram(), _RAM_SHARE),
         vram_budget_bytes=_budget(vram_budget, _vram(), _VRAM_SHARE) if name == "cuda" else 0,
     )
+
+
+def _short() -> torch.dtype:
+    """The shortest numbers that this processor is quick with."""
+    able = torch.cpu.get_capabilities()
+    quick = able.get("avx512_bf16") or able.get("amx_bf16")
+    return torch.bfloat16 if quick else torch.float32
 
 
 def _budget(asked: int, there_is: int, share: float) -> int:

@@ -287,23 +287,21 @@ class FrugalPainter:
         anatomy = self.checkpoint.anatomy
         if anatomy is None or not self._easel.told:
             return
-        descent, device = self._descent, self._gauge.device
+        descent, machine = self._descent, self._gauge.device.machine.painting(anatomy)
         call_s = self._easel.each(one.calls, seconds)
         work = replace(self._work, passes=(one,))
         descent.learned.add(
             Painted(
                 checkpoint=self.checkpoint.id,
-                device=device.name,
-                dtype=device.dtype_name,
+                device=machine.device,
+                dtype=machine.dtype,
                 pixels=one.pixels,
                 calls=one.calls,
                 batch=one.batch,
                 nets=len(self._nets),
                 call_s=call_s,
                 rest_s=max(0.0, seconds - call_s * one.calls),
-                predicted_bytes=activations(
-                    work, anatomy, dtype=device.dtype_name, plan=descent.plan
-                ),
+                predicted_bytes=activations(work, anatomy, machine=machine, plan=descent.plan),
                 peak_bytes=peak,
                 plan=descent.plan.name,
                 parameters=anatomy.denoiser,

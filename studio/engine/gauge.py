@@ -68,7 +68,8 @@ def snapshot(gauge: Gauge, manager: Manager, means: tuple[str, ...]) -> Memory:
     on_gpu = device.name == "cuda"
     return Memory(
         device=device.name,
-        dtype=device.dtype_name,
+        dtype=device.machine.dtype,
+        exact=device.machine.exact,
         budget=ledger.vram_budget_bytes if on_gpu else ledger.ram_budget_bytes,
         total=gauge.total(),
         free=gauge.free(),
@@ -85,6 +86,7 @@ def snapshot(gauge: Gauge, manager: Manager, means: tuple[str, ...]) -> Memory:
                 owners=holding.checkpoints,
                 bytes=holding.size_bytes,
                 tier=holding.tier,
+                mapped=holding.mapped,
                 leases=holding.leases,
                 pinned=holding.pinned,
             )

@@ -23,6 +23,8 @@ class Holding:
     size_bytes: int
     """Of one copy, in the number format it is computed in."""
     tier: Tier
+    mapped: bool
+    """Whether it lies in its file, which the system keeps in memory as long as it has room."""
     leases: int
     """How many jobs use it now."""
     pinned: bool

@@ -702,7 +702,10 @@ def _settle(module: torch.nn.Module, dtype: torch.dtype, device: Device) -> None
 
 
 def _dtype_of(part: str, cls: Any, config: Mapping[str, Any], device: Device) -> torch.dtype:
-    """Half precision overflows in autoencoders that say so; these compute in float32."""
+    """A VAE makes pixels, in which rounding would show; and half precision overflows in those that
+    say so, which compute in float32."""
+    if part == "vae" and device.exact is not None:
+        return device.exact
     if part != "vae" or device.dtype is not torch.float16:
         return device.dtype
     known = inspect.signature(cls.__init__).parameters.get("force_upcast")

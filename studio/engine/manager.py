@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import count
 from pathlib import Path
@@ -53,17 +53,19 @@ from studio.engine.reading import Feed
 from studio.engine.schedulers import build
 from studio.engine.selfcheck import SelfCheck
 from studio.engine.skeletons import BUILDING, Skeleton, Skeletons
-from studio.engine.slabs import Slab
+from studio.engine.slabs import CAN_MAP, Mapped, Slab
 from studio.engine.store import Check, Entry, Store, Want
 from studio.engine.streaming import FromFiles, FromMemory, Streamed, cut
 from studio.engine.weights import Blob
-from studio.families._family import Role
+from studio.families._family import Over, Role
 from studio.samplers import ROWS
 
 log = logging.getLogger("pochade.engine")
 
 DENOISERS = ("unet", "transformer", "prior_prior", "decoder")
 """What pipelines call the network that a step calls."""
+MAPPED_BYTES = 64 << 20
+"""Weights from that size on stay in their file, where a processor can compute with what is there."""
 TEXT = "text_encoder"
 """What is in the names that they have for those that read prompts."""
 
@@ -83,6 +85,8 @@ class Lease:
     """Of the denoiser's file, computed beside the painting the first time."""
     scratch: dict[str, Any]
     """For what is derived from these weights alone; lives and dies with them."""
+    device: Device
+    """As the checkpoint computes on it."""
     kept: Kept = "whole"
     """How the weights of its denoiser are in memory."""
     let_go: Callable[[str], None] = lambda part: None
@@ -266,6 +270,7 @@ class Manager:
                     known.denoiser or checkpoint.path, known.stamp, self._hashes.sha256
                 ),
                 scratch=self._scratch.setdefault(tuple(entry.key for entry in entries), {}),
+                device=self._computed_on(checkpoint),
                 kept=kept,
                 let_go=let_go,
             )
@@ -349,26 +354,28 @@ class Manager:
                 "controlnet",
                 steering.network_of(control.types),
                 lambda shapes: controls.control_config(steering, control.path, shapes, config),
-                self.device,
+                lease.device,
                 controls.converted,
             )
 
         label = f"The ControlNet '{control.label}'"
         with self.lend(
-            f"controlnet:{control.id}", label, control.path, recipe, loading=loading
+            f"controlnet:{control.id}", label, control.path, recipe, lease.device, loading=loading
         ) as net:
             yield net
 
     @contextmanager
-    def use_lora(self, lora: Lora, *, loading: Told = lambda what: None) -> Generator[LoraLease]:
-        """Lends a LoRA. Raises `Unavailable` if it cannot be read."""
+    def use_lora(
+        self, lora: Lora, lease: Lease, *, loading: Told = lambda what: None
+    ) -> Generator[LoraLease]:
+        """Lends a LoRA for a checkpoint on loan. Raises `Unavailable` if it cannot be read."""
         label = f"The LoRA '{lora.label}'"
 
         def read() -> Mapping[str, Any]:
             return {"lora": load_adapter(lora.path)}
 
         with self.use_networks(
-            f"lora:{lora.id}", label, lora.path, read, loading=loading
+            f"lora:{lora.id}", label, lora.path, read, lease, loading=loading
         ) as networks:
             yield LoraLease(
                 lora=lora,
@@ -383,11 +390,12 @@ class Manager:
         label: str,
         path: Path,
         recipe: Callable[[], Recipe],
+        device: Device,
         *,
         loading: Told = lambda what: None,
     ) -> Generator[Any]:
-        """Lends one network of a file, such as a VAE: read by `recipe` (see `loading.single`), kept,
-        shared and dropped as those of checkpoints are.
+        """Lends one network of a file, such as a VAE: read by `recipe` (see `loading.single`) for that
+        device, kept, shared and dropped as those of checkpoints are.
 
         `name` tells it from everything else, `label` begins a sentence about it. Raises
         `Unavailable`.
@@ -398,7 +406,8 @@ class Manager:
             alone = Manifest(recipes=(one,), objects={}, scheduler={}, settings={})
             return _Known(stamp=stamp, manifest=alone, wants=(self._want(one),))
 
-        with self._lent(name, label, lambda: _file_stamp(path, label), opened, loading=loading) as (
+        stamp = partial(_computed, path, label, device)
+        with self._lent(name, label, stamp, opened, loading=loading) as (
             _,
             modules,
             _entries,
@@ -412,16 +421,17 @@ class Manager:
         label: str,
         path: Path,
         read: Callable[[], Mapping[str, Any]],
+        lease: Lease,
         *,
         loading: Told = lambda what: None,
     ) -> Generator[Mapping[str, Any]]:
-        """Lends what `read` makes of a file; `key` names it among everything that is kept. For what is
+        """Lends what `read` makes of a file for a checkpoint on loan; `key` names it among everything that is kept. For what is
         small, or no network of a library's: each has its own tensors and shares none.
 
         Raises `Unavailable` if it cannot be read.
         """
 
-        with self._made(key, label, path, read, loading) as (entry, _):
+        with self._made(key, label, path, read, lease.device, loading) as (entry, _):
             yield entry.blob.module.components
 
     @contextmanager
@@ -457,7 +467,7 @@ class Manager:
                 ) from error
 
         key = f"vae:{vae.id}@{family.id}"
-        with self._made(key, vae.label, vae.path, read, loading) as (entry, stamp):
+        with self._made(key, vae.label, vae.path, read, lease.device, loading) as (entry, stamp):
             yield VaeLease(
                 vae=vae,
                 module=entry.blob.module.components["vae"],
@@ -472,13 +482,14 @@ class Manager:
         label: str,
         path: Path,
         read: Callable[[], Mapping[str, Any]],
+        device: Device,
         loading: Told,
     ) -> Generator[tuple[Entry, Stamp]]:
-        """What `read` makes of a file, and what the file was like then."""
+        """What `read` makes of a file for that device, and what the file was like then."""
 
         def made(_slab: "Slab | None", _check: Check) -> Blob:
             with BUILDING:
-                weights = settled(read(), self.device)
+                weights = settled(read(), device)
             return Blob.of_module(weights, weights.size_bytes, device=self.device.name)
 
         def opened(stamp: Stamp) -> _Known:
@@ -488,7 +499,8 @@ class Manager:
             return _Known(stamp=stamp, manifest=alone, wants=(want,))
 
         named = label if "'" in label else f"'{label}'"
-        with self._lent(key, named, lambda: _file_stamp(path, named), opened, loading=loading) as (
+        stamp = partial(_computed, path, named, device)
+        with self._lent(key, named, stamp, opened, loading=loading) as (
             known,
             _modules,
             entries,
@@ -535,6 +547,7 @@ class Manager:
                 checkpoints=tuple(sorted(entry.holders)),
                 size_bytes=entry.size_bytes,
                 tier=self._tier(entry),
+                mapped=entry.blob.is_mapped,
                 leases=entry.leases,
                 pinned=self._is_pinned(entry),
                 reload_s=round(entry.reload_s, 3),
@@ -605,6 +618,8 @@ class Manager:
                 }
             try:
                 yield known, modules, entries
+                if any(entry.blob.is_changed for entry in entries):
+                    raise _overwritten(label)
             finally:
                 packed = {recipe.part for recipe in recipes if recipe.packings}
                 self._store.leave(name, [e for e in entries if e.part in packed])
@@ -636,7 +651,8 @@ class Manager:
 
     def _open(self, checkpoint: Checkpoint, stamp: Stamp) -> _Known:
         family = families()[checkpoint.family]
-        found = manifest(checkpoint, family, self.device, self._configs, self._objects)
+        device = self._computed_on(checkpoint)
+        found = manifest(checkpoint, family, device, self._configs, self._objects)
         wants = tuple(self._want(recipe) for recipe in found.recipes)
         return _Known(
             stamp=stamp,
@@ -645,6 +661,13 @@ class Manager:
             denoiser=denoiser_file(checkpoint),
             ways=self._ways(found),
         )
+
+    def _computed_on(self, checkpoint: Checkpoint) -> Device:
+        """The device as a checkpoint computes on it. Pipelines that encode pictures by themselves take
+        one number format for all."""
+        device = self.device.painting(checkpoint.anatomy)
+        mixed = families()[checkpoint.family].over is Over.LATENTS
+        return device if mixed else replace(device, exact=None)
 
     def _sizes(self, known: _Known) -> Exact:
         denoiser: dict[Kept, int] = {}
@@ -723,9 +746,12 @@ class Manager:
         feed = recipe.feed(layout, skeleton)
 
         def read(spare: "Slab | None", check: Check) -> Blob:
-            slab = spare or Slab(size)
+            may_stay = size >= MAPPED_BYTES and CAN_MAP and self.device.name == "cpu"
+            windows = feed.windows(places) if may_stay else None
+            slab = Mapped(windows, places, size, check) if windows else spare or Slab(size)
             self._self_check.follow(slab, recipe.part)
-            feed.pour(slab.tensors(places), check)
+            if not windows:
+                feed.pour(slab.tensors(places), check)
             return Blob(slab, places, device=self.device.name)
 
         return Want(
@@ -812,7 +838,8 @@ class Manager:
         if known is not None and known.stamp == stamp:
             return known
         family = families()[checkpoint.family]
-        found = manifest(checkpoint, family, self.device, self._configs, self._objects)
+        device = self._computed_on(checkpoint)
+        found = manifest(checkpoint, family, device, self._configs, self._objects)
         if not all(recipe.is_known(self._layouts) for recipe in found.recipes):
             return None
         return self._opened(checkpoint)
@@ -889,6 +916,18 @@ def _file_stamp(path: Path, label: str) -> Stamp:
         return file_stamp(path)
     except OSError:
         raise _gone(label) from None
+
+
+def _computed(path: Path, label: str, device: Device) -> Stamp:
+    """Of a file, and of what is made of its numbers."""
+    return (*_file_stamp(path, label), (device.machine.dtype, 0, 0))
+
+
+def _overwritten(label: str) -> Unavailable:
+    return Unavailable(
+        f"{label} was overwritten while it was used, so these pictures may not be its own.",
+        "Wait until it has been copied completely, then paint them again.",
+    )
 
 
 def _changed(label: str) -> Unavailable:

@@ -19,6 +19,7 @@ from studio.checkpoints.gguf import PACKED
 from studio.engine.layouts import Layout, Piece
 from studio.engine.reading import DTYPES, PEEKED, FileFeed, Files, Sources, same, targets
 from studio.engine.skeletons import Skeleton
+from studio.engine.slabs import Place, Window
 from studio.engine.unpacking import UNPACK
 
 EIGHT_BITS = torch.float8_e4m3fn
@@ -177,6 +178,9 @@ class PackedFeed:
                 if not same(fresh, narrow[name]):
                     return False
         return True
+
+    def windows(self, places: Mapping[str, Place]) -> Mapping[str, Window] | None:
+        return None
 
     def _parted(self, tensors: Mapping[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """Packed ones and others."""

@@ -354,7 +354,7 @@ class LatentPainter:
             **self._worn.facts(self._swaps.unused),
             **({"refiner": self._refining.facts()} if self._refining else {}),
             "device": self._device.name,
-            "dtype": self._device.dtype_name,
+            "dtype": self._lease.device.machine.dtype,
             "versions": dict(self._versions),
             "seconds": round(seconds, 3),
             **({"tokens": counts} if counts else {}),

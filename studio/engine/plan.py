@@ -7,9 +7,9 @@ from dataclasses import dataclass, field, replace
 from studio import samplers
 from studio.costs.admission import OutOfMemory, Room, admitted, exhausted, refusal
 from studio.costs.anatomy import Anatomy
-from studio.costs.estimate import Machine
 from studio.costs.learned import Learned
-from studio.costs.needs import SIZES, Needs, needs
+from studio.costs.machine import Machine
+from studio.costs.needs import Needs, needs
 from studio.costs.plan import WHOLE, Means, Plan, ladder, means_for, named
 from studio.costs.work import Pass, Work
 from studio.engine import over
@@ -97,21 +97,26 @@ class Descent:
                 self._said.add(sentence)
                 self.say(f"{why}: {sentence[0].lower()}{sentence[1:]}")
 
+    @property
+    def _machine(self) -> Machine:
+        return self.machine.painting(self.anatomy)
+
     def _plans(self) -> tuple[Plan, ...]:
-        value = SIZES.get(self.machine.dtype, 4)
         work = self.work or Work(checkpoint="", passes=())
-        means = means_for(self.anatomy, value, self.means) if self.anatomy else Means()
+        means = (
+            means_for(self.anatomy, self._machine.value, self.means) if self.anatomy else Means()
+        )
         return ladder(work, means)
 
     def _needed(self, plan: Plan) -> Needs:
         if self.work is None or self.anatomy is None:
             return Needs(weights=0, controls=0, added=0, picture=0, peak=0)
-        factor = self.learned.factor(self.work.checkpoint, self.machine, plan.kept)
+        factor = self.learned.factor(self.work.checkpoint, self._machine, plan.kept)
         return needs(
             self.work,
             self.anatomy,
             self.beside,
-            dtype=self.machine.dtype,
+            machine=self._machine,
             plan=plan,
             factor=factor,
             refiner=self.refiner,

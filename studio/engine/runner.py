@@ -23,11 +23,9 @@ from studio.core.records import NOTHING, Picture
 from studio.core.requests import parse
 from studio.costs.admission import OutOfMemory, Room
 from studio.costs.anatomy import Anatomy
-from studio.costs.estimate import Machine
 from studio.costs.history import Loaded, Painted
 from studio.costs.learned import Learned
-from studio.costs.needs import SIZES
-from studio.costs.plan import ways_of
+from studio.costs.plan import ways_on
 from studio.costs.predict import room_for
 from studio.costs.work import Kept, Pass, Work
 from studio.engine.control import Control, JobCancelled
@@ -169,13 +167,12 @@ class Runner:
 
     def _descent(self, job: str) -> Descent:
         gauge = self.gauge
-        device = gauge.device
 
         def room(work: Work, beside: Iterable[str]) -> Room:
             return room_for(work, snapshot(gauge, self.manager, MEANS), beside)
 
         return Descent(
-            machine=Machine(device=device.name, dtype=device.dtype_name),
+            machine=gauge.device.machine,
             means=MEANS,
             learned=self.learned,
             room=room,
@@ -265,7 +262,7 @@ class JobTools:
         ways = manager.ways(checkpoint)
         if anatomy is None:
             return ways
-        saving = ways_of(anatomy, SIZES.get(manager.device.dtype_name, 4))
+        saving = ways_on(manager.device.machine, anatomy)
         return tuple(way for way in ways if way in saving)
 
     def _anatomy(self, checkpoint: Checkpoint) -> Anatomy | None:
@@ -350,12 +347,11 @@ class JobTools:
         began = time.monotonic()
         with runner.manager.use(checkpoint, role, loading=loading, kept=kept) as lease:
             if told and kept == "whole":
-                device = runner.manager.device
                 runner.learned.add(
                     Loaded(
                         checkpoint=checkpoint.id,
-                        device=device.name,
-                        dtype=device.dtype_name,
+                        device=runner.manager.device.name,
+                        dtype=lease.device.machine.dtype,
                         bytes=lease.weights.size_bytes,
                         seconds=time.monotonic() - began,
                     )
@@ -383,12 +379,12 @@ class JobTools:
         began, before = time.monotonic(), runner.gauge.begin()
         yield loading
         if not told:
-            device = runner.manager.device
+            machine = runner.manager.device.machine
             runner.learned.add(
                 Painted(
                     checkpoint=by,
-                    device=device.name,
-                    dtype=device.dtype_name,
+                    device=machine.device,
+                    dtype=machine.dtype,
                     pixels=pixels,
                     calls=1,
                     batch=1,
@@ -435,7 +431,7 @@ class JobTools:
         facts = {
             "upscaler": upscaler,
             "device": runner.manager.device.name,
-            "dtype": runner.manager.device.dtype_name,
+            "dtype": runner.manager.device.for_pixels.machine.dtype,
             "versions": dict(runner.versions),
             "seconds": round(time.monotonic() - began, 3),
         }
@@ -496,7 +492,9 @@ class Lent:
             (f"ipadapter:{prompt.id}", prompt.label, prompt.path, self._read(prompt)),
             (f"looker:{looker.id}", looker.id, looker.path, partial(load_looker, looker)),
         ):
-            lent = runner.manager.use_networks(key, label, path, read, loading=self.loading)
+            lent = runner.manager.use_networks(
+                key, label, path, read, self.lease, loading=self.loading
+            )
             networks |= self.borrowed.enter_context(lent)
         return networks
 

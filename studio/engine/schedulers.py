@@ -27,6 +27,7 @@ def build(row: Sampler, config: Mapping[str, Any]) -> Any:
             _KEPT.clear()
         _KEPT[key] = _made(row, config)
     made = _copied(_KEPT[key])
+    _mixes_in_long_numbers(made)
     if row.process == "flow" and not hasattr(made, "scale_noise"):
         _flow_words(made)
     return made
@@ -75,6 +76,19 @@ def _copied(scheduler: Any) -> Any:
         elif name != "_internal_dict":
             setattr(own, name, copy.copy(value))
     return own
+
+
+def _mixes_in_long_numbers(scheduler: Any) -> None:
+    """Lays pictures under noise in float32: in bfloat16, 0.998 of the picture is all of it."""
+    for name in ("add_noise", "scale_noise"):
+        if (mix := getattr(scheduler, name, None)) is not None:
+            setattr(scheduler, name, functools.partial(_mixed, mix))
+
+
+def _mixed(mix: Any, sample: torch.Tensor, *others: Any) -> torch.Tensor:
+    """`others` are the noise, as wide as the sample, and a timestep, in either order."""
+    told = (one.float() if one.dim() == sample.dim() else one for one in others)
+    return mix(sample.float(), *told).to(sample.dtype)
 
 
 def _without_shift(config: Mapping[str, Any]) -> dict[str, Any]:

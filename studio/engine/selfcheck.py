@@ -29,8 +29,9 @@ class SelfCheck:
 
     def follow(self, slab: Slab, part: str) -> None:
         """Remembers memory until it is given back."""
-        if not any(memory() is slab.memory for memory, _, _ in self._slabs):
-            self._slabs.append((weakref.ref(slab.memory), slab.size_bytes, part))
+        for memory in slab.memories:
+            if not any(known() is memory for known, _, _ in self._slabs):
+                self._slabs.append((weakref.ref(memory), len(memory), part))
 
     def look(self) -> None:
         """After a swap; does nothing if there was none since."""
@@ -42,7 +43,8 @@ class SelfCheck:
 
     def _slabs_came_back(self) -> None:
         with self._store.lock:
-            held = {id(e.blob.slab.memory) for e in self._store.rows() if e.blob.slab is not None}
+            slabs = [e.blob.slab for e in self._store.rows() if e.blob.slab is not None]
+            held = {id(memory) for slab in slabs for memory in slab.memories}
         self._slabs = [slab for slab in self._slabs if slab[0]() is not None]
         for memory, size, part in self._slabs:
             found = memory()
@@ -57,7 +59,7 @@ class SelfCheck:
             )
 
     def _memory_came_back(self) -> None:
-        anonymous = anonymous_bytes() - self._store.ram_bytes
+        anonymous = anonymous_bytes() - self._store.anonymous_bytes
         device = 0
         if self._store.device.name == "cuda":
             device = int(torch.cuda.memory_allocated()) - self._store.vram_bytes

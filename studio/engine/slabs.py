@@ -1,16 +1,25 @@
-"""Memory for the weights of one component in one piece, which goes back to the system as one."""
+"""Memory for the weights of one component, which goes back to the system as one."""
 
 import mmap
+import os
+import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from io import FileIO
 from math import prod
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from studio.checkpoints.header import Damaged
+
 ALIGN = 256
 """Bytes. What kernels want, and more than any number format needs."""
+AHEAD = 64 << 20
+"""Bytes of a file that are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +47,14 @@ def arranged(
     return places, max(end, ALIGN)
 
 
+CAN_MAP = hasattr(mmap, "MAP_PRIVATE")
+"""Not on Windows, where nobody could delete a file as long as it is mapped."""
+
+
 class Slab:
-    """Anonymous memory of the machine. Given back when the last tensor over it is gone."""
+    """Anonymous memory of the machine in one piece. Given back when the last tensor over it is gone."""
+
+    is_anonymous = True
 
     def __init__(self, size_bytes: int) -> None:
         """Raises `MemoryError`."""
@@ -47,6 +62,7 @@ class Slab:
             self.memory = _anonymous(size_bytes)
         except OSError as error:
             raise MemoryError from error
+        self.memories: tuple[mmap.mmap, ...] = (self.memory,)
         self.size_bytes = size_bytes
         self.pinned = False
         """Whether the device may read it by itself."""
@@ -63,6 +79,11 @@ class Slab:
         return views(self.bytes, places)
 
     @property
+    def is_changed(self) -> bool:
+        """Whether it is no longer what was read into it."""
+        return False
+
+    @property
     def in_use(self) -> bool:
         """Whether tensors over it are still around, besides its own."""
         storage = self.bytes.untyped_storage()
@@ -70,8 +91,88 @@ class Slab:
         return int(torch._C._storage_Use_Count(storage._cdata)) > 2  # pyright: ignore
 
 
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Where a tensor lies in a file, as it is computed with."""
+
+    file: Path
+    begin: int
+    """Its first byte, from that of the file on."""
+
+
+class Mapped(Slab):
+    """Files in the place of memory: the system reads them when they are looked at, and takes the room
+    back when it wants to. A file that gets shorter meanwhile ends the process."""
+
+    is_anonymous = False
+
+    def __init__(
+        self,
+        windows: Mapping[str, Window],
+        places: Mapping[str, Place],
+        size_bytes: int,
+        check: Callable[[], None],
+    ) -> None:
+        """`check` is called between parts that are read and may raise. Raises `OSError`, and `Damaged`
+        for a file that is too short."""
+        self.size_bytes = size_bytes
+        self.pinned = False
+        self._found: dict[str, Tensor] = {}
+        self._opened: list[tuple[FileIO, tuple[int, int]]] = []
+        memories: list[mmap.mmap] = []
+        for file in sorted({window.file for window in windows.values()}):
+            begins = {name: one.begin for name, one in windows.items() if one.file == file}
+            end = max(begin + places[name].size_bytes for name, begin in begins.items())
+            first = min(begins.values()) // mmap.ALLOCATIONGRANULARITY * mmap.ALLOCATIONGRANULARITY
+            opened = FileIO(file)
+            then = _written(opened)
+            if then[0] < end:
+                raise Damaged("The model file is damaged (it was cut off while it was being read).")
+            self._opened.append((opened, then))
+            # Private: torch only takes memory that could be written to.
+            memory = mmap.mmap(opened.fileno(), end - first, flags=mmap.MAP_PRIVATE, offset=first)
+            memories.append(memory)
+            _read_ahead(memory, check)
+            whole = torch.frombuffer(memory, dtype=torch.uint8)
+            shifted = {
+                name: replace(places[name], offset=begin - first) for name, begin in begins.items()
+            }
+            self._found |= views(whole, shifted)
+        self.memories = tuple(memories)
+
+    def tensors(self, places: Mapping[str, Place]) -> dict[str, Tensor]:
+        return {name: self._found[name] for name in places}
+
+    @property
+    def in_use(self) -> bool:
+        """Always: it is nothing that could be filled with other weights."""
+        return True
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether a file was written to. One that another took the place of is what it was."""
+        return any(_written(opened) != then for opened, then in self._opened)
+
+
+def _written(opened: FileIO) -> tuple[int, int]:
+    found = os.fstat(opened.fileno())
+    return found.st_size, found.st_mtime_ns
+
+
+def _read_ahead(memory: mmap.mmap, check: Callable[[], None]) -> None:
+    """Has the system read a file in one go, which it would else do page by page."""
+    for begin in range(0, len(memory), AHEAD):
+        check()
+        if sys.platform == "linux":
+            with suppress(OSError):  # a system before 5.14 has no such call
+                memory.madvise(_POPULATE_READ, begin, min(AHEAD, len(memory) - begin))
+
+
+_POPULATE_READ = 22
+
+
 def _anonymous(size_bytes: int) -> mmap.mmap:
-    if not hasattr(mmap, "MAP_PRIVATE"):
+    if not CAN_MAP:
         return mmap.mmap(-1, size_bytes)
     # Python's default is shared, which is a file in the system's books. No large pages: finding them
     # took four times as long as clearing small ones.

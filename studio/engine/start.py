@@ -94,7 +94,7 @@ def start(configuration: Mapping[str, Any], control: Control, send: Send) -> Run
         {
             "op": "ready",
             "device": device.name,
-            "dtype": device.dtype_name,
+            "dtype": device.machine.dtype,
             "versions": VERSIONS,
         }
     )

@@ -203,11 +203,21 @@ class Store:
         return sum(entry.blob.ram_bytes for entry in self.rows())
 
     @property
+    def anonymous_bytes(self) -> int:
+        """Of the machine's memory, without files in the place of memory."""
+        return sum(entry.blob.ram_bytes for entry in self.rows() if not entry.blob.is_mapped)
+
+    @property
     def vram_bytes(self) -> int:
         return sum(entry.blob.vram_bytes for entry in self.rows())
 
     def _found(self, key: str) -> Entry | None:
-        return self.entries.get(self._aliases.get(key, key))
+        entry = self.entries.get(self._aliases.get(key, key))
+        if entry is None or not entry.blob.is_changed:
+            return entry
+        if not entry.leases:
+            self._drop([entry])
+        return None
 
     def _touched(self, entry: Entry, holder: str) -> Entry:
         entry.leases += 1
@@ -237,7 +247,8 @@ class Store:
     def _twin(self, want: Want, holder: str) -> Entry | None:
         """The same weights, read for another checkpoint."""
         with self.lock:
-            others = [entry for entry in self.rows() if entry.group == want.group]
+            rows = [entry for entry in self.rows() if entry.group == want.group]
+            others = [entry for entry in rows if not entry.blob.is_changed]
             for entry in others:
                 entry.leases += 1
         try:

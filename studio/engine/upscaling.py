@@ -80,7 +80,7 @@ class Networks:
     """Keeps the network that was used last: they are small, and the next picture often wants it."""
 
     def __init__(self, device: Device, hashes: Hashes) -> None:
-        self._device = device
+        self._device = device.for_pixels
         self._hashes = hashes
         self._kept: tuple[tuple[str, int, int], Network] | None = None
         self._lock = threading.Lock()

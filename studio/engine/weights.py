@@ -56,6 +56,16 @@ class Blob:
         return self._extra_bytes if self._on_cpu else 0
 
     @property
+    def is_mapped(self) -> bool:
+        """Whether files are in the place of memory of its own."""
+        return self.slab is not None and not self.slab.is_anonymous
+
+    @property
+    def is_changed(self) -> bool:
+        """Whether its file was written to while it was in the place of memory."""
+        return self.slab is not None and self.slab.is_changed
+
+    @property
     def vram_bytes(self) -> int:
         if self.device_slab is not None:
             return int(self.device_slab.numel())

@@ -62,7 +62,12 @@ def borrow(
     Raises `StudioError` for what is not there any more or cannot be read.
     """
     loras = tuple(
-        (until.enter_context(manager.use_lora(shelves.loras.get(one.id), loading=loading)), one)
+        (
+            until.enter_context(
+                manager.use_lora(shelves.loras.get(one.id), lease, loading=loading)
+            ),
+            one,
+        )
         for one in extras.loras
     )
     embeddings = tuple(read(shelves.embeddings.get(name)) for name in extras.embeddings)

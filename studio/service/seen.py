@@ -9,7 +9,8 @@ from studio.core import intake
 from studio.core.errors import InvalidRequest
 from studio.core.geometry import Size
 from studio.core.records import Preset
-from studio.costs.plan import ways_of
+from studio.costs.machine import Machine
+from studio.costs.plan import ways_on
 from studio.costs.work import Kept
 from studio.service.shelves import Shelves
 
@@ -34,14 +35,14 @@ class Seen:
     owner: str
     file_of: Callable[[str, str], Path]
     preset_of: Callable[[str, str], Preset]
-    number_bytes: int
-    """Of a number that is computed with."""
+    machine: Machine
+    """What the request would run on."""
 
     def checkpoint(self, checkpoint_id: str | None) -> "Checkpoint":
         return self.shelves.catalog.get(checkpoint_id)
 
     def ways(self, checkpoint: "Checkpoint") -> tuple[Kept, ...]:
-        return ways_of(checkpoint.anatomy, self.number_bytes) if checkpoint.anatomy else ()
+        return ways_on(self.machine, checkpoint.anatomy)
 
     def size(self, ref: str) -> Size:
         return intake.upright_size(self.file_of(self.owner, ref))

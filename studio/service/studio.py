@@ -19,7 +19,7 @@ from studio.core.geometry import Size
 from studio.core.records import ImageRecord, Job, Preset
 from studio.core.requests import dump, field_naming, parse, pictures_in
 from studio.costs.memory import Memory
-from studio.costs.predict import Costs, number_bytes
+from studio.costs.predict import Costs, machine_of
 from studio.service.recovery import Recovery
 from studio.service.seen import Seen
 from studio.service.shelves import Shelves
@@ -160,7 +160,7 @@ class Studio:
             owner=owner,
             file_of=self._file_of,
             preset_of=self._styles.get,
-            number_bytes=number_bytes(self._memory()),
+            machine=machine_of(self._memory()),
         )
 
     def mask(self, owner: str, fields: Mapping[str, Any]) -> "View":
@@ -494,11 +494,11 @@ class Studio:
     def offers(self) -> dict[str, Any]:
         """What a form lets people choose from: `choices` without what only a request's author asks
         for, which takes longer than drawing the page."""
-        return offers(self._shelves, number_bytes(self._memory()))
+        return offers(self._shelves, machine_of(self._memory()))
 
     def choices(self) -> dict[str, Any]:
         """What a request may name, with each task's JSON schema."""
-        return choices(self._shelves, self._tasks, number_bytes(self._memory()))
+        return choices(self._shelves, self._tasks, machine_of(self._memory()))
 
     def health(self) -> dict[str, Any]:
         engine = self._worker.engine

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from studio import samplers
 from studio.core.records import ImageRecord, Job
 from studio.core.requests import schema
+from studio.costs.machine import Machine
 from studio.costs.memory import Memory
-from studio.costs.plan import ways_of
+from studio.costs.plan import ways_on
 from studio.service.shelves import Shelves
 from studio.tasks._maps import preprocessors
 from studio.tasks._poses import SKELETON
@@ -41,9 +42,9 @@ def job_json(job: Job, images: Iterable[ImageRecord]) -> dict[str, Any]:
     }
 
 
-def choices(shelves: Shelves, tasks: Mapping[str, Task], value: int) -> dict[str, Any]:
-    """What a request may name, with the JSON schema of each task and method; `value` as in `offers`."""
-    offered = offers(shelves, value)
+def choices(shelves: Shelves, tasks: Mapping[str, Task], machine: Machine) -> dict[str, Any]:
+    """What a request may name, with the JSON schema of each task and method."""
+    offered = offers(shelves, machine)
     return {
         **offered,
         "stylizers": [
@@ -69,9 +70,8 @@ def choices(shelves: Shelves, tasks: Mapping[str, Task], value: int) -> dict[str
     }
 
 
-def offers(shelves: Shelves, value: int) -> dict[str, Any]:
-    """What a form lets people choose from; `value` is the size of a number that is computed with, in
-    bytes."""
+def offers(shelves: Shelves, machine: Machine) -> dict[str, Any]:
+    """What a form lets people choose from; `machine` is what jobs run on."""
     checkpoints, upscalers = shelves.catalog.all(), shelves.upscalers.all()
     usable = [checkpoint for checkpoint in checkpoints if not checkpoint.problem]
 
@@ -79,7 +79,7 @@ def offers(shelves: Shelves, value: int) -> dict[str, Any]:
         return [] if file.problem else [one.id for one in usable if file.fits(one)]
 
     return {
-        "checkpoints": [_checkpoint_json(checkpoint, value) for checkpoint in checkpoints],
+        "checkpoints": [_checkpoint_json(checkpoint, machine) for checkpoint in checkpoints],
         "controlnets": [
             {
                 "id": control.id,
@@ -165,7 +165,7 @@ def record_json(record: ImageRecord) -> dict[str, Any]:
     }
 
 
-def _checkpoint_json(checkpoint: "Checkpoint", value: int) -> dict[str, Any]:
+def _checkpoint_json(checkpoint: "Checkpoint", machine: Machine) -> dict[str, Any]:
     return {
         "id": checkpoint.id,
         "label": checkpoint.label,
@@ -183,7 +183,7 @@ def _checkpoint_json(checkpoint: "Checkpoint", value: int) -> dict[str, Any]:
         "balances": list(checkpoint.balances),
         "problem": checkpoint.problem,
         "advice": checkpoint.advice,
-        "ways": list(ways_of(checkpoint.anatomy, value)) if checkpoint.anatomy else [],
+        "ways": list(ways_on(machine, checkpoint.anatomy)),
         "references": list(methods(checkpoint)),
         "lacks": [asdict(one) for one in checkpoint.lacks],
     }

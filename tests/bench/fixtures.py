@@ -13,18 +13,18 @@ POOL = 1 << 24
 """Random numbers that all tensors are cut from; nobody looks at them."""
 
 
-def write_sd15(file: Path, *, unet_seed: int, others_seed: int) -> Path:
-    """A Stable Diffusion 1.5 in its original layout, 2.1 GB in half precision. Files with the same
-    `others_seed` have the same autoencoder and text encoder."""
+def write_sd15(file: Path, *, unet_seed: int, others_seed: int, dtype: str = "F16") -> Path:
+    """A Stable Diffusion 1.5 in its original layout, 2.1 GB in numbers of two bytes, F16 or BF16.
+    Files with the same `others_seed` have the same autoencoder and text encoder."""
     shapes: Mapping[str, list[int]] = json.loads(HEADER.read_text())
     header, end = {}, 0
     for name, shape in shapes.items():
         size = 2 * int(np.prod(shape))
-        header[name] = {"dtype": "F16", "shape": shape, "data_offsets": [end, end + size]}
+        header[name] = {"dtype": dtype, "shape": shape, "data_offsets": [end, end + size]}
         end += size
     text = json.dumps(header).encode()
     text += b" " * (-len(text) % 8)
-    pools = {seed: _pool(seed) for seed in {unet_seed, others_seed}}
+    pools = {seed: _pool(seed, dtype) for seed in {unet_seed, others_seed}}
     with file.open("wb") as out:
         out.write(len(text).to_bytes(8, "little") + text)
         for number, (name, shape) in enumerate(shapes.items()):
@@ -37,8 +37,10 @@ def write_sd15(file: Path, *, unet_seed: int, others_seed: int) -> Path:
     return file
 
 
-def _pool(seed: int) -> Any:
-    return (np.random.default_rng(seed).standard_normal(POOL, np.float32) * 0.02).astype(np.float16)
+def _pool(seed: int, dtype: str) -> Any:
+    numbers = np.random.default_rng(seed).standard_normal(POOL, np.float32) * 0.02
+    # the upper half of a float32 is a bfloat16
+    return numbers.view(np.uint16)[1::2] if dtype == "BF16" else numbers.astype(np.float16)
 
 
 def tell(figures: Mapping[str, Any], as_json: bool) -> None:

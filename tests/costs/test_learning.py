@@ -7,12 +7,13 @@ import pytest
 
 from studio.costs import estimate as costs
 from studio.costs.anatomy import Anatomy, Exact
-from studio.costs.estimate import Estimate, Machine
+from studio.costs.estimate import Estimate
 from studio.costs.history import History, Loaded, Painted, measured, sent
+from studio.costs.machine import Machine
 from studio.costs.memory import Held, Memory, memory_of
 from studio.costs.needs import activations, checkpoint_bytes
 from studio.costs.plan import WHOLE, Plan
-from studio.costs.predict import Costs, number_bytes, room_for
+from studio.costs.predict import Costs, machine_of, room_for
 from studio.costs.work import Pass, Work
 
 HERE = Machine(device="cuda", dtype="float16")
@@ -196,13 +197,15 @@ def test_bytes_are_those_that_an_engine_found(tmp_path: Path) -> None:
     memory = replace(MEMORY, sizes={"sd": found}, free=10**9, components=(), whole=())
     assert memory_of(memory.data()) == memory
     exact = memory.sized("sd", SD)
-    assert [checkpoint_bytes(exact, 2, Plan(kept=way)) for way in ("whole", "fp8", "packed")] == [
+    assert [
+        checkpoint_bytes(exact, HERE, Plan(kept=way)) for way in ("whole", "fp8", "packed")
+    ] == [
         45 * 10**8,
         35 * 10**8,
         5 * 10**8 + 2 * (SD.denoiser + SD.text),  # where it is not known, what shapes tell
     ]
     told = Costs(history).of(WORK, SD, {"controlnet:a": 10**8, "lora:b": 10**7}, memory)
-    picture = activations(WORK, SD, dtype="float16", plan=WHOLE)
+    picture = activations(WORK, SD, machine=HERE, plan=WHOLE)
     assert told["peak_bytes"] == 45 * 10**8 + 2 * 11 * 10**7 + picture
     heard = replace(WORK, controls=("a",))
     refused = Costs(history).of(heard, SD, {"controlnet:a": 10**8, "lora:b": 10**7}, memory)
@@ -215,7 +218,8 @@ def test_what_a_snapshot_says() -> None:
     assert MEMORY.where("sd") == "device" and MEMORY.where("away") == "ram"
     assert MEMORY.where("never") == "disk"
     assert MEMORY.weights == sum(one.bytes for one in MEMORY.components)
-    assert (number_bytes(MEMORY), number_bytes(None)) == (2, 4)
+    assert (machine_of(MEMORY).value, machine_of(None).value) == (2, 4)
+    assert memory_of(replace(MEMORY, exact="float32").data()).machine.exact == "float32"
     room = room_for(WORK, MEMORY, ())
     assert (room.mine, room.idle) == (2_134_000_000, 1_700_000_000)
     for broken in ({}, {"device": "cpu"}, {**MEMORY.data(), "components": [{}]}):

@@ -7,8 +7,9 @@ import pytest
 from studio.core.errors import StudioError
 from studio.costs.admission import Room, admitted, exhausted, gigabytes, refusal
 from studio.costs.anatomy import Anatomy, anatomy_of
+from studio.costs.machine import LARGE, Machine
 from studio.costs.needs import Needs, activations, coding, needs
-from studio.costs.plan import WHOLE, Means, Plan, ladder, means_for, named, ways_of
+from studio.costs.plan import WHOLE, Means, Plan, ladder, means_for, named, ways_of, ways_on
 from studio.costs.work import Pass, Work
 
 SD15 = Anatomy(
@@ -20,6 +21,7 @@ SD15 = Anatomy(
     in_blocks=110_000_000,
 )
 NET = 361_000_000
+HALF = Machine(device="cuda", dtype="float16")
 
 
 def work(side: int = 512, *, guided: bool = True, nets: int = 0) -> Work:
@@ -28,7 +30,26 @@ def work(side: int = 512, *, guided: bool = True, nets: int = 0) -> Work:
 
 
 def needed(wanted: Work, plan: Plan = WHOLE, dtype: str = "float16") -> Needs:
-    return needs(wanted, SD15, dict.fromkeys(wanted.controls, NET), dtype=dtype, plan=plan)
+    return needs(
+        wanted,
+        SD15,
+        dict.fromkeys(wanted.controls, NET),
+        machine=replace(HALF, dtype=dtype),
+        plan=plan,
+    )
+
+
+def test_short_numbers_are_for_what_is_large_and_makes_no_pixels() -> None:
+    machine = Machine(device="cpu", dtype="bfloat16", exact="float32")
+    small = replace(SD15, denoiser=LARGE - SD15.text - SD15.vae - 1)
+    assert machine.painting(SD15) == machine == machine.painting(None)
+    assert machine.painting(small).dtype == "float32"
+    assert HALF.painting(small) == HALF
+    wide = replace(machine, dtype="float32")
+    assert ways_on(machine, SD15) == ways_of(SD15, 2) != ways_on(wide, SD15) == ways_of(SD15, 4)
+    assert ways_on(machine, small) == ways_of(small, 4) and ways_on(machine, None) == ()
+    need, more = (needs(work(), SD15, {}, machine=one, plan=WHOLE) for one in (machine, wide))
+    assert more.weights - need.weights == 2 * (SD15.denoiser + SD15.text)
 
 
 def test_the_constants_are_those_of_the_study() -> None:
@@ -76,8 +97,8 @@ def test_weights_are_kept_in_a_way_only_where_that_saves_something() -> None:
     assert packed == SD15.stored + text_and_vae
     small_text = replace(SD15, text=SD15.denoiser, text_stored=SD15.denoiser)
     assert means_for(small_text, 2, names).packed
-    whole = needs(work(), small_text, {}, dtype="float16", plan=WHOLE).weights
-    kept = needs(work(), small_text, {}, dtype="float16", plan=Plan(kept="packed")).weights
+    whole = needs(work(), small_text, {}, machine=HALF, plan=WHOLE).weights
+    kept = needs(work(), small_text, {}, machine=HALF, plan=Plan(kept="packed")).weights
     assert whole - kept == small_text.text
 
 
@@ -146,7 +167,7 @@ def test_parts_are_told_apart_by_their_keys() -> None:
 def test_tokens_of_pictures_take_as_much_as_those_of_the_picture() -> None:
     large = replace(SD15, vae_width=1)
     plain, told = (
-        activations(replace(work(), tokens=tokens), large, dtype="float16", plan=WHOLE)
+        activations(replace(work(), tokens=tokens), large, machine=HALF, plan=WHOLE)
         for tokens in (0, 1024)
     )
     assert told == pytest.approx(2 * plain)

@@ -6,6 +6,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from PIL import Image, ImageDraw
 from studio.checkpoints.catalog import Catalog, families
 from studio.checkpoints.folder import read_parts, saved_from, shapes_of
 from studio.checkpoints.hashes import Hashes
+from studio.costs import machine
 from studio.engine.device import Device
 from studio.engine.manager import Manager
-from studio.families._family import Family, Role
+from studio.families._family import Family, Over, Role
 from studio.families._keys import saved_as
 from studio.paths import CONFIGS
 from studio.samplers import FLOW, find
@@ -92,6 +94,36 @@ def test_a_tiny_checkpoint_is_recognised_and_paints(
     desk = make_desk(drawer(family))
     found = desk.runner.catalog.get(family)
     assert (found.family, found.problem) == (family, "")
+    paint_in_each_role(desk, family, uploads)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_looks")
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_large_checkpoint_paints_in_short_numbers(
+    family: str,
+    drawer: Callable[[str], Path],
+    make_desk: Callable[..., Desk],
+    uploads: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(machine, "LARGE", 0)
+    desk = make_desk(drawer(family))
+    manager = desk.runner.manager
+    short = replace(manager.device, dtype=torch.bfloat16, exact=torch.float32)
+    manager.device = manager._store.device = short
+    paint_in_each_role(desk, family, uploads)
+    assert desk.frames("picture")[0]["facts"]["dtype"] == "bfloat16"
+    found = desk.runner.catalog.get(family)
+    with manager.use(found, next(iter(found.roles))) as lease:
+        if (vae := lease.weights.components.get("vae")) is not None:
+            # pipelines that encode pictures by themselves know one number format
+            mixed = FAMILIES[family].over is Over.LATENTS
+            assert vae.dtype is (torch.float32 if mixed else torch.bfloat16)
+
+
+def paint_in_each_role(desk: Desk, family: str, uploads: Path) -> None:
+    found = desk.runner.catalog.get(family)
     side = SIZE_PX.get(family, SIZE_PX[""])
     changes: dict[str, Any] = {
         "checkpoint": family,

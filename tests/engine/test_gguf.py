@@ -128,7 +128,7 @@ def test_it_paints_as_its_numbers_written_out(
     assert desk.frames("picture")[0]["facts"]["plan"][-1].endswith("as packed as in their file.")
     inked = paint(desk, "full", loras=INK)
     assert inked != wanted
-    monkeypatch.setattr("studio.engine.runner.ways_of", lambda *_: ("whole", "packed", "blocks"))
+    monkeypatch.setattr("studio.engine.runner.ways_on", lambda *_: ("whole", "packed", "blocks"))
     for weights in ("packed", "blocks"):
         assert paint(desk, "small", loras=INK, weights=weights) == inked
     found = desk.runner.catalog.get("small")

@@ -202,7 +202,7 @@ def test_it_is_what_diffusers_makes_of_it_and_leaves_the_weights_alone(
     [ours] = desk.paint(loras=[lora], **wish)
     assert ours != plain
     # which saves nothing of so small a denoiser
-    monkeypatch.setattr("studio.engine.runner.ways_of", lambda *_: ("whole", "blocks"))
+    monkeypatch.setattr("studio.engine.runner.ways_on", lambda *_: ("whole", "blocks"))
     assert desk.paint(loras=[lora], weights="blocks", **wish) == [ours]
     assert desk.frames("picture")[0]["facts"]["plan"][-1].startswith("Blocks of the denoiser")
     assert desk.paint(**wish) == [plain]

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from studio.core.wire import read_frame, write_frame
+from studio.engine.device import choose
 from studio.paths import ROOT
 from tests.engine.desk import REQUEST
 
@@ -89,7 +90,7 @@ def start(shelf: Path, folder: Path) -> Engine:
 def engine(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     started = start(shelf, tmp_path_factory.mktemp("engine"))
     [(ready, _)] = started.until("ready")
-    assert ready["device"] == "cpu" and ready["dtype"] == "float32"
+    assert ready["device"] == "cpu" and ready["dtype"] == choose("cpu").machine.dtype
     assert set(ready["versions"]) == {"torch", "diffusers", "transformers", "pochade"}
     yield started
     started.close()

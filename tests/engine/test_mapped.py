@@ -1,0 +1,149 @@
+"""Weights that a processor can compute with as they lie in their file stay there."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from studio.checkpoints.catalog import Catalog
+from studio.core.errors import Unavailable
+from studio.costs.memory import Held, Memory
+from studio.costs.predict import room_for
+from studio.costs.work import Work
+from studio.engine import manager as room
+from studio.engine.manager import Manager
+from studio.engine.slabs import Mapped
+from studio.families._family import Role
+from tests.engine.tiny import save_tiny_sd
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+
+
+@pytest.fixture(scope="module")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`a` and `b` have the same autoencoder and text encoder."""
+    folder = tmp_path_factory.mktemp("mapped")
+    save_tiny_sd(folder / "a")
+    save_tiny_sd(folder / "b", seed=1)
+    for part in ("vae", "text_encoder"):
+        shutil.rmtree(folder / "b" / part)
+        shutil.copytree(folder / "a" / part, folder / "b" / part)
+    return folder
+
+
+@pytest.fixture
+def own(twins: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(twins, tmp_path / "own"))
+
+
+@pytest.fixture(autouse=True)
+def _all_sizes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "MAPPED_BYTES", 1)
+
+
+def numbers(net: Any) -> dict[str, torch.Tensor]:
+    return {name: tensor.clone() for name, tensor in net.state_dict().items()}
+
+
+def test_they_are_those_of_the_file_and_take_no_memory_of_their_own(
+    manager: Manager, twins: Path
+) -> None:
+    catalog, store = Catalog((twins,)), manager._store
+    with manager.use(catalog.get("a"), Role.TEXT) as lease:
+        held = numbers(lease.pipeline.unet)
+        wanted = load_file(twins / "a" / UNET)
+        assert all(torch.equal(held[name], tensor) for name, tensor in wanted.items())
+        assert all(holding.mapped for holding in manager.ledger().holdings)
+        assert store.anonymous_bytes == 0 < store.ram_bytes
+    with manager.use(catalog.get("b"), Role.TEXT):
+        shared = {h.part for h in manager.ledger().holdings if h.checkpoints == ("a", "b")}
+        assert shared == {"vae", "text_encoder"}
+    assert manager.unload_all() > 0 and manager.ledger().ram_bytes == 0
+
+
+def test_what_is_small_or_in_other_numbers_is_copied(
+    manager: Manager, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    half = {name: one.half() for name, one in load_file(own / "a" / UNET).items()}
+    save_file(half, own / "a" / UNET)
+    monkeypatch.setattr(room, "MAPPED_BYTES", 20_000)
+    with manager.use(Catalog((own,)).get("a"), Role.TEXT) as lease:
+        found = numbers(lease.pipeline.unet)
+        assert all(torch.equal(found[name], tensor.float()) for name, tensor in half.items())
+    holdings = manager.ledger().holdings
+    mapped = {h.part for h in holdings if h.mapped}
+    assert mapped == {h.part for h in holdings if h.part != "unet" and h.size_bytes >= 20_000}
+
+
+def test_a_file_that_another_takes_the_place_of_is_what_it_was(manager: Manager, own: Path) -> None:
+    catalog = Catalog((own,))
+    with manager.use(catalog.get("a"), Role.TEXT) as old:
+        before = numbers(old.pipeline.unet)
+        os.replace(own / "b" / UNET, own / "a" / UNET)
+        with manager.use(catalog.get("a"), Role.TEXT) as new:
+            assert not torch.equal(new.pipeline.unet.conv_in.weight, before["conv_in.weight"])
+        after = numbers(old.pipeline.unet)
+        assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+def test_a_file_that_is_overwritten_in_use_is_told_and_read_again(
+    manager: Manager, own: Path
+) -> None:
+    catalog, written = Catalog((own,)), (own / "b" / UNET).read_bytes()
+    with (
+        pytest.raises(Unavailable, match="'a' was overwritten while it was used"),
+        manager.use(catalog.get("a"), Role.TEXT),
+        (own / "a" / UNET).open("r+b") as file,
+    ):
+        file.write(written)
+    wanted = load_file(own / "a" / UNET)
+    with manager.use(catalog.get("a"), Role.TEXT) as lease:
+        assert torch.equal(lease.pipeline.unet.conv_in.weight, wanted["conv_in.weight"])
+
+
+def test_what_others_share_of_an_overwritten_file_is_read_from_their_own(
+    manager: Manager, own: Path
+) -> None:
+    catalog = Catalog((own,))
+    for name in "ab":
+        with manager.use(catalog.get(name), Role.TEXT):
+            pass
+    [file] = (own / "a" / "vae").glob("*.safetensors")
+    good, wanted = file.read_bytes(), load_file(own / "b" / "vae" / file.name)
+    with file.open("r+b") as opened:
+        opened.write(good[:-64] + bytes(64))
+    with manager.use(catalog.get("b"), Role.TEXT) as lease:
+        found = numbers(lease.pipeline.vae)
+        assert all(torch.equal(found[name], tensor) for name, tensor in wanted.items())
+
+
+def test_a_file_that_was_cut_off_is_refused_before_it_is_looked_at(
+    manager: Manager, own: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Late(Mapped):
+        def __init__(self, *args: Any) -> None:
+            with (own / "a" / UNET).open("r+b") as file:
+                file.truncate(5000)
+            super().__init__(*args)
+
+    monkeypatch.setattr(room, "Mapped", Late)
+    with (
+        pytest.raises(Unavailable, match="cut off while it was being read"),
+        manager.use(Catalog((own,)).get("a"), Role.TEXT),
+    ):
+        pass
+    assert manager.ledger().holdings == ()
+
+
+def test_what_the_system_takes_back_by_itself_is_counted_once() -> None:
+    def memory(*, mapped: bool) -> Memory:
+        held = Held(id="x", name="unet", owners=("sd",), bytes=2 * 10**9, tier="ram", mapped=mapped)
+        return Memory(device="cpu", dtype="bfloat16", free=10**10, components=(held,))
+
+    work = Work(checkpoint="sd", passes=())
+    assert room_for(work, memory(mapped=False), ()).most == 12 * 10**9
+    assert room_for(work, memory(mapped=True), ()).most == 10**10
