@@ -68,7 +68,8 @@ class Settings:
     device: str = "auto"
     """What paints: auto, cpu or cuda. auto takes the quickest there is."""
     dtype: str = "auto"
-    """Number format of the weights: auto, float32, float16 or bfloat16."""
+    """Number format of the weights: auto, float32, float16 or bfloat16. auto is float16 on a GPU; on a
+    processor that multiplies bfloat16 itself, that for large checkpoints, and float32 else."""
     ram_budget: int = 0
     """Memory of this machine that weights may take, such as 8GB; auto is half of what there is."""
     vram_budget: int = 0

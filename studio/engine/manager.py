@@ -9,7 +9,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from itertools import count
 from pathlib import Path
 from typing import Any, get_args
@@ -53,7 +53,7 @@ from studio.engine.reading import Feed
 from studio.engine.schedulers import build
 from studio.engine.selfcheck import SelfCheck
 from studio.engine.skeletons import BUILDING, Skeleton, Skeletons
-from studio.engine.slabs import CAN_MAP, Mapped, Slab
+from studio.engine.slabs import CAN_MAP, Mapped, Slab, Window
 from studio.engine.store import Check, Entry, Store, Want
 from studio.engine.streaming import FromFiles, FromMemory, Streamed, cut
 from studio.engine.weights import Blob
@@ -745,9 +745,13 @@ class Manager:
         places, size = recipe.places(layout, skeleton)
         feed = recipe.feed(layout, skeleton)
 
-        def read(spare: "Slab | None", check: Check) -> Blob:
+        @cache
+        def in_file() -> Mapping[str, Window] | None:
             may_stay = size >= MAPPED_BYTES and CAN_MAP and self.device.name == "cpu"
-            windows = feed.windows(places) if may_stay else None
+            return feed.windows(places) if may_stay else None
+
+        def read(spare: "Slab | None", check: Check) -> Blob:
+            windows = in_file()
             slab = Mapped(windows, places, size, check) if windows else spare or Slab(size)
             self._self_check.follow(slab, recipe.part)
             if not windows:

@@ -119,7 +119,7 @@ class FileFeed:
             size = place.dtype.itemsize
             begin = self.sources.begins[file] + stored.begin + piece.offset * size
             as_wanted = stored.dtype in DTYPES and self.sources.dtype(piece.source) == place.dtype
-            if more or not piece.in_one_piece or not as_wanted or begin % size:
+            if more or not (piece.in_one_piece and as_wanted and place.size_bytes) or begin % size:
                 return None
             if begin + place.size_bytes > self.sources.begins[file] + stored.end:
                 raise ValueError(f"{piece.source} is too short")

@@ -6,7 +6,7 @@ import sys
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from io import FileIO
 from math import prod
 from pathlib import Path
@@ -133,11 +133,11 @@ class Mapped(Slab):
             memory = mmap.mmap(opened.fileno(), end - first, flags=mmap.MAP_PRIVATE, offset=first)
             memories.append(memory)
             _read_ahead(memory, check)
-            whole = torch.frombuffer(memory, dtype=torch.uint8)
-            shifted = {
-                name: replace(places[name], offset=begin - first) for name, begin in begins.items()
-            }
-            self._found |= views(whole, shifted)
+            for name, begin in begins.items():
+                kind, shape = places[name].dtype, places[name].shape
+                offset, count = begin - first, prod(shape)
+                flat = torch.frombuffer(memory, dtype=kind, count=count, offset=offset)
+                self._found[name] = flat.view(shape)
         self.memories = tuple(memories)
 
     def tensors(self, places: Mapping[str, Place]) -> dict[str, Tensor]:

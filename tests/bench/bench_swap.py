@@ -2,9 +2,10 @@
 
     python -m tests.bench.bench_swap [--json]
 
-Two full-size checkpoints that share autoencoder and text encoder, in half precision on disk and
-float32 in memory. A swap ends with the first call of the denoiser, less what a later call takes. Needs
-8 GB of memory and 4.3 GB of disk, and takes minutes.
+Two full-size checkpoints that share autoencoder and text encoder, on disk in the two-byte numbers that
+this processor computes in; for what has to be converted two more of float16. A swap ends with the first
+call of the denoiser, less what a later call takes. Needs 12 GB of memory and 8.6 GB of disk, and takes
+minutes.
 """
 
 import gc
@@ -31,13 +32,15 @@ from tests.bench.fixtures import as_json, tell, write_sd15
 
 ROUNDS = 20
 RELOADS = 3
+UNET_PARAMETERS = 860_000_000
 LATENT = 8
 """Pixels over 8: a small picture, so that what is not painting shows."""
 
 
 def forward(unet: Any) -> None:
     with torch.inference_mode():
-        unet(torch.zeros(1, 4, LATENT, LATENT), 1, torch.zeros(1, 77, 768))
+        kind = unet.dtype
+        unet(torch.zeros(1, 4, LATENT, LATENT, dtype=kind), 1, torch.zeros(1, 77, 768, dtype=kind))
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -50,7 +53,7 @@ def steady(unet: Any, rounds: int = 5) -> float:
     return statistics.median(seconds(lambda: forward(unet)) for _ in range(rounds))
 
 
-def plain(file: Path) -> float:
+def plain(file: Path, dtype: torch.dtype) -> float:
     """A reload as a script does it: seconds until the first call, less a later one."""
 
     def load() -> None:
@@ -62,7 +65,7 @@ def plain(file: Path) -> float:
                 safety_checker=None,
                 requires_safety_checker=False,
                 tokenizer=tokenizer(),
-                dtype=torch.float32,
+                dtype=dtype,
             )
         )
         forward(made[0].unet)
@@ -100,37 +103,51 @@ def main() -> None:
         tell(measured(Path(folder)), as_json())
 
 
-def measured(folder: Path) -> dict[str, Any]:
-    files = [
-        write_sd15(folder / f"{name}.safetensors", unet_seed=seed, others_seed=9)
-        for seed, name in enumerate("ab")
-    ]
-    for file in files:  # both sides find them in the system's cache
-        file.read_bytes()
-    device = choose("cpu")
-    catalog = Catalog((folder,))
-    a, b = catalog.get("a"), catalog.get("b")
-    plain(files[0])  # imports and caches
-    reloads: list[float] = []
+def reload(file: Path, dtype: torch.dtype) -> float:
+    taken: list[float] = []
     for _ in range(RELOADS):
         gc.collect()
         trim()
-        reloads.append(plain(files[1]))
-    plain_s = statistics.median(reloads)
+        taken.append(plain(file, dtype))
     gc.collect()
     trim()
+    return statistics.median(taken)
+
+
+def cold(manager: Manager, checkpoints: tuple[Any, Any]) -> float:
+    """Of two that there is no room for together; both have been read before."""
+    taken = [swap(manager, checkpoints[number % 2]) for number in range(2 * RELOADS)]
+    settle(manager)
+    return statistics.median(taken)
+
+
+def measured(folder: Path) -> dict[str, Any]:
+    device = choose("cpu")
+    own = "BF16" if device.dtype is torch.bfloat16 else "F16"
+    files = {
+        name: write_sd15(folder / f"{name}.safetensors", unet_seed=seed, others_seed=9, dtype=kind)
+        for seed, (name, kind) in enumerate({"a": own, "b": own, "c": "F16", "d": "F16"}.items())
+    }
+    for file in files.values():  # both sides find them in the system's cache
+        file.read_bytes()
+    catalog = Catalog((folder,))
+    a, b, c, d = (catalog.get(name) for name in files)
+    plain(files["a"], device.dtype)  # imports and caches
+    plain_s, plain_half_s = (reload(files[name], device.dtype) for name in "bd")
 
     cache = folder / "cache"
-    one = replace(device, ram_budget_bytes=4_400_000_000)
+    room = UNET_PARAMETERS * device.dtype.itemsize * 3 // 2 + 900_000_000
+    one = replace(device, ram_budget_bytes=room)
     first_ever = Manager(one, CONFIGS, Hashes(None), cache)
     with_plan_s = swap(first_ever, a)  # finds out the layout and builds the networks
-    colds: list[float] = []
-    for number in range(2 * RELOADS):  # room for one: the other's memory is taken over
-        colds.append(swap(first_ever, (b, a)[number % 2]))
+    swap(first_ever, b)
     settle(first_ever)
-    cold_s = statistics.median(colds)
+    cold_s = cold(first_ever, (a, b))
     first_ever.unload_all()
-    fresh = swap(first_ever, b)  # memory that the system has to find and clear first
+    swap(first_ever, c)
+    converted_s = cold(first_ever, (d, c))  # the other's memory is taken over
+    first_ever.unload_all()
+    fresh = swap(first_ever, d)  # memory that the system has to find and clear first
     first_ever.unload_all()
     gc.collect()
 
@@ -154,7 +171,7 @@ def measured(folder: Path) -> dict[str, Any]:
         tabs.append(seconds(switch))
     held = both.ledger().ram_bytes - ledger.ram_bytes
     return {
-        "plain": {"reload_s": plain_s},
+        "plain": {"dtype": str(device.dtype), "reload_s": plain_s, "converted_s": plain_half_s},
         "tab_switch": {
             "ms": statistics.median(tabs) * 1e3,
             "bytes": held,
@@ -169,9 +186,13 @@ def measured(folder: Path) -> dict[str, Any]:
         "cold_swap": {
             "s": cold_s,
             "ratio_to_plain_load": plain_s / cold_s,
-            "fresh_memory_s": fresh,
-            "fresh_memory_ratio_to_plain_load": plain_s / fresh,
             "first_of_a_layout_s": with_plan_s,
+        },
+        "converted_cold_swap": {
+            "s": converted_s,
+            "ratio_to_plain_load": plain_half_s / converted_s,
+            "fresh_memory_s": fresh,
+            "fresh_memory_ratio_to_plain_load": plain_half_s / fresh,
         },
         "shared_components": {
             "counted_once": len(shared) == 2 and len(ledger.holdings) == 4,
