@@ -311,15 +311,19 @@ class Objects:
 
 
 def _folder(folder: Path, family: Family, device: Device, objects: Objects) -> Manifest:
-    index = json.loads((folder / "model_index.json").read_bytes())
     parts = {part.name: part for part in read_parts(folder)}
     wanted = [parts[name] for name in family.components if name in parts]
     return Manifest(
         recipes=tuple(_part(folder, part, device) for part in wanted if part.weights),
         objects={part.name: _object(folder, part, objects) for part in wanted if not part.weights},
         scheduler=scheduler_config(folder),
-        settings={k: v for k, v in index.items() if isinstance(v, bool)},
+        settings=_settings(folder),
     )
+
+
+def _settings(folder: Path) -> dict[str, bool]:
+    index: dict[str, Any] = json.loads((folder / "model_index.json").read_bytes())
+    return {name: value for name, value in index.items() if isinstance(value, bool)}
 
 
 def _object(folder: Path, part: Part, objects: Objects) -> Any:
@@ -404,7 +408,7 @@ def _file(path: Path, family: Family, device: Device, configs: Path, objects: Ob
         recipes=tuple(recipes),
         objects=others,
         scheduler={**scheduler_config(place), **_prediction(sources)},
-        settings={},
+        settings=_settings(place),
     )
 
 

@@ -3,11 +3,8 @@
 from dataclasses import replace
 
 from studio.families import sdxl
-from studio.families._family import Role
-from studio.families._keys import every, has, shape, some, without
-
-WIDTH = 1280
-"""Of the one text encoder that it listens to."""
+from studio.families._family import Network, Role
+from studio.families._keys import every, has, some, without
 
 _FOLDER = every(
     has(
@@ -23,13 +20,11 @@ _FOLDER = every(
     ),
 )
 
-_FILE = every(
-    has(
-        "model.diffusion_model.label_emb.0.0.weight",
-        "conditioner.embedders.0.model.token_embedding.weight",
-        "first_stage_model.decoder.conv_in.weight",
-    ),
-    shape("model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight", 1, WIDTH),
+_FILE = has(
+    "model.diffusion_model.label_emb.0.0.weight",
+    "model.diffusion_model.middle_block.1.transformer_blocks.0.attn2.to_k.weight",
+    "conditioner.embedders.0.model.token_embedding.weight",
+    "first_stage_model.decoder.conv_in.weight",
 )
 
 _ONE = {"text_encoder", "tokenizer"}
@@ -43,6 +38,10 @@ FAMILY = replace(
     components={k: v for k, v in sdxl.FAMILY.components.items() if k not in _ONE},
     quick=None,
     refiners=frozenset(),
-    configs="",
-    single_file={},
+    configs="sdxl_refiner",
+    single_file={
+        "unet": sdxl.FAMILY.single_file["unet"],
+        "vae": sdxl.FAMILY.single_file["vae"],
+        "text_encoder_2": Network("open_clip", ("conditioner.embedders.0.model.",)),
+    },
 )

@@ -91,7 +91,7 @@ class TestConvert:
             data = value.detach().contiguous().numpy().tobytes()
             assert found[key] == ("F32", tuple(value.shape), data), key
 
-    @pytest.mark.parametrize("family", ["sd15", "sdxl"])
+    @pytest.mark.parametrize("family", ["sd15", "sdxl", "sdxl_refiner"])
     def test_every_published_key_has_its_counterpart(self, family: str) -> None:
         file = json.loads((HEADERS / f"{family}-file.json").read_text())
         folder = json.loads((HEADERS / f"{family}-folder.json").read_text())

@@ -4,7 +4,9 @@ The inverse of what the studio reads: with it, a tiny checkpoint becomes the sin
 have in their folders.
 """
 
+import json
 import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -58,15 +60,29 @@ def save_original(networks: Mapping[str, Any], file: Path) -> Path:
     return file
 
 
+def save_configs(checkpoint: Path, configs: Path, family: str) -> None:
+    """Writes what assets/configs has of a family for checkpoints of full size, for this small one."""
+    only = shutil.ignore_patterns("*.safetensors", "tokenizer.json")
+    shutil.copytree(checkpoint, configs / family, ignore=only)
+    for config in (configs / family).glob("tokenizer*/tokenizer_config.json"):
+        settings = json.loads(config.read_text())
+        settings["vocabulary"] = f"{family}/{config.parent.name}"
+        config.write_text(json.dumps(settings))
+
+
 def original(networks: Mapping[str, Any]) -> dict[str, Any]:
-    """All tensors by original key; with `text_encoder_2` as SDXL, else as SD 1.x, or as 2.x where
-    the text is not read with CLIP's quick activation."""
+    """All tensors by original key; with `text_encoder_2` as SDXL, or as its refiner where that is alone,
+    else as SD 1.x, or as 2.x where the text is not read with CLIP's quick activation."""
+    both = _under("model.diffusion_model", unet(networks["unet"]))
+    both |= _under("first_stage_model", vae(networks["vae"]))
     paired = "text_encoder_2" in networks
+    if paired and "text_encoder" not in networks:
+        alone = open_clip_text(networks["text_encoder_2"])
+        return both | _under("conditioner.embedders.0.model", alone)
     second = not paired and networks["text_encoder"].config.hidden_act == "gelu"
     clip = "conditioner.embedders.0.transformer" if paired else "cond_stage_model.transformer"
     tensors = {
-        **_under("model.diffusion_model", unet(networks["unet"])),
-        **_under("first_stage_model", vae(networks["vae"])),
+        **both,
         **(
             _under("cond_stage_model.model", open_clip_text(networks["text_encoder"]))
             if second

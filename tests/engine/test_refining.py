@@ -27,7 +27,7 @@ from studio.settings import Settings
 from studio.ui.widgets import sampling
 from tests.checkpoints.files import sparse_of
 from tests.engine.desk import REQUEST, Desk
-from tests.engine.original import vae
+from tests.engine.original import save_configs, save_original, vae
 from tests.engine.tiny import save_tiny_sd, save_tiny_sdxl
 from tests.engine.tiny_families import TINY
 
@@ -37,10 +37,14 @@ REFINED = {"checkpoint": "xl", "steps": STEPS, "refiner": "last", "refiner_after
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The checkpoint `xl` and its refiner `last`."""
+    """The checkpoint `xl` and its refiner `last`, once as the folder and once as `last-file`."""
     folder = tmp_path_factory.mktemp("refining")
     save_tiny_sdxl(folder / "xl", seed=5)
     TINY["sdxl_refiner"](folder / "last")
+    pipeline: Any = diffusers.StableDiffusionXLImg2ImgPipeline.from_pretrained(folder / "last")
+    parts = ("unet", "vae", "text_encoder_2")
+    networks = {name: getattr(pipeline, name) for name in parts}
+    save_original(networks, folder / "last-file.safetensors")
     return folder
 
 
@@ -92,6 +96,20 @@ def test_the_same_again_is_the_same_and_weights_stay_what_they_are(desk: Desk) -
     assert (told["id"], told["after"]) == ("last", AFTER) and len(told["sha256"]) == 64
     steps = [(frame["step"], frame["steps"]) for frame in desk.frames("progress")]
     assert steps == [(n, STEPS) for n in range(1, STEPS + 1)]
+
+
+def test_a_single_file_is_the_same_refiner(
+    desk: Desk, home: Path, tmp_path: Path, make_desk: Callable[..., Desk]
+) -> None:
+    """For the last steps, and as a checkpoint of its own over a picture."""
+    save_configs(home / "last", tmp_path, "sdxl_refiner")
+    single = make_desk(home, tmp_path)
+    assert single.paint(**{**REFINED, "refiner": "last-file"}) == desk.paint(**REFINED)
+    ref = desk.put(Image.new("RGB", (64, 64), "teal"), tmp_path)
+    over: dict[str, Any] = {"task": "img2img", "image": ref, "strength": 0.5}
+    [theirs_], [plain] = (desk.paint(**over, checkpoint=name) for name in ("last", "xl"))
+    assert single.put(Image.new("RGB", (64, 64), "teal"), tmp_path) == ref
+    assert single.paint(**over, checkpoint="last-file") == [theirs_] != [plain]
 
 
 def test_it_hears_the_share_of_the_steps_that_are_taken(desk: Desk, tmp_path: Path) -> None:
@@ -191,12 +209,17 @@ def studio(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stu
 
 def test_only_refiners_are_offered_and_taken(studio: Studio) -> None:
     offered = studio.choices()["refiners"]
-    assert [(row["id"], row["fits"]) for row in offered] == [("last", ["xl"])]
+    assert [(row["id"], row["fits"]) for row in offered] == [
+        ("last", ["xl"]),
+        ("last-file", ["xl"]),
+    ]
     for checkpoint, refiner in (("sd", "last"), ("xl", "xl"), ("xl", "sd"), ("xl", "nothing")):
         with pytest.raises(InvalidRequest) as caught:
             fields = {**REQUEST, "checkpoint": checkpoint, "refiner": refiner}
             studio.submit("local", "txt2img", fields)
         assert caught.value.hint
+    with pytest.raises(InvalidRequest, match="only does image to image"):
+        studio.submit("local", "txt2img", {**REQUEST, "checkpoint": "last-file"})
 
 
 def test_one_note_says_what_the_refiner_paints_without(studio: Studio) -> None:

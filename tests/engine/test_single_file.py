@@ -15,7 +15,7 @@ from studio.engine.manager import Manager
 from studio.families._family import Family, Role
 from studio.paths import CONFIGS
 from tests.engine.desk import Desk
-from tests.engine.original import original, save_original
+from tests.engine.original import original, save_configs, save_original
 
 
 @pytest.fixture(scope="module")
@@ -33,12 +33,7 @@ def configs(shelf: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What assets/configs is for checkpoints of full size, for these small ones."""
     folder = tmp_path_factory.mktemp("configs")
     for name, family in (("sd", "sd15"), ("two", "sd2"), ("xl", "sdxl")):
-        only = shutil.ignore_patterns("*.safetensors", "tokenizer.json")
-        shutil.copytree(shelf / name, folder / family, ignore=only)
-        for config in (folder / family).glob("tokenizer*/tokenizer_config.json"):
-            settings = json.loads(config.read_text())
-            settings["vocabulary"] = f"{family}/{config.parent.name}"
-            config.write_text(json.dumps(settings))
+        save_configs(shelf / name, folder, family)
     return folder
 
 
