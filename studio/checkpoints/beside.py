@@ -4,6 +4,7 @@ What a file is, its keys say; only where those of two families are alike, as of 
 FLUX.1 and Stable Diffusion 3, one is passed over whose name says the other (`Need.others`).
 """
 
+import re
 import threading
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from studio.checkpoints.gguf import read_any
 from studio.checkpoints.header import BadFile, Tensor, as_named
 from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.originals import is_plain
-from studio.checkpoints.scan import PICKLED, Stamp, file_stamp, folder_stamp, scan
+from studio.checkpoints.scan import GENERIC, PICKLED, Found, Stamp, file_stamp, folder_stamp, scan
 from studio.core.layouts import Kind as Place
 from studio.families._family import Need
 from studio.families._keys import Shapes
@@ -47,8 +48,10 @@ class Offer:
     width: int
     """Of its text states, or channels of its latents."""
     path: Path
-    """A file, or the folder of a checkpoint in diffusers' layout."""
+    """The first of its files, or the folder of a checkpoint in diffusers' layout."""
     stamp: Stamp
+    files: tuple[Path, ...] = ()
+    """Where it is not in a checkpoint's folder: one file, or all of those that it was cut into."""
     prefix: str = ""
     """In a file: what its tensors' names begin with."""
     part: str = ""
@@ -84,9 +87,13 @@ class Shelf:
             seen: dict[tuple[Path, Stamp], Offer | None] = {}
             for folder in self._folders:
                 for found in scan(folder):
-                    if found.layout == "file" and found.path.suffix.lower() not in PICKLED:
-                        key = (found.path, found.stamp)
-                        seen[key] = self._seen[key] if key in self._seen else _offer(*key)
+                    if found.layout != "file" or found.path.suffix.lower() in PICKLED:
+                        continue
+                    if (files := _pieces(found.path)) and (stamp := _stamp(files)):
+                        key = (found.path, stamp)
+                        name = _called(found)
+                        known = key in self._seen
+                        seen[key] = self._seen[key] if known else _offer(files, stamp, name)
             self._seen = seen
             return tuple(offer for offer in seen.values() if offer)
 
@@ -96,30 +103,63 @@ def beside_in(folders: Callable[[Place], tuple[Path, ...]]) -> tuple[Path, ...]:
     return (*folders(Place.TEXT_ENCODERS), *folders(Place.VAE))
 
 
-def _offer(path: Path, stamp: Stamp) -> Offer | None:
+_PIECE = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
+"""What transformers calls a file of a network that it cut into several."""
+_MOST_PIECES = 64
+
+
+def _pieces(path: Path) -> tuple[Path, ...]:
+    """All files of the network that begins in this one; none where it begins in another."""
+    cut = _PIECE.fullmatch(path.name)
+    if cut is None:
+        return (path,)
+    name, number, count = cut[1], int(cut[2]), int(cut[3])
+    if number != 1 or not 1 <= count <= _MOST_PIECES:
+        return ()
+    return tuple(path.with_name(f"{name}-{n + 1:05}-of-{cut[3]}.safetensors") for n in range(count))
+
+
+def _stamp(files: Iterable[Path]) -> Stamp:
+    """Of all of them; empty where one is not there."""
+    try:
+        return tuple(entry for file in files for entry in file_stamp(file))
+    except OSError:
+        return ()
+
+
+def _called(found: Found) -> str:
+    """Its file's name without the ending, or that of its folder where all files are called so."""
+    folder, _, name = found.id.rpartition("/")
+    plain = name.startswith((*GENERIC, "model-0")) or name == "model"
+    return folder.removesuffix("/text_encoder_2").rpartition("/")[2] if folder and plain else name
+
+
+def _offer(files: tuple[Path, ...], stamp: Stamp, name: str) -> Offer | None:
     try:
         with as_named():
-            return _offered(path, stamp)
+            return _offered(files, stamp, name)
     except (BadFile, OSError):
         return None
 
 
-def _offered(path: Path, stamp: Stamp) -> Offer | None:
-    header = read_any(path)
-    if not is_plain(header.shapes):
+def _offered(files: tuple[Path, ...], stamp: Stamp, name: str) -> Offer | None:
+    tensors = {key: one for file in files for key, one in read_any(file).tensors.items()}
+    shapes = {key: tensor.shape for key, tensor in tensors.items()}
+    if not is_plain(shapes):
         return None
-    found = _found(header.shapes)
+    found = _found(shapes)
     if found is None:
         return None
     kind, prefix, own = found
     return Offer(
         kind=kind,
         width=_width(kind, own),
-        path=path,
+        path=files[0],
+        files=files,
         stamp=stamp,
         prefix=prefix,
-        name=path.stem,
-        tensors=tuple((key, header.tensors[prefix + key]) for key in own),
+        name=name,
+        tensors=tuple((key, tensors[prefix + key]) for key in own),
     )
 
 
@@ -202,4 +242,6 @@ def chosen(part: str, need: Need, offers: Iterable[Offer], family: str) -> Lent 
 
 def stamp_of(offer: Offer) -> Stamp:
     """As it is now. Raises `OSError` where it is gone."""
-    return folder_stamp(offer.path) if offer.part else file_stamp(offer.path)
+    if offer.part:
+        return folder_stamp(offer.path)
+    return tuple(entry for file in offer.files for entry in file_stamp(file))

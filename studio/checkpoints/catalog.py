@@ -174,7 +174,8 @@ class Catalog:
             return _told_apart(
                 checkpoint
                 for found, _, checkpoint in seen.values()
-                if not (found.loose and checkpoint.problem)
+                # one that only lacks something somebody meant to paint with
+                if not (found.loose and checkpoint.problem) or checkpoint.lacks
             )
 
     def _offers(self, every: tuple[Found, ...]) -> tuple[Offer, ...]:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.header import BadFile, Header, NotSafetensors, as_named, read_header
-from studio.checkpoints.scan import PICKLED, Found, Stamp, scan, sidecar_of
+from studio.checkpoints.scan import GENERIC, PICKLED, Found, Stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import read_sidecar
 from studio.core.errors import InvalidRequest
 from studio.core.records import NOTHING
@@ -210,16 +210,9 @@ def fitting(file: File, checkpoint: Checkpoint) -> bool:
     return not file.problem and file.fits(checkpoint)
 
 
-_DIFFUSERS = (
-    *("diffusion_pytorch_model", "pytorch_lora_weights", "learned_embeds"),
-    "adapter_model",
-)
-"""How diffusers and PEFT call the file in a folder; the folder's name says more."""
-
-
 def _id(found: Found) -> str:
     folder, _, name = found.id.rpartition("/")
-    return folder if folder and name.startswith(_DIFFUSERS) else found.id
+    return folder if folder and name.startswith(GENERIC) else found.id
 
 
 def _advice(problem: BadFile) -> str:

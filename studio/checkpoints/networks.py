@@ -218,8 +218,9 @@ def _taken(tensors: Tensors, prefixes: tuple[str, ...]) -> Tensors:
 
 
 def _lent(offer: Offer, unpack: Unpack | None) -> Tensors:
-    """Those of a network in a file of its own, by their names there."""
-    return _taken(tensors_of(offer.path, unpack), (offer.prefix,))
+    """Those of a network in files of its own, by their names there."""
+    every = (tensors_of(file, unpack) for file in offer.files)
+    return _taken({key: one for part in every for key, one in part.items()}, (offer.prefix,))
 
 
 def _lent_part(offer: Offer) -> Tensors:

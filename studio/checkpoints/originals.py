@@ -22,7 +22,10 @@ SCALES = (".scale_weight", ".weight_scale")
 """Endings of tensors of one number, by which the weight beside it is multiplied (fp8, scaled)."""
 BESIDE_SCALES = (".scale_input", ".input_scale", "scaled_fp8")
 """Endings of what else such files have, and no network."""
-_PACKED = (".weight_scale_2", ".absmax", ".quant_map", ".nested_absmax", ".qweight", ".qzeros")
+_PACKED = (
+    *(".weight_scale_2", ".absmax", ".quant_map", ".nested_absmax", ".SCB"),
+    *(".qweight", ".qzeros"),
+)
 """Endings of tensors of files that pack numbers as bitsandbytes, NVFP4, GPTQ and others do."""
 
 

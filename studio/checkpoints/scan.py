@@ -7,11 +7,18 @@ from pathlib import Path
 from typing import Literal
 
 from studio.checkpoints.folder import INDEX
+from studio.checkpoints.invoke import names_in
 from studio.core.layouts import KEY, is_hub, is_keyed
 
 PICKLED = frozenset({".ckpt", ".pt", ".pth", ".bin"})
 READ = frozenset({".safetensors", ".gguf"})
 SIDECAR = "pochade.json"
+
+GENERIC = (
+    *("diffusion_pytorch_model", "pytorch_lora_weights", "learned_embeds"),
+    "adapter_model",
+)
+"""How diffusers and PEFT call the file in a folder; the folder's name says more."""
 
 MAX_DEPTH = 8
 MAX_ENTRIES = 20_000
@@ -40,7 +47,8 @@ def scan(root: Path) -> tuple[Found, ...]:
 
     Hidden entries and links that leave `root` are ignored. A folder that is missing or cannot be
     read is empty. Of Hugging Face's cache it is what each repository holds now, by `owner/name`;
-    of what InvokeAI keeps by key, files by their names and diffusers' folders by their keys.
+    of what InvokeAI keeps by key, files by their names, and folders by what its database calls them,
+    else by their keys.
     """
     try:
         top = root.resolve()
@@ -69,14 +77,24 @@ def _in_hub(walk: "_Walk", hub: Path) -> Iterator[Found]:
 
 def _keyed(walk: "_Walk", models: Path) -> Iterator[Found]:
     taken: set[str] = set()
+    names = names_in(models)
     for place in sorted(models.iterdir()):
         if place.is_symlink() or not KEY.fullmatch(place.name):
             continue
+        called = names.get(place.name, place.name)
         for found in walk.inside(place, 1):
-            alone = not (place / "config.json").is_file()
-            name = found.id.removeprefix(f"{place.name}/") if alone else found.id
+            below = found.id.removeprefix(place.name)
+            name = below.removeprefix("/") if _is_alone(found, place) else called + below
             yield replace(found, id=found.id if name in taken else name, loose=True)
             taken.add(name)
+
+
+def _is_alone(found: Found, place: Path) -> bool:
+    """Whether it is a file with nothing beside it, and has a name that says something."""
+    alone = found.layout == "file" and found.path.parent == place
+    return (
+        alone and not (place / "config.json").is_file() and not found.path.stem.startswith(GENERIC)
+    )
 
 
 def _snapshot(repository: Path) -> Path | None:

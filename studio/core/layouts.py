@@ -100,17 +100,15 @@ KEY = re.compile("-".join(f"[0-9a-f]{{{digits}}}" for digits in (8, 4, 4, 4, 12)
 """What InvokeAI's keys look like."""
 IN_THE_HUB = frozenset({Kind.CHECKPOINTS, Kind.LORAS, Kind.VAE, Kind.CONTROLNET, Kind.IPADAPTER})
 """Kinds that are told by their keys, so that they are found among everything else."""
-BY_KEY = IN_THE_HUB | {Kind.EMBEDDINGS, Kind.UPSCALERS}
-"""Those that are found in what InvokeAI keeps by key, where all is what somebody put there to paint
-with: each embedding is a word of its own."""
 
 
 def folders_below(root: Path, kind: Kind) -> tuple[Path, ...]:
     """Where `kind` lies below a folder of weights, told by its layout.
 
-    The folder may be a program's own or the `models` in it. Hugging Face's cache has all kinds in
-    one, and so has what InvokeAI keeps by key; a folder of no known layout is taken for one of
-    checkpoints. One that is missing or cannot be read has none.
+    The folder may be a program's own or the `models` in it. Hugging Face's cache has in one what is
+    told by its keys, and so has what InvokeAI keeps by key: every kind, since somebody put it there to
+    paint with. A folder of no known layout is taken for one of checkpoints. One that is missing or
+    cannot be read has none.
     """
     try:
         if is_hub(root):
@@ -119,7 +117,7 @@ def folders_below(root: Path, kind: Kind) -> tuple[Path, ...]:
             return folders_below(root / "hub", kind)
         for place in (root, root / "models"):
             if place.is_dir() and is_keyed(place):
-                return (place,) if kind in BY_KEY else ()
+                return (place,)
         for marks, below in _as_given(LAYOUTS):
             if any(_matching(root, mark) for mark in marks):
                 found = [path for name in below.get(kind, ()) for path in _matching(root, name)]

@@ -437,7 +437,7 @@ def _denoiser(
                 found = _part(lent[name].path, part, device)
                 recipes.append(replace(found, part=name))
             elif name in lent:
-                own = _sources((lent[name].path,))
+                own = _sources(lent[name].files)
                 own = _below(own, (lent[name].prefix,)) or own
                 recipes.append(_beside(own, name, kind, place, device))
             elif own := _below(sources, family.single_file[name].prefixes):

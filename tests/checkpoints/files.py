@@ -1,6 +1,7 @@
 """Safetensors files and checkpoint folders made by hand, healthy and hostile."""
 
 import json
+import sqlite3
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -91,3 +92,20 @@ def folder(path: Path, name: str = "sd15-folder") -> Path:
 def edit(path: Path, **changes: Any) -> None:
     """Changes entries of a JSON file."""
     path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+
+
+def name_in_database(root: Path, names: Mapping[str, str]) -> Path:
+    """InvokeAI's database, with the names of models by key."""
+    file = root / "databases" / "invokeai.db"
+    file.parent.mkdir(parents=True)
+    opened = sqlite3.connect(file)
+    opened.execute(
+        "CREATE TABLE models (id TEXT NOT NULL PRIMARY KEY, config TEXT NOT NULL, "
+        "name TEXT GENERATED ALWAYS as (json_extract(config, '$.name')) VIRTUAL NOT NULL)"
+    )
+    for key, name in names.items():
+        config = json.dumps({"key": key, "name": name, "path": key})
+        opened.execute("INSERT INTO models (id, config) VALUES (?, ?)", (key, config))
+    opened.commit()
+    opened.close()
+    return file

@@ -10,7 +10,7 @@ import pytest
 
 from studio.checkpoints.catalog import Catalog, Checkpoint
 from studio.core.errors import InvalidRequest, Unavailable
-from tests.checkpoints.files import edit, folder, safetensors, sparse, tensor
+from tests.checkpoints.files import edit, folder, name_in_database, safetensors, sparse, tensor
 from tests.engine.tiny import save_tiny_sd, save_tiny_sdxl
 
 
@@ -242,6 +242,22 @@ def test_of_what_invokeai_keeps_by_key_only_checkpoints_are_listed(tmp_path: Pat
     folder(tmp_path / keys[2], "sdxl-folder")
     found = Catalog((tmp_path,)).all()
     assert {one.id: one.family for one in found} == {"a": "sd15", keys[2]: "sdxl"}
+
+
+def test_folders_that_invokeai_keeps_go_by_the_names_in_its_database(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    keys = [f"0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f{digit}" for digit in range(3)]
+    folder(models / keys[0], "sdxl-folder")
+    folder(models / keys[1], "sdxl-folder")
+    sparse(models / keys[2] / "diffusion_pytorch_model.safetensors", "sd15-file")
+    names = {keys[0]: "Dream / XL", keys[1]: "", keys[2]: "Small"}
+    database = name_in_database(tmp_path, names)
+    before = sorted(database.parent.iterdir())
+    found = {one.id for one in Catalog((models,)).all()}
+    assert found == {"Dream _ XL", keys[1], "Small/diffusion_pytorch_model"}
+    assert sorted(database.parent.iterdir()) == before
+    database.write_bytes(b"no database")
+    assert {one.id for one in Catalog((models,)).all()} >= {keys[0], keys[1]}
 
 
 def test_two_that_invokeai_keeps_under_one_name_are_both_listed(tmp_path: Path) -> None:

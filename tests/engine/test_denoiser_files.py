@@ -4,6 +4,7 @@ elsewhere. The same pixels as the folder, without any network."""
 import json
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,14 +13,18 @@ import diffusers
 import pytest
 import torch
 from diffusers.loaders import single_file_utils
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
+from studio.checkpoints.beside import beside_in
 from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.convert import convert
 from studio.checkpoints.originals import ORIGINALS, SINGLE_FILES
+from studio.core.layouts import Kind, folders_below
 from studio.costs.plan import Kept
 from studio.engine.layouts import trace
 from studio.engine.loading import _tokenizer, renamed
 from studio.paths import CONFIGS
+from tests.checkpoints.files import name_in_database
 from tests.engine.desk import Desk
 from tests.engine.original import _under, clip_text, transformer, vae
 from tests.engine.tiny_families import TINY
@@ -178,6 +183,67 @@ def test_a_denoiser_alone_borrows_the_rest_from_files(
         "text_encoder_2": "clip_g",
         "text_encoder_3": "a-t5",
     }
+
+
+KEYS = [f"0f1e2d3c-4b5a-6978-8796-a5b4c3d2e1f{digit}" for digit in range(4)]
+
+
+def keep_by_key(root: Path, flux: Parts) -> Path:
+    """What InvokeAI makes of FLUX.1: each part in a folder of its own, T5 in two files."""
+    models = root / "models"
+    save(flux.denoiser, models / KEYS[0] / "flux1.safetensors")
+    save(flux.vae, models / KEYS[1] / "ae.safetensors")
+    save(flux.texts["clip_l"], models / KEYS[2] / "model.safetensors")
+    (models / KEYS[2] / "config.json").write_text("{}")
+    t5, place = flux.texts["t5xxl"], models / KEYS[3] / "text_encoder_2"
+    half = len(t5) // 2
+    for number, names in enumerate((list(t5)[:half], list(t5)[half:])):
+        part = {name: t5[name] for name in names}
+        save(part, place / f"model-{number + 1:05}-of-00002.safetensors")
+    (place / "config.json").write_text("{}")
+    return models
+
+
+def test_it_borrows_from_what_invokeai_keeps_by_key(
+    parts: dict[str, Parts],
+    configs: Path,
+    painted: dict[str, bytes],
+    tmp_path: Path,
+    make_desk: Callable[..., Desk],
+) -> None:
+    models = keep_by_key(tmp_path, parts["flux"])
+    name_in_database(tmp_path, {KEYS[2]: "clip-vit-large"})
+    desk = make_desk(models, configs)
+    below = partial(folders_below, tmp_path)
+    catalog = Catalog(below(Kind.CHECKPOINTS), beside=beside_in(below))
+    desk = replace(desk, runner=replace(desk.runner, catalog=catalog))
+    assert paint(desk, "flux1") == painted["flux"]
+    found = desk.runner.catalog.get("flux1")
+    assert {one.part: one.offer.name for one in found.lent} == {
+        "vae": "ae",
+        "text_encoder": "clip-vit-large",
+        "text_encoder_2": KEYS[3],
+    }
+    (tmp_path / "out").mkdir()
+    convert(found, "folder", tmp_path / "out" / "made", configs=configs)
+    assert paint(make_desk(tmp_path / "out", configs), "made") == painted["flux"]
+    second = models / KEYS[3] / "text_encoder_2" / "model-00002-of-00002.safetensors"
+    second.rename(second.with_name("elsewhere"))
+    assert "t5xxl" in desk.run(checkpoint="flux1")["message"]
+
+
+def test_what_bitsandbytes_packed_is_not_borrowed(parts: dict[str, Parts], tmp_path: Path) -> None:
+    """InvokeAI offers T5 so as well, in whole numbers with a scale a row beside each."""
+    models = keep_by_key(tmp_path, parts["flux"])
+    for file in (models / KEYS[3] / "text_encoder_2").glob("*.safetensors"):
+        state = load_file(file)
+        rows = {
+            key.replace(".weight", ".SCB"): torch.ones(len(tensor)) for key, tensor in state.items()
+        }
+        save({**state, **rows}, file)
+    below = partial(folders_below, tmp_path)
+    [found] = Catalog(below(Kind.CHECKPOINTS), beside=beside_in(below)).all()
+    assert [one.label for one in found.lacks] == ["t5xxl_fp16.safetensors"]
 
 
 def test_what_asks_for_a_login_is_lacked_last(parts: dict[str, Parts], tmp_path: Path) -> None:
