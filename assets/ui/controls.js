@@ -42,3 +42,9 @@ export function slider(label, bounds, changed, said = (/** @type {number} */ val
     },
   };
 }
+
+/** What to call each of several files, by id: those of one name by their folders. @param {any[]} rows @returns {Record<string, string>} */
+export function apart(rows) {
+  const twice = (/** @type {any} */ row) => rows.filter((one) => one.label === row.label).length > 1;
+  return Object.fromEntries(rows.map((row) => [row.id, twice(row) ? row.id : row.label]));
+}

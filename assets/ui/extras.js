@@ -1,7 +1,7 @@
 /** What is added to the checkpoint: LoRAs, each a row with its weights, another VAE, and a refiner. */
 
 import { api } from "./api.js";
-import { choose, percent, slider } from "./controls.js";
+import { apart, choose, percent, slider } from "./controls.js";
 import { button, h, keyed, say } from "./dom.js";
 import { field } from "./field.js";
 import { complain } from "./toasts.js";
@@ -51,6 +51,7 @@ export function extras(root) {
     const known = choices;
     const fits = (/** @type {any} */ row) => row.fits.includes(checkpoint());
     const fitting = known.loras.filter(fits);
+    const titles = apart(known.loras);
     keyed(
       list,
       worn.loras.map((row, index) => ({ row, index })),
@@ -59,20 +60,20 @@ export function extras(root) {
       (node, { row, index }) => {
         const about = known.loras.find((/** @type {any} */ one) => one.id === row.name);
         const wrong = about ? about.problem || (fits(about) ? "" : "Not made for this checkpoint.") : "Not here any more.";
-        shown.get(node)?.(row, index, about?.label ?? row.name, wrong);
+        shown.get(node)?.(row, index, titles[row.name] ?? row.name, wrong);
       },
     );
     none.hidden = fitting.length > 0 || worn.loras.length > 0;
     add.node.hidden = !fitting.length;
-    add.options({ "": "Choose one …", ...named(fitting) });
+    add.options({ "": "Choose one …", ...apart(fitting) });
     add.set("");
     const others = known.vaes.filter((/** @type {any} */ row) => fits(row) || row.id === worn.vae);
     vae.node.hidden = !others.length && !worn.vae;
-    vae.options({ "": "The checkpoint's own", ...named(others), ...(worn.vae && !others.length ? { [worn.vae]: worn.vae } : {}) });
+    vae.options({ "": "The checkpoint's own", ...apart(others), ...(worn.vae && !others.length ? { [worn.vae]: worn.vae } : {}) });
     vae.set(worn.vae);
     const refiners = known.refiners.filter((/** @type {any} */ row) => fits(row) || row.id === worn.refiner);
     refiner.node.hidden = refined === "no" || (!refiners.length && !worn.refiner);
-    refiner.options({ "": "None", ...named(refiners), ...(worn.refiner && !refiners.length ? { [worn.refiner]: worn.refiner } : {}) });
+    refiner.options({ "": "None", ...apart(refiners), ...(worn.refiner && !refiners.length ? { [worn.refiner]: worn.refiner } : {}) });
     refiner.set(worn.refiner);
     after.node.hidden = refiner.node.hidden || !worn.refiner;
     after.set(worn.refiner_after);
@@ -110,12 +111,6 @@ function lora(change, drop) {
     say(words, wrong);
   });
   return node;
-}
-
-/** Two of the same name are told apart by their folders. @param {any[]} rows */
-function named(rows) {
-  const twice = (/** @type {any} */ row) => rows.filter((one) => one.label === row.label).length > 1;
-  return Object.fromEntries(rows.map((row) => [row.id, twice(row) ? row.id : row.label]));
 }
 
 /** @param {string} text @returns {Worn} */

@@ -2,7 +2,7 @@
 
 import { api, url } from "./api.js";
 import { camera } from "./camera.js";
-import { choose, percent, slider } from "./controls.js";
+import { apart, choose, percent, slider } from "./controls.js";
 import { button, h, icon, say, swap } from "./dom.js";
 import { carries, PICTURES } from "./files.js";
 import { KINDS, madeOf, mapOf, sentence, wayOf } from "./maps.js";
@@ -279,10 +279,11 @@ export function card(first, around, change, drop) {
     const fitting = all.filter((one) => (checkpoint ? one.fits.includes(checkpoint) : one.fits.length));
     const known = fitting.filter((one) => one.kinds.includes(unit.kind) || !one.kinds.length);
     const chosen = all.find((one) => one.id === unit.controlnet);
+    const called = apart(all);
     const absent = unit.controlnet && !chosen ? { [unit.controlnet]: `${unit.controlnet} (not here)` } : {};
-    const stray = chosen && !known.includes(chosen) ? { [chosen.id]: `${chosen.label} (does not fit)` } : absent;
+    const stray = chosen && !known.includes(chosen) ? { [chosen.id]: `${called[chosen.id]} (does not fit)` } : absent;
     const first = known.length ? "Automatic" : checkpoint ? "None for this checkpoint" : "None for this kind";
-    net.options({ "": first, ...Object.fromEntries(known.map((one) => [one.id, one.label])), ...stray });
+    net.options({ "": first, ...Object.fromEntries(known.map((one) => [one.id, called[one.id] ?? ""])), ...stray });
     net.set(unit.controlnet ?? "");
   }
 }

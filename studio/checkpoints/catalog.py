@@ -2,10 +2,9 @@
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
-from itertools import count
 from pathlib import Path
 from shlex import quote
 from typing import Any, Literal, cast
@@ -23,6 +22,7 @@ from studio.checkpoints.folder import (
 )
 from studio.checkpoints.gguf import ENDING, UnknownFormat, read_any
 from studio.checkpoints.header import BadFile, Header, NotSafetensors, Tensor, as_named, readable
+from studio.checkpoints.ids import free_id
 from studio.checkpoints.latents import latent_channels
 from studio.checkpoints.originals import SINGLE_FILES, bare, is_plain
 from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
@@ -228,9 +228,11 @@ class Catalog:
         listed: dict[str, Found] = {}
         if self._builtin and (builtin := _builtin(self._builtin)):
             listed[builtin.id] = builtin
+        taken = {name: found.path for name, found in listed.items()}
         for folder in self._folders:
             for found in scan(folder):
-                name = next(one for one in _ids(found, folder) if _is_free(one, found, listed))
+                name = free_id(found.path, folder, taken, found.id)
+                taken[name] = found.path
                 listed.setdefault(name, found)
         return tuple(replace(found, id=name) for name, found in listed.items())
 
@@ -251,24 +253,6 @@ def _with_id(checkpoint: Checkpoint) -> Checkpoint:
 def _file_name(checkpoint: Checkpoint) -> str:
     """Its id with the ending of its file; the id alone where it is a folder."""
     return checkpoint.id + checkpoint.path.suffix if checkpoint.layout == "file" else checkpoint.id
-
-
-def _ids(found: Found, folder: Path) -> Iterator[str]:
-    """What it may be called: by its id, with its ending beside a file of another kind, with the
-    name of its folder beside one in another, and by number in the end."""
-    yield found.id
-    if found.layout == "file":
-        yield found.id + found.path.suffix
-    for number in count(1):
-        yield f"{folder.name}{f'-{number}' if number > 1 else ''}/{found.id}"
-
-
-def _is_free(name: str, found: Found, taken: Mapping[str, Found]) -> bool:
-    if (other := taken.get(name)) is None:
-        # its ending only tells it from one beside it
-        beside = name == found.id + found.path.suffix and found.layout == "file"
-        return not beside or taken[found.id].path.parent == found.path.parent
-    return other.path == found.path
 
 
 def _builtin(folder: Path) -> Found | None:

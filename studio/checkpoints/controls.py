@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from studio.checkpoints.header import BadFile, Header, as_named, read_header
+from studio.checkpoints.ids import free_id
 from studio.checkpoints.scan import PICKLED, SIDECAR, Found, Stamp, file_stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import read_sidecar
 from studio.core.errors import InvalidRequest
@@ -95,7 +96,7 @@ class Controls:
 
     def __init__(self, folders: tuple[Path, ...]) -> None:
         """`folders` need not exist; each may be a ControlNet itself. The first one that has an id
-        keeps it."""
+        keeps it; what has it too goes by its folder's name as well."""
         self._folders = folders
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, Stamp], ControlNet | None] = {}
@@ -105,12 +106,18 @@ class Controls:
         with self._lock:
             seen: dict[tuple[str, Stamp], ControlNet | None] = {}
             listed: dict[str, ControlNet] = {}
+            taken, places = dict[str, Path](), set[Path]()
             for folder in self._folders:
                 for found in map(_with_note, scan(folder)):
+                    if found.path in places:
+                        continue
                     key = (str(found.path), found.stamp)
                     seen[key] = self._seen[key] if key in self._seen else inspect(found)
                     if control := seen[key]:
-                        listed.setdefault(control.id, control)
+                        own = free_id(found.path, folder, taken, control.id, found.id)
+                        taken[own] = found.path
+                        places.add(found.path)
+                        listed[own] = control if own == control.id else replace(control, id=own)
             self._seen = seen
             return tuple(listed.values())
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.embeddings import Embedding, embeddings
-from studio.checkpoints.files import Files, fitting
+from studio.checkpoints.files import Files, fitting, with_twins
 from studio.checkpoints.loras import Lora, loras
 from studio.checkpoints.vaes import Vae, vaes
 from studio.core.layouts import Kind
@@ -21,12 +21,12 @@ class Extras:
     vaes: Files[Vae] = field(default_factory=vaes)
 
     def words(self, checkpoint: Checkpoint) -> dict[str, Embedding]:
-        """Embeddings that fit the checkpoint, by the word that stands for each."""
+        """Embeddings that fit the checkpoint, by the word that stands for each: the first of a name."""
+        fit = [one for one in self.embeddings.all() if fitting(one, checkpoint)]
         found: dict[str, Embedding] = {}
-        for embedding in self.embeddings.all():
-            if fitting(embedding, checkpoint):
-                found.setdefault(embedding.name.casefold(), embedding)
-        return found
+        for embedding in fit:
+            found.setdefault(embedding.name.casefold(), embedding)
+        return {word: with_twins(embedding, fit) for word, embedding in found.items()}
 
 
 def extras_in(folders: Callable[[Kind], tuple[Path, ...]]) -> Extras:

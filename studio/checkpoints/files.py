@@ -11,6 +11,7 @@ from typing import Generic, TypeVar
 
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.header import BadFile, Header, NotSafetensors, as_named, read_header
+from studio.checkpoints.ids import free_id
 from studio.checkpoints.scan import GENERIC, PICKLED, Found, Stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import read_sidecar
 from studio.core.errors import InvalidRequest
@@ -37,6 +38,8 @@ class File(ABC):
     problem: str = ""
     """Why it cannot be used, as a sentence; empty when it can."""
     advice: str = ""
+    twins: tuple[str, ...] = ()
+    """Of one that was found by name, ids of others of that name that fit as well."""
 
     @property
     def name(self) -> str:
@@ -92,7 +95,8 @@ class Files(Generic[F]):
         folders: tuple[Path, ...] = (),
     ) -> None:
         """`known` fills in what the header says; it raises `BadFile` for one that cannot be used.
-        `folders` need not exist; the first one that has an id keeps it."""
+        `folders` need not exist; the first one that has an id keeps it, and what has it too goes by its
+        folder's name as well."""
         self.words = words
         self._kind = kind
         self._known = known
@@ -105,16 +109,21 @@ class Files(Generic[F]):
         with self._lock:
             seen: dict[tuple[str, Stamp], F] = {}
             listed: dict[str, F] = {}
+            taken, places = dict[str, Path](), set[Path]()
             for folder in self._folders:
                 for found in scan(folder):
-                    if found.layout != "file":
+                    if found.layout != "file" or found.path in places:
                         continue
                     key = (str(found.path), found.stamp)
                     file = self._seen[key] if key in self._seen else self._inspected(found)
                     seen[key] = file
                     # nobody meant those of Hugging Face's cache as anything
-                    if not (found.loose and file.problem):
-                        listed.setdefault(file.id, file)
+                    if found.loose and file.problem:
+                        continue
+                    own = free_id(found.path, folder, taken, file.id, found.id)
+                    taken[own] = found.path
+                    places.add(found.path)
+                    listed[own] = file if own == file.id else replace(file, id=own)
             self._seen = seen
             return tuple(listed.values())
 
@@ -154,16 +163,18 @@ class Files(Generic[F]):
         """The file that a person means by that name, for that checkpoint.
 
         By id, by file name, by the name that its trainer gave it; upper and lower case matter only
-        where they must. Where several have the name, one that fits the checkpoint is taken. Raises
-        `InvalidRequest` if there is none, if it cannot be used or does not fit.
+        where they must. Where several have the name, the one that fits the checkpoint is meant. Raises
+        `InvalidRequest` if there is none or more than one, if it cannot be used or does not fit.
         """
         files = self.all()
         named = _named(files, name)
         if not named:
             raise self._missing(name, [file for file in files if fitting(file, checkpoint)])
-        fit = next((file for file in named if fitting(file, checkpoint)), None)
-        if fit is not None:
-            return fit
+        fit = [file for file in named if fitting(file, checkpoint)]
+        if fit[1:]:
+            raise self._shared(name, fit)
+        if fit:
+            return with_twins(fit[0], (file for file in files if fitting(file, checkpoint)))
         file = self._usable(named[0])
         raise InvalidRequest(
             f"The {self.words.kind} '{file.label}' is not made for '{checkpoint.label}'.",
@@ -172,16 +183,17 @@ class Files(Generic[F]):
         )
 
     def meant(self, name: str, digest: str = "", known: Mapping[Path, str] = NOTHING) -> str | None:
-        """What to call the file that somebody's picture was made with: `name` if one here has it,
-        else the id of the one with that hash, of those `known`. None if it is not here."""
+        """What to call the file that somebody's picture was made with: `name` if one here has it, but
+        for another of that name that has the hash, of those `known`; else the id of any with that
+        hash. None if it is not here."""
         usable = tuple(file for file in self.all() if not file.problem)
-        if _named(usable, name):
-            return name
-        for file in usable:
-            hashes = (known.get(file.path, ""), file.written_hash)
-            if len(digest) >= SHORT and any(one.startswith(digest) for one in hashes):
-                return file.id
-        return None
+        named = _named(usable, name)
+        same = [file for file in usable if _has_hash(file, digest, known)]
+        if not named:
+            return same[0].id if same else None
+        alike = [file for file in same if file in named or file.name == named[0].name]
+        means_it = not alike or (named[0] in alike and not named[1:])
+        return name if means_it else alike[0].id
 
     def _usable(self, file: F) -> F:
         if file.problem:
@@ -191,6 +203,17 @@ class Files(Generic[F]):
                 field=self.words.field,
             )
         return file
+
+    def _shared(self, name: str, fit: list[F]) -> InvalidRequest:
+        words = self.words
+        count = "Two" if len(fit) == 2 else str(len(fit))
+        ids = [f"'{file.id}'" for file in fit]
+        return InvalidRequest(
+            f"{count} {words.kind}s are called '{_shown(name)}': "
+            f"{', '.join(ids[:-1])} and {ids[-1]}.",
+            f"Write which one with its folder, as {ids[0]}, or rename one.",
+            field=words.field,
+        )
 
     def _missing(self, name: str, fit: Iterable[F]) -> InvalidRequest:
         words = self.words
@@ -208,6 +231,18 @@ class Files(Generic[F]):
 def fitting(file: File, checkpoint: Checkpoint) -> bool:
     """Whether it can be used with that checkpoint."""
     return not file.problem and file.fits(checkpoint)
+
+
+def _has_hash(file: File, digest: str, known: Mapping[Path, str]) -> bool:
+    hashes = (known.get(file.path, ""), file.written_hash)
+    return len(digest) >= SHORT and any(one.startswith(digest) for one in hashes)
+
+
+def with_twins(file: F, others: Iterable[F]) -> F:
+    """The file, and which of the others have its name too."""
+    name = file.name.casefold()
+    twins = (one.id for one in others if one.id != file.id and one.name.casefold() == name)
+    return replace(file, twins=tuple(twins))
 
 
 def _id(found: Found) -> str:
@@ -229,12 +264,10 @@ def _advice(problem: BadFile) -> str:
 
 def _named(files: tuple[F, ...], name: str) -> list[F]:
     asked = name.strip().removesuffix(".safetensors").replace("\\", "/")
-    aliases = [file.alias for file in files]
     ways: tuple[Callable[[F], str], ...] = (
         lambda file: file.id,
         lambda file: file.name,
-        # a name that two trainers gave means neither, as in A1111
-        lambda file: file.alias if aliases.count(file.alias) == 1 else "",
+        lambda file: file.alias,
     )
     for same in (str, str.casefold):
         for called in ways:

@@ -1,6 +1,6 @@
 """What is added to a checkpoint for one job: LoRAs, named in the prompt or as fields."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Annotated, Any, Protocol
 
@@ -8,6 +8,7 @@ from annotated_types import Ge, Le, MaxLen
 from pydantic.dataclasses import dataclass
 
 from studio.checkpoints.catalog import Checkpoint
+from studio.checkpoints.embeddings import Embedding
 from studio.core.errors import InvalidRequest
 from studio.core.requests import STRICT, Name
 from studio.prompts.embeddings import Embedded
@@ -92,11 +93,31 @@ def resolve_extras(request: Asked, checkpoint: Checkpoint, facts: Facts) -> dict
     }
 
 
+def namesakes(request: Asked, checkpoint: Checkpoint, facts: Facts) -> tuple[str, ...]:
+    """A sentence for each name in the prompts that several files have, of which it means one."""
+    _, tags = untagged(request.prompt)
+    loras = {tag.name: facts.lora(tag.name, checkpoint) for tag in tags}
+    words = facts.embeddings(checkpoint)
+    named = [words[word] for word in _words(request, words)]
+    found = (*(("LoRA", one) for one in loras.values()), *(("embedding", one) for one in named))
+    return tuple(_shared(kind, one.name, one.id, one.twins) for kind, one in found if one.twins)
+
+
+def _shared(kind: str, name: str, own: str, twins: tuple[str, ...]) -> str:
+    others = " or ".join(f"'{one}'" for one in twins)
+    count = "Two" if len(twins) == 1 else f"{len(twins) + 1}"
+    return f"{count} {kind}s are called '{name}': '{own}' is used, not {others}."
+
+
 def _embeddings(request: Asked, checkpoint: Checkpoint, facts: Facts) -> tuple[str, ...]:
     known = facts.embeddings(checkpoint)
+    return tuple(known[name].id for name in _words(request, known))
+
+
+def _words(request: Asked, known: Mapping[str, Embedding]) -> tuple[str, ...]:
+    """Those of the known words that the prompts have."""
     words = Embedded({name: embedding.vectors for name, embedding in known.items()})
-    text = f"{request.prompt}\n{request.negative_prompt}"
-    return tuple(known[name].id for name in words.found(text))
+    return tuple(words.found(f"{request.prompt}\n{request.negative_prompt}"))
 
 
 def _resolved(asked: AddedLora, checkpoint: Checkpoint, facts: Facts) -> AddedLora:

@@ -28,7 +28,15 @@ from studio.core.requests import (
 from studio.costs.work import Kept, Pass, Work
 from studio.families._family import Role
 from studio.prompts import grammar
-from studio.tasks._extras import Embeddings, Loras, added, extras, resolve_extras, words
+from studio.tasks._extras import (
+    Embeddings,
+    Loras,
+    added,
+    extras,
+    namesakes,
+    resolve_extras,
+    words,
+)
 from studio.tasks._presets import Presets, Typed, with_presets
 from studio.tasks._references import References, prompted, resolve_references, tokens
 from studio.tasks._references import weighty as followed
@@ -140,7 +148,7 @@ def resolve_for(
         grammar.weighted(prompt)  # what the engine would refuse is refused before it is queued
     size, notes = snapped(_asked(request, checkpoint, shape), checkpoint)
     notes += (*unheard(request, checkpoint), *left_out, *unkept, *once)
-    notes += unweighed(request.units, checkpoint)
+    notes += (*namesakes(request, checkpoint, facts), *unweighed(request.units, checkpoint))
     notes += misfits(request.units, around or shape or size, facts)
     steps = request.steps or checkpoint.defaults.steps
     require_work(

@@ -28,7 +28,15 @@ from studio.costs.work import Work
 from studio.families._family import Role
 from studio.prompts import grammar
 from studio.tasks._details import planned, repainted
-from studio.tasks._extras import Embeddings, Loras, added, extras, resolve_extras, words
+from studio.tasks._extras import (
+    Embeddings,
+    Loras,
+    added,
+    extras,
+    namesakes,
+    resolve_extras,
+    words,
+)
 from studio.tasks._over import flat
 from studio.tasks._sampled import (
     checkpoint_for,
@@ -99,6 +107,7 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
         return Resolved(request=request, pixels=pixels, by=f"upscaler:{request.upscaler}")
     checkpoint = checkpoint_for(Role.IMAGE, request.checkpoint, facts)
     worn = resolve_extras(request, checkpoint, facts)
+    alike = namesakes(request, checkpoint, facts)
     for prompt in (words(request.prompt), request.negative_prompt):
         grammar.weighted(prompt)
     strength, notes = felt(request.strength, Role.IMAGE, checkpoint, 0.0)
@@ -121,7 +130,7 @@ def resolve(request: Upscale, facts: Facts) -> Resolved:
         added=added(extras(request)),
         kept=wanted(request.weights),
     )
-    return Resolved(request=request, notes=(*notes, *unkept), pixels=pixels, work=work)
+    return Resolved(request=request, notes=(*notes, *unkept, *alike), pixels=pixels, work=work)
 
 
 def larger(size: Size, scale: float) -> Size:

@@ -148,6 +148,25 @@ def test_what_no_tensor_tells_is_in_the_config_of_its_folder(tmp_path: Path) -> 
     assert config_beside(file, ("a",)) == {}
 
 
+def test_two_of_a_name_are_both_there(tmp_path: Path) -> None:
+    folders = [tmp_path / name for name in ("controlnet", "ControlNet")]
+    for folder in folders:
+        net(folder / "canny.safetensors")
+    net(folders[1] / "depth" / "diffusion_pytorch_model.safetensors")
+    net(folders[1] / "depth" / "diffusion_pytorch_model.fp16.safetensors")
+    controls = Controls((*folders, folders[1] / "depth"))
+    found = {one.id: one.path.relative_to(tmp_path).as_posix() for one in controls.all()}
+    assert found == {
+        "canny": "controlnet/canny.safetensors",
+        "ControlNet/canny": "ControlNet/canny.safetensors",
+        "depth": "ControlNet/depth/diffusion_pytorch_model.safetensors",
+        "depth/diffusion_pytorch_model.fp16": (
+            "ControlNet/depth/diffusion_pytorch_model.fp16.safetensors"
+        ),
+    }
+    assert controls.get("ControlNet/canny").path.parent == folders[1]
+
+
 def test_the_folder_itself_may_be_one(tmp_path: Path) -> None:
     folder = tmp_path / "builtin-control"
     net(folder / "diffusion_pytorch_model.safetensors")

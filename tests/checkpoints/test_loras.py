@@ -42,8 +42,9 @@ def test_it_goes_by_id_file_name_and_the_name_its_trainer_gave(tmp_path: Path) -
     shelf = loras((tmp_path,))
     for name in ("styles/Ink", "Ink", "ink", "Ink and wash", "styles\\Ink.safetensors"):
         assert shelf.find(name, CHECKPOINT).id == "styles/Ink"
-    with pytest.raises(InvalidRequest):  # two have it, so it means neither
+    with pytest.raises(InvalidRequest) as caught:
         shelf.find("shared", CHECKPOINT)
+    assert caught.value.message == "Two LoRAs are called 'shared': 'Gold' and 'silver'."
 
 
 def test_of_several_of_a_name_the_one_that_fits_is_meant(tmp_path: Path) -> None:
@@ -54,6 +55,34 @@ def test_of_several_of_a_name_the_one_that_fits_is_meant(tmp_path: Path) -> None
     assert shelf.find("detail", OTHER).id == "xl/detail"
     with pytest.raises(InvalidRequest, match="not made for 'Large'"):
         shelf.find("small/detail", OTHER)
+
+
+def test_two_of_a_name_are_both_there_and_a_name_that_means_both_says_so(tmp_path: Path) -> None:
+    mine, theirs = tmp_path / "loras", tmp_path / "Lora"
+    for folder, name in ((mine, "ink"), (theirs, "ink"), (mine, "a/wash"), (theirs, "b/wash")):
+        write(folder, name)
+    shelf = loras((mine, theirs, theirs / "b"))
+    assert [one.id for one in shelf.all()] == ["a/wash", "ink", "b/wash", "Lora/ink"]
+    assert shelf.get("Lora/ink").path == theirs / "ink.safetensors"
+    assert shelf.find("ink", CHECKPOINT).path == mine / "ink.safetensors"
+    assert shelf.find("ink", CHECKPOINT).twins == ("Lora/ink",)
+    assert shelf.find("b/wash", CHECKPOINT).path == theirs / "b" / "wash.safetensors"
+    with pytest.raises(InvalidRequest) as caught:
+        shelf.find("wash", CHECKPOINT)
+    assert caught.value.message == "Two LoRAs are called 'wash': 'a/wash' and 'b/wash'."
+    assert "'a/wash'" in caught.value.hint
+
+
+def test_of_several_of_a_name_a_pictures_hash_says_which(tmp_path: Path) -> None:
+    files = [write(tmp_path, f"{folder}/ink") for folder in "ab"]
+    shelf = loras((tmp_path,))
+    known = {file: letter * 64 for file, letter in zip(files, "cd", strict=True)}
+    assert shelf.meant("ink", "d" * 12, known) == "b/ink"
+    assert shelf.meant("ink", "", known) == shelf.meant("ink", "e" * 12, known) == "ink"
+    assert shelf.meant("other", "c" * 12, known) == "a/ink"
+    first = write(tmp_path, "ink")
+    assert shelf.meant("ink", "d" * 12, known) == "b/ink"
+    assert shelf.meant("ink", "d" * 12, {**known, first: "d" * 64}) == "ink"
 
 
 def test_a_missing_one_is_named_with_where_it_was_looked_for_and_what_is_near(

@@ -94,6 +94,37 @@ def test_what_cannot_be_had_is_said_before_anything_is_queued(
     assert not app.studio.jobs("local", active_only=True)
 
 
+def test_a_name_that_several_have_is_told(checkpoints: Path, tmp_path: Path) -> None:
+    """On the page all are listed; a word in the prompt says which one it means, or what to write."""
+    layers = {f"{LAYER}.lora_down.weight": (4, 32), f"{LAYER}.lora_up.weight": (16, 4)}
+    data, other = tmp_path / "data", tmp_path / "comfy"
+    for place in (data / "loras" / "ink", other / "models" / "loras" / "ink"):
+        sparse_of(place.with_suffix(".safetensors"), layers)
+        sparse_of(place.parent / place.parts[-4] / "wash.safetensors", layers)
+        sparse_of(place.parents[1] / "embeddings" / "blob.safetensors", {"emb_params": (2, 32)})
+    settings = Settings(
+        data_dir=data, checkpoint_dirs=(checkpoints,), models_dirs=(other,), hub_cache=None
+    )
+    app = compose(settings)
+    try:
+        listed = [row["id"] for row in app.studio.choices()["loras"]]
+        assert len(listed) == len(set(listed)) == 4 and {"ink", "loras/ink"} <= set(listed)
+        job = app.studio.submit(
+            "local", "txt2img", {"checkpoint": "tiny", "prompt": "blob <lora:ink>"}
+        )
+        app.studio.cancel("local", job.id)
+        assert [note for note in job.notes if "Two" in note] == [
+            "Two LoRAs are called 'ink': 'ink' is used, not 'loras/ink'.",
+            "Two embeddings are called 'blob': 'blob' is used, not 'embeddings/blob'.",
+        ]
+        chosen = submit(app, prompt="a <lora:loras/ink>", loras=[{"name": "loras/ink"}])
+        assert {row["name"] for row in chosen["loras"]} == {"loras/ink"}  # type: ignore[attr-defined]
+        with pytest.raises(InvalidRequest, match="Two LoRAs are called 'wash': '"):
+            submit(app, prompt="a <lora:wash>")
+    finally:
+        app.close()
+
+
 def test_details_of_an_enlarged_picture_take_them_too(app: App) -> None:
     out = io.BytesIO()
     Image.new("RGB", (64, 64)).save(out, "PNG")
