@@ -16,6 +16,7 @@ from studio.checkpoints.sidecar import read_sidecar
 from studio.core.errors import InvalidRequest
 from studio.discovery import open_drawer
 from studio.families._family import Family
+from studio.families._keys import Shapes
 from studio.families._steering import Encoder, Steering
 
 if TYPE_CHECKING:
@@ -189,10 +190,10 @@ def _named(found: Found, header: Header, steering: Steering, made_for: Encoder) 
         path=found.path,
         made_for=made_for,
         size_bytes=header.size_bytes,
-        parameters=sum(prod(shape) for shape in header.shapes.values()),
+        parameters=sum(map(prod, used(found.path, header.shapes, steering).values())),
         stamp=found.stamp,
         types=types,
-        problem=steering.problem(header.shapes) or _untrained(found.path, header, steering.trained),
+        problem=steering.problem(header.shapes),
     )
 
 
@@ -200,15 +201,18 @@ _LOOKED_AT = 4096
 """Bytes of a tensor that tell whether it was trained."""
 
 
-def _untrained(path: Path, header: Header, name: str) -> str:
-    if name not in header.tensors:
-        return ""
-    tensor = header.tensors[name]
+def used(path: Path, shapes: Shapes, steering: Steering) -> Shapes:
+    """Those of a ControlNet's tensors that were trained, as far as it may have others. Raises `BadFile`
+    or `OSError`."""
+    if steering.trained not in shapes:
+        return shapes
+    header = read_header(path)
+    tensor = header.tensors[steering.trained]
     with path.open("rb") as file:
         file.seek(header.data_begin + tensor.begin)
         if any(file.read(min(_LOOKED_AT, tensor.end - tensor.begin))):
-            return ""
-    return "A part of it was never trained; its makers published a later version."
+            return shapes
+    return {key: shape for key, shape in shapes.items() if not key.startswith(steering.unused)}
 
 
 def _kinds(name: str, steering: Steering, types: int) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import diffusers
 from diffusers.loaders.single_file_utils import convert_controlnet_checkpoint
 from torch import Tensor
 
-from studio.checkpoints.controls import config_beside
+from studio.checkpoints.controls import config_beside, used
 from studio.checkpoints.originals import ORIGINALS
 from studio.engine.loading import renamed
 from studio.engine.voices import VOICES, Asked
@@ -25,6 +25,7 @@ def control_config(
     denoiser: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The config of a ControlNet with tensors of these shapes, for a denoiser with that one."""
+    shapes = used(path, shapes, steering)
     kind: Any = getattr(diffusers, steering.network_of(steering.types(shapes)))
     known = inspect.signature(kind.__init__).parameters
     config = {name: denoiser[name] for name in known if name in denoiser}

@@ -31,11 +31,13 @@ class Encoder:
     """Width of the text states it attends to; 0 of a ControlNet that reads none."""
     network: str = "ControlNetModel"
     """diffusers' class of the ControlNets for its kind; one for each kind."""
+    depth: int = 0
+    """Blocks that it must have, one for each that hears it; 0 where the number may differ."""
 
     def hears(self, made_for: "Encoder") -> bool:
         """Whether a ControlNet that was made for denoisers of that shape steers this one."""
-        same = (self.network, self.channels) == (made_for.network, made_for.channels)
-        return same and made_for.context in {0, self.context}
+        own, asked = ((e.network, e.channels, e.depth) for e in (self, made_for))
+        return own == asked and made_for.context in {0, self.context}
 
 
 def told_nothing(shapes: Shapes) -> int:
@@ -74,7 +76,9 @@ class Steering:
     kinds: tuple[str, ...] = ()
     """What one listens to that its name calls a union and that is told nothing; empty for all."""
     trained: str = ""
-    """A tensor that is zeros where it was never trained, and the network of no use."""
+    """A tensor that is zeros where the `unused` ones were never trained."""
+    unused: str = ""
+    """How the names of these begin: one that has them so is as if it had none."""
     problem: Callable[[Shapes], str] = nothing
     """Why one with such tensors cannot be used, as a sentence; empty if it can."""
     balances: tuple[Balance, ...] = ("balanced",)

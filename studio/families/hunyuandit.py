@@ -4,11 +4,12 @@ diffusers has no way for it to paint over pictures; its pipeline for words begin
 instead. The two encoders are asked one after the other, which is left to the pipeline's call.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from studio.families._family import OVER, SENTENCES, Defaults, Family, Role, Sampling, Text
 from studio.families._keys import Shapes, has
-from studio.families._steering import Config, copied, layers
+from studio.families._steering import Config, Encoder, copied, layers
 
 
 def _call_args(sampling: Sampling) -> dict[str, Any]:
@@ -27,7 +28,23 @@ def _control_config(shapes: Shapes, denoiser: Config) -> Config:
     }
 
 
-STEERING = copied("HunyuanDiT2DControlNetModel", _WIDTHS, _control_config)
+_COPIED = copied("HunyuanDiT2DControlNetModel", _WIDTHS, _control_config)
+
+
+def _made_for(shapes: Shapes) -> Encoder | None:
+    found = _COPIED.made_for(shapes)
+    return found and replace(found, depth=layers(shapes, "blocks"))
+
+
+def _encoder(shapes: Shapes) -> Encoder | None:
+    """Of its blocks the first half skips to the second, but for the one in the middle."""
+    found = _COPIED.encoder(shapes)
+    begin = "transformer."
+    own = {key.removeprefix(begin): shapes[key] for key in shapes if key.startswith(begin)}
+    return found and replace(found, depth=layers(own or shapes, "blocks") // 2 - 1)
+
+
+STEERING = replace(_COPIED, made_for=_made_for, encoder=_encoder)
 
 
 FAMILY = Family(

@@ -18,7 +18,8 @@ def _call_args(sampling: Sampling) -> dict[str, Any]:
 
 _CONTROL = "ZImageControlNetModel"
 _SHOWN = "control_all_x_embedder.2-1.weight"
-_REFINES = "control_noise_refiner.0.before_proj.weight"
+_REFINER = "control_noise_refiner"
+_REFINES = f"{_REFINER}.0.before_proj.weight"
 """Of those from 2.1 on, whose refiner hears the map too."""
 _PATCH = 4
 """Latents of a token."""
@@ -30,11 +31,14 @@ def _made_for(shapes: Shapes) -> Encoder:
 
 def _control_config(shapes: Shapes, denoiser: Config) -> Config:
     count, every = layers(shapes, "control_layers"), denoiser["n_layers"]
-    refiners = layers(shapes, "control_noise_refiner")
+    refiners = layers(shapes, _REFINER)
+    said = "control_noise_refiner" if _REFINES in shapes else None
+    if not refiners:
+        said, refiners = "control_layers", denoiser["n_refiner_layers"]
     return {
         "control_layers_places": [at * (every // count) for at in range(count)],
-        "control_refiner_layers_places": [*range(refiners)] if _REFINES in shapes else [],
-        "add_control_noise_refiner": "control_noise_refiner" if _REFINES in shapes else None,
+        "control_refiner_layers_places": [*range(refiners)] if said else [],
+        "add_control_noise_refiner": said,
         "control_in_dim": shapes[_SHOWN][1] // _PATCH,
         "n_refiner_layers": refiners,
     }
@@ -50,8 +54,10 @@ STEERING = Steering(
     untold=("control_layers_places", "control_refiner_layers_places", "add_control_noise_refiner"),
     kinds=("edges", "depth", "pose"),
     trained=_REFINES,
+    unused=f"{_REFINER}.",
 )
-"""Of Alibaba's Fun-Controlnet-Union. In 2.0 the refiner was never trained."""
+"""Of Alibaba's Fun-Controlnet-Union. In 2.0 the refiner was never trained, and the other layers are
+gone through in its place as well."""
 
 
 FAMILY = Family(

@@ -19,6 +19,7 @@ from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.controls import Controls, steerings
 from studio.checkpoints.header import read_header
 from studio.checkpoints.install import kind_of
+from studio.core.errors import InvalidRequest
 from studio.core.layouts import Kind
 from studio.engine.controls import control_config
 from studio.engine.schedulers import build
@@ -97,6 +98,7 @@ BLOCKS = {
     "zimage": {"n_layers": 4},
 }
 SAMPLERS = {"hunyuandit": "ddim"}
+WEIGHTS = "diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture(scope="module")
@@ -575,17 +577,46 @@ def test_what_it_borrows_of_the_denoiser_it_has_for_one_job(desk: Desk, ref: str
         assert not [name for name, _ in found.named_parameters() if not name.startswith("control_")]
 
 
-def test_one_that_was_never_trained_is_refused(desk: Desk, shelf: Path, ref: str) -> None:
-    folder = shelf / "controlnet" / "zimage-union-2.1"
-    state = load_file(folder / "diffusion_pytorch_model.safetensors")
-    for name in state:
-        if name.startswith("control_noise_refiner.0.before_proj"):
-            state[name] = torch.zeros_like(state[name])
+@pytest.mark.parametrize("whole", [True, False])
+def test_one_whose_refiner_was_never_trained_goes_through_its_layers_twice(
+    whole: bool, desk: Desk, shelf: Path, ref: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Z-Image's 2.0, as its makers publish it, and as diffusers keeps it without what it does not use."""
+    state = load_file(shelf / "controlnet" / "zimage-union-2.1" / WEIGHTS)
+    own = {key: tensor for key, tensor in state.items() if "noise_refiner" not in key}
+    blank = "control_noise_refiner.0.before_proj.weight"
     file = shelf / "controlnet" / "zimage-union-2.0.safetensors"
-    save_file(state, file)
-    ending = desk.run(**ask("zimage", ref, file.stem))
-    assert ending["op"] == "failed" and "never trained" in ending["message"]
+    save_file({**state, blank: torch.zeros_like(state[blank])} if whole else own, file)
+    [ours] = desk.paint(**ask("zimage", ref, file.stem, weight=0.8))
+    assert desk.runner.controls.get(file.stem).parameters == sum(t.numel() for t in own.values())
     file.unlink()
+    _, kind, config = NETS["zimage-union-2.1"]
+    said = {**config, "add_control_noise_refiner": "control_layers"}
+    monkeypatch.setitem(NETS, "twice", ("zimage", kind, said))
+    save_control(kind, shelf / "controlnet" / "twice", shelf / "zimage", **said)
+    save_file(own, shelf / "controlnet" / "twice" / WEIGHTS)
+    monkeypatch.setattr(
+        DiagonalGaussianDistribution, "sample", lambda likely, generator=None: likely.mode()
+    )
+    made = theirs(shelf, "zimage", "twice", lines())
+    shutil.rmtree(shelf / "controlnet" / "twice")
+    assert apart(ours, made) <= 1
+    assert apart(desk.paint(**ask("zimage", ref, "zimage-union-2.1"))[0], made) > 4
+
+
+def test_one_for_another_number_of_blocks_is_refused_before_a_job(desk: Desk, shelf: Path) -> None:
+    """HunyuanDiT's speaks to as many blocks as it has."""
+    place = shelf / "controlnet" / "hunyuan-deep-pose"
+    save_control(
+        "HunyuanDiT2DControlNetModel", place, shelf / "hunyuandit", transformer_num_layers=10
+    )
+    checkpoint = desk.runner.catalog.get("hunyuandit")
+    fitting = {one.id for one in desk.runner.controls.fitting(checkpoint.steered)}
+    found = desk.runner.controls.get(place.name)
+    shutil.rmtree(place)
+    assert fitting == {"hunyuan-pose"}
+    with pytest.raises(InvalidRequest, match="is not made for 'hunyuandit'"):
+        found.require_fits(checkpoint)
 
 
 LARGE = {"num_layers": 38, "num_attention_heads": 38, "caption_projection_dim": 2432}
