@@ -9,8 +9,8 @@ import { complain } from "./toasts.js";
 /**
  * @typedef {{id: string, label: string, family: string, size_bytes: number, where: string,
  *   held_bytes: number, swap_seconds: number|null, pinned: boolean}} Row
- * @typedef {{id: string, name: string, owners: string[], bytes: number, tier: string, leases: number}} Held
- * @typedef {{engine: string, device: string, dtype: string, budget: number, total: number, free: number,
+ * @typedef {{id: string, name: string, owners: string[], bytes: number, tier: string, mapped: boolean, leases: number}} Held
+ * @typedef {{engine: string, device: string, dtype: string, exact: string, budget: number, total: number, free: number,
  *   anonymous: number, file: number, allocated: number, reserved: number, weights: number,
  *   components: Held[], checkpoints: Row[]}} Memory
  */
@@ -163,11 +163,11 @@ function build() {
       const [name, whose, size] = /** @type {HTMLElement[]} */ ([...node.children]);
       say(name, held.name.replaceAll("_", " "));
       const owners = held.owners.map((id) => labels.get(id) ?? id.replace(/^controlnet:/, ""));
-      say(whose, [owners.length > 1 ? `shared by ${owners.join(", ")}` : owners[0], held.leases ? "in use" : "", held.tier === "disk" ? "on disk" : ""].filter(Boolean).join(" · "));
+      say(whose, [owners.length > 1 ? `shared by ${owners.join(", ")}` : owners[0], held.leases ? "in use" : "", held.tier === "disk" ? "on disk" : "", held.mapped ? "in its file" : ""].filter(Boolean).join(" · "));
       say(size, bytes(held.bytes));
     });
     const told = [
-      ["Number format", now.dtype],
+      ["Number format", now.exact && now.exact !== now.dtype ? `${now.dtype}, ${now.exact} for small checkpoints and autoencoders` : now.dtype],
       ["Budget for weights", bytes(now.budget)],
       ["Engine, memory of its own", bytes(now.anonymous)],
       ["Engine, parts of files", bytes(now.file)],
@@ -209,12 +209,15 @@ function sharesOf(now) {
     bytes: held.filter((one) => KINDS.findIndex(([, , other]) => other.test(one.name)) === place && names.test(one.name)).reduce((sum, one) => sum + one.bytes, 0),
   }));
   const weights = shares.reduce((sum, one) => sum + one.bytes, 0);
-  const rest = Math.max(0, (now.device === "cuda" ? now.reserved : now.anonymous) - weights);
-  const others = Math.max(0, now.total - now.free - weights - rest);
+  // what lies in its file is free to the system, which takes it back when it wants to
+  const mapped = held.filter((one) => one.mapped).reduce((sum, one) => sum + one.bytes, 0);
+  const rest = Math.max(0, (now.device === "cuda" ? now.reserved : now.anonymous) - (weights - mapped));
+  const free = Math.max(0, now.free - mapped);
+  const others = Math.max(0, now.total - free - weights - rest);
   return [
     ...shares.filter((one) => one.bytes > 0),
     { kind: "rest", label: "Rest of the engine", bytes: rest },
     { kind: "others", label: "Other programs", bytes: others },
-    { kind: "free", label: "Free", bytes: now.free },
+    { kind: "free", label: "Free", bytes: free },
   ];
 }

@@ -163,6 +163,7 @@ class HeldShape:
 class SnapshotShape:
     device: str
     dtype: str
+    exact: str
     budget: int
     total: int
     free: int
