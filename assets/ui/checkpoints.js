@@ -152,7 +152,7 @@ function refusal(error) {
 /** @param {Install} one */
 function row(one) {
   const bar = h("progress", { class: "po-progress", max: "1", "aria-label": one.name });
-  return h("li", { class: "po-row po-arrival" }, h("div", { class: "po-row-words" }, h("b", { class: "po-clip" }, one.name), bar, h("span", { class: "po-soft po-state" }), h("span", { class: "po-wrong" })), h("div", { class: "po-turns" }));
+  return h("li", { class: "po-row po-arrival" }, h("div", { class: "po-row-words" }, h("b", { class: "po-clip" }, one.name), bar, h("span", { class: "po-soft po-state" }), h("span", { class: "po-soft po-note" }), h("span", { class: "po-wrong" })), h("div", { class: "po-turns" }));
 }
 
 /** @param {HTMLElement} node @param {Install} one */
@@ -162,6 +162,7 @@ function moved(node, one) {
   bar.hidden = one.state === "done";
   bar.value = one.size_bytes ? Math.min(1, one.done_bytes / one.size_bytes) : 0;
   say(find(".po-state"), state(one));
+  say(find(".po-note"), one.note);
   say(find(".po-wrong"), one.state === "failed" ? `${one.error?.message ?? ""} ${one.error?.hint ?? ""}`.trim() : "");
   if (node.dataset.state === one.state) return;
   node.dataset.state = one.state;

@@ -16,7 +16,7 @@ import { api } from "./api.js";
  *   shelf: number, installs: Install[]}} Snapshot
  * @typedef {{id: string, source: string, name: string, size_bytes: number, licence: string, kind: string,
  *   state: "waiting"|"running"|"stopped"|"failed"|"done", done_bytes: number, bytes_per_s: number,
- *   error: {message: string, hint: string}|null}} Install
+ *   error: {message: string, hint: string}|null, note: string}} Install
  */
 
 const IDLE_MS = 4000;

@@ -222,6 +222,7 @@ class InstallShape:
     done_bytes: int
     bytes_per_s: int
     error: dict[str, str] | None
+    note: str
     created: float
     kind: str
 

@@ -31,7 +31,9 @@ REDIRECTS = 5
 TRIES = 5
 """How often a broken or stalled connection is taken up again, each time from where it broke."""
 STALL_S = 30.0
-"""A connection on which nothing arrives for so long is taken up again."""
+"""A connection on which next to nothing arrives for so long is taken up again."""
+LEAST_BYTES = 32 << 10
+"""What has to arrive within `STALL_S`: 1 kB a second. Fewer are next to nothing."""
 CONNECT_S = 15.0
 BLOCK = 1 << 20
 AGENT = "pochade"
@@ -43,6 +45,14 @@ _LATER = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 class Stopped(Exception):
     """Somebody asked for an end. What has arrived is kept."""
+
+
+class Changed(InvalidRequest):
+    """Under this address lies another file than the one that was planned or begun."""
+
+
+class _Drips(Exception):
+    """Next to nothing arrives on a connection."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -62,12 +72,15 @@ class Manners:
     """How the internet is gone about; tests are less patient."""
 
     stall_s: float = STALL_S
+    least_bytes: int = LEAST_BYTES
     tries: int = TRIES
     pause_s: float = 1.0
     """Before the second try; doubled before each further one."""
     private: bool = True
     """Whether the first address may lie in a private network: so it may for the person who runs
     the studio."""
+    clock: Callable[[], float] = time.monotonic
+    """Seconds, by which it is judged whether enough arrives."""
 
 
 USUAL = Manners()
@@ -104,13 +117,15 @@ def read_small(url: str, headers: Mapping[str, str], most: int, manners: Manners
     data = b""
     try:
         with _client(manners) as client, _answer(client, url, headers, 0, "", manners) as answer:
+            pace = _Pace(manners)
             for block in answer.iter_bytes():
+                pace.more(len(block))
                 data += block
                 if len(data) > most:
                     raise InvalidRequest(
                         "A file there is larger than it can be.", "Take another.", field="source"
                     )
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, _Drips) as error:
         raise _silent(url) from error
     return data
 
@@ -128,7 +143,8 @@ def fetch(
     """Fetches it into `part`, from where an earlier try ended; its SHA-256.
 
     `sha256` is what it must be; empty where nobody knows. Raises `Stopped`, `Unavailable` or
-    `StorageFailed` and keeps what has arrived; raises `InvalidRequest` or `Refused` and removes it.
+    `StorageFailed` and keeps what has arrived; raises `InvalidRequest`, of which `Changed` is one, or
+    `Refused` and removes it.
     """
     try:
         return _Fetch(remote, part, headers or {}, progress, stopped, manners).run(sha256)
@@ -173,10 +189,10 @@ class _Fetch:
                 try:
                     digest, done = self._go_on(client, out, digest, done)
                     continue
-                except (httpx.HTTPError, Unavailable) as error:
+                except (httpx.HTTPError, Unavailable, _Drips) as error:
                     out.flush()
                     digest, done = self._begun()
-                    if done > most:
+                    if done >= most + self.manners.least_bytes:
                         left, pause, most = self.manners.tries, self.manners.pause_s, done
                     left -= 1
                     if not left:
@@ -220,7 +236,7 @@ class _Fetch:
         with _answer(client, url, self.headers, done, self.remote.tag, self.manners) as answer:
             whole, tag = _whole_size(answer), _tag(answer)
             if whole != size or (self.remote.tag and tag != self.remote.tag):
-                raise InvalidRequest(
+                raise Changed(
                     "The file on the server is another one than it was.",
                     "Install it again from the beginning.",
                     field="source",
@@ -231,9 +247,11 @@ class _Fetch:
                 digest, done = hashlib.sha256(), 0
                 out.seek(0)
                 out.truncate()
+            pace = _Pace(self.manners)
             for block in answer.iter_bytes():
                 if self.stopped():
                     raise Stopped
+                pace.more(len(block))
                 if done + len(block) > size:
                     raise InvalidRequest(
                         "The server sends more than it announced.",
@@ -255,6 +273,22 @@ class _Fetch:
             if self.stopped():
                 raise Stopped
             time.sleep(0.05)
+
+
+class _Pace:
+    """Judges whether enough arrives on a connection."""
+
+    def __init__(self, manners: Manners) -> None:
+        self._manners = manners
+        self._since, self._arrived = manners.clock(), 0
+
+    def more(self, size_bytes: int) -> None:
+        """Raises `_Drips` if fewer than `least_bytes` have arrived in `stall_s`."""
+        self._arrived += size_bytes
+        if self._arrived >= self._manners.least_bytes:
+            self._since, self._arrived = self._manners.clock(), 0
+        elif self._manners.clock() - self._since >= self._manners.stall_s:
+            raise _Drips
 
 
 def _require_weights(part: Path, out: Any, done: int, block: bytes) -> None:
@@ -447,7 +481,10 @@ def _name(answer: httpx.Response, url: str) -> str:
 def _broke(error: Exception, done: int, size: int) -> Unavailable:
     if isinstance(error, Unavailable) and not done:
         return error
+    what = (
+        "The server sends next to nothing" if isinstance(error, _Drips) else "The connection broke"
+    )
     return Unavailable(
-        f"The connection broke after {readable(done)} of {readable(size)}.",
+        f"{what} after {readable(done)} of {readable(size)}.",
         "Go on later; what has arrived is kept.",
     )

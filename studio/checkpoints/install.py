@@ -63,6 +63,12 @@ class File:
     def remote(self) -> Remote:
         return Remote(url=self.url, size_bytes=self.size_bytes, name=self.path, tag=self.tag)
 
+    def is_same(self, other: "File") -> bool:
+        """Whether what has arrived of the other is of this one too."""
+        if self.sha256 and self.sha256 == other.sha256:
+            return True
+        return (self.url, self.size_bytes, self.tag) == (other.url, other.size_bytes, other.tag)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
@@ -105,13 +111,29 @@ def plan(source: str, name: str = "", sha256: str = "", manners: Manners = USUAL
                 "A checksum can be given for a single file only.", "Leave it out.", field="sha256"
             )
         found = replace(found, files=(replace(found.files[0], sha256=sha256.lower()),))
-    if found.size_bytes > MOST_BYTES or len(found.files) > MOST_FILES:
+    _require_bounded(found)
+    return replace(found, name=safe_name(name or found.name))
+
+
+def _require_bounded(made: Plan) -> None:
+    if made.size_bytes > MOST_BYTES or len(made.files) > MOST_FILES:
         raise InvalidRequest(
             "This is more than the studio installs at once.",
             "Install a part of it.",
             field="source",
         )
-    return replace(found, name=safe_name(name or found.name))
+
+
+def again(made: Plan, changed: File, manners: Manners = USUAL) -> Plan:
+    """The plan with what lies by now at the address of one of its files. Raises as `plan`."""
+    remote = look(changed.url, headers_for(changed.url), manners)
+    # whose tag was not asked for has none that is the same wherever the file is fetched from
+    tag = remote.tag if changed.tag else ""
+    fresh = replace(changed, size_bytes=remote.size_bytes, tag=tag)
+    files = tuple(fresh if file == changed else file for file in made.files)
+    found = replace(made, files=files)
+    _require_bounded(found)
+    return found
 
 
 def of_files(repo: str, names: tuple[str, ...], place: str, label: str) -> Plan:

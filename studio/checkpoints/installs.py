@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from studio.checkpoints import install as plans
-from studio.checkpoints.fetch import USUAL, Manners, Stopped, fetch, forget
+from studio.checkpoints.fetch import USUAL, Changed, Manners, Stopped, fetch, forget
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.install import File, Plan
 from studio.checkpoints.streams import put, require_free
@@ -29,6 +29,8 @@ MOST = 50
 HOME = ".installs"
 """Below the checkpoint folder, so that what has arrived is on the disk where it is to be."""
 
+CHANGED = "The file on the server has changed, so it is fetched from the beginning."
+
 State = Literal["waiting", "running", "stopped", "failed", "done"]
 
 
@@ -43,6 +45,8 @@ class Install:
     bytes_per_s: float = 0.0
     error: Mapping[str, str] | None = None
     """What went wrong: `message` and `hint`."""
+    note: str = ""
+    """A sentence on what went otherwise than was to be expected; empty where nothing did."""
     created: float = 0.0
     path: str = ""
     """Where it lies once it is done, below the data folder."""
@@ -56,6 +60,30 @@ class Install:
     def over(self) -> bool:
         return self.state in {"stopped", "failed", "done"}
 
+    def takes(self, plan: Plan) -> bool:
+        """Whether this plan is gone on with here: it wants the same files, or the same source while
+        nobody is at it."""
+        if self.state == "done":
+            return False
+        wanted = self.plan.source, self.plan.place
+        return self.plan.files == plan.files or (self.over and wanted == (plan.source, plan.place))
+
+    def turned_to(self, plan: Plan) -> "Install":
+        """With another plan, and what has arrived that is of it too."""
+        before = {file.path: file for file in self.plan.files}
+        same = {
+            file.path: file
+            for file in plan.files
+            if file.path in before and file.is_same(before[file.path])
+        }
+        sums = {
+            path: digest
+            for path, digest in self.sums.items()
+            if path in same and same[path].sha256 in {"", digest}
+        }
+        changed = len(same) < len(before) and self.done_bytes
+        return replace(self, plan=plan, sums=sums, note=CHANGED if changed else self.note)
+
     def shown(self) -> dict[str, Any]:
         """As front ends see it."""
         return {
@@ -68,6 +96,7 @@ class Install:
             "done_bytes": self.done_bytes,
             "bytes_per_s": round(self.bytes_per_s),
             "error": dict(self.error) if self.error else None,
+            "note": self.note,
             "created": self.created,
             "kind": self.path.partition("/")[0],
         }
@@ -147,9 +176,9 @@ class Installs:
     def _added(self, plan: Plan, *, inside: bool = True) -> Install:
         with self._lock:
             for entry in self._all.values():
-                if entry.state != "done" and entry.plan.files == plan.files:
-                    if entry.over and entry.plan != plan:  # under another name
-                        self._keep(replace(entry, plan=plan))
+                if entry.takes(plan):
+                    if entry.over and entry.plan != plan:
+                        self._keep(entry.turned_to(plan))
                     return self._all[entry.id]
             if sum(entry.state != "done" for entry in self._all.values()) >= MOST:
                 raise InvalidRequest(
@@ -248,23 +277,17 @@ class Installs:
     ) -> Install:
         entry = self.get(install_id)
         folder = self._home / install_id / "files"
+        _remove_others(folder, entry)
         left = entry.plan.size_bytes - _arrived(folder)
         require_free(self._home, max(left, 0))
-        sums, before = dict(entry.sums), 0
-        for file in entry.plan.files:
-            target = folder / file.path
-            if not (target.is_file() and file.path in sums):
-                sums[file.path] = self._fetch(
-                    target,
-                    file,
-                    lambda done, before=before: progress(before + done),
-                    stopped,
-                    self._manners_of(inside=entry.inside),
-                )
-                entry = replace(self.get(install_id), sums=sums)
-                self._keep(entry)
-            before += file.size_bytes
+        before = 0
+        for index in range(len(entry.plan.files)):
+            entry = self._with_file(
+                install_id, index, lambda done, before=before: progress(before + done), stopped
+            )
+            before += entry.plan.files[index].size_bytes
             progress(before)
+        sums = dict(entry.sums)
         try:
             # two that want one name must not both find it free
             with alone(self._home / "settling", wait=True):
@@ -285,6 +308,32 @@ class Installs:
         if not entry.plan.is_folder:
             self._hashes.remember(path, named[""])
         return done
+
+    def _with_file(
+        self,
+        install_id: str,
+        index: int,
+        progress: Callable[[int], None],
+        stopped: Callable[[], bool],
+    ) -> Install:
+        """It with one more of its files. Where the server has another one by now, that is fetched
+        from its beginning, once."""
+        entry = self.get(install_id)
+        file = entry.plan.files[index]
+        target = self._home / install_id / "files" / file.path
+        if target.is_file() and file.path in entry.sums:
+            return entry
+        manners = self._manners_of(inside=entry.inside)
+        try:
+            digest = self._fetch(target, file, progress, stopped, manners)
+        except Changed:
+            plan = plans.again(entry.plan, file, manners)
+            self._keep(replace(self.get(install_id), plan=plan, note=CHANGED))
+            digest = self._fetch(target, plan.files[index], progress, stopped, manners)
+        entry = self.get(install_id)
+        entry = replace(entry, sums={**entry.sums, file.path: digest})
+        self._keep(entry)
+        return entry
 
     def _fetch(
         self,
@@ -412,6 +461,18 @@ def _full(error: OSError) -> StorageFailed:
         f"The data folder cannot be written to ({error.strerror}).",
         "Free some space and try again.",
     )
+
+
+def _remove_others(folder: Path, entry: Install) -> None:
+    """What has arrived for another plan than the one it has now."""
+    kept = {folder / path for path in entry.sums}
+    for file in entry.plan.files:
+        if file.path not in entry.sums:
+            part = folder / f"{file.path}.part"
+            kept |= {part, part.with_name(f"{part.name}.json")}
+    for path in folder.rglob("*"):
+        if path.is_file() and path not in kept:
+            path.unlink(missing_ok=True)
 
 
 def _arrived(folder: Path) -> int:

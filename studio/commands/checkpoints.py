@@ -308,16 +308,23 @@ def _wishes(desk: _Desk, options: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _fetched(desk: _Desk, source: str, name: str, sha256: str) -> None:
     installs = Installs(desk.settings.data_dir)
     entry = installs.add(source, name, sha256)
-    total = entry.plan.size_bytes
     if not desk.as_json:
         licence = f", licence {entry.plan.licence}" if entry.plan.licence else ""
-        print(f"{entry.plan.name}: {readable(total)}{licence}", flush=True)
+        print(f"{entry.plan.name}: {readable(entry.plan.size_bytes)}{licence}", flush=True)
+    if entry.note:
+        print(entry.note, file=sys.stderr)
     try:
         with desk.progress(entry.plan.name) as progress:
-            done = installs.run(entry.id, lambda count: progress(count, total), lambda: False)
+            done = installs.run(
+                entry.id,
+                lambda count: progress(count, installs.get(entry.id).plan.size_bytes),
+                lambda: False,
+            )
     except KeyboardInterrupt:
         print("Stopped. What has arrived is kept; the same command goes on.", file=sys.stderr)
         raise
+    if done.note != entry.note:
+        print(done.note, file=sys.stderr)
     path = desk.settings.data_dir / done.path
     desk.say({**done.shown(), "path": str(path), "sha256": dict(done.sums)}, str(path))
 

@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -10,6 +11,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +107,43 @@ class TestFetch:
         remote = look(f"{web.url}/a.safetensors")
         web.stall_after = 1_200_000
         assert fetch(remote, tmp_path / "p", manners=HASTY) == sha(weights)
+
+    def test_a_drip_is_no_progress(self, web, weights, tmp_path) -> None:
+        """By a clock on which ten seconds pass with every byte."""
+        data = weights[:3_000]
+        web.files["a.safetensors"] = data
+        remote, clock = look(f"{web.url}/a.safetensors"), itertools.count(0, 10)
+        web.drips = 1_000
+        manners = replace(HASTY, stall_s=30, clock=lambda: next(clock))
+        with pytest.raises(Unavailable, match="sends next to nothing after") as caught:
+            fetch(remote, tmp_path / "p", manners=manners)
+        assert "kept" in caught.value.hint and len(web.answers) == 1 + HASTY.tries
+        kept = (tmp_path / "p").stat().st_size
+        assert 0 < kept < len(data)
+        web.drips = 0
+        assert fetch(remote, tmp_path / "p", manners=HASTY) == sha(data)
+        assert web.answers[-1][1] == f"bytes={kept}-"
+
+    def test_slow_is_not_dripping(self) -> None:
+        now = [0.0]
+        pace = fetching._Pace(replace(HASTY, stall_s=30, least_bytes=100, clock=lambda: now[0]))
+        for now[0] in range(0, 290, 29):
+            pace.more(100)
+        for now[0] in (270, 280, 290):
+            pace.more(30)
+        now[0] = 291
+        with pytest.raises(fetching._Drips):
+            pace.more(9)
+
+    def test_connections_that_all_break_at_once_are_no_progress(
+        self, web, weights, tmp_path
+    ) -> None:
+        web.files["a.safetensors"] = weights[:400]
+        remote = look(f"{web.url}/a.safetensors")
+        web.cut_after = 10
+        with pytest.raises(Unavailable, match="connection broke after 30 bytes"):
+            fetch(remote, tmp_path / "p", manners=HASTY)
+        assert len(web.answers) == 1 + HASTY.tries
 
     def test_stopping_keeps_what_has_arrived(self, web, weights, tmp_path) -> None:
         web.files["a.safetensors"], done = weights, []
@@ -567,6 +606,77 @@ class TestInstalls:
         self.until(again, entry.id, "done")
         assert any(asked.startswith("bytes=") for _, asked in web.answers)
         again.close()
+
+    def stopped_early(self, web: Web, data: bytes, installs: Installs) -> Install:
+        """An install of which a part has arrived."""
+        web.files["fox.safetensors"], done = data, list[int]()
+        entry = installs.add(f"{web.url}/fox.safetensors")
+        with pytest.raises(Stopped):
+            installs.run(entry.id, done.append, lambda: len(done) > 3)
+        return entry
+
+    @pytest.mark.parametrize("etags", [True, False], ids=["another-tag", "another-length"])
+    def test_a_file_that_changed_meanwhile_is_begun_anew(
+        self, web, tiny, tmp_path, monkeypatch, etags
+    ) -> None:
+        monkeypatch.setattr(fetching, "BLOCK", 20_000)
+        web.etags = etags
+        installs = Installs(tmp_path, manners=HASTY)
+        entry = self.stopped_early(
+            web, b"\0" * 8 + tiny[8:] if etags else tiny + b"\0" * 9, installs
+        )
+        web.files["fox.safetensors"] = tiny
+        done = installs.run(entry.id, lambda _: None, lambda: False)
+        assert done.state == "done" and done.sums == {"": sha(tiny)}
+        assert done.shown()["size_bytes"] == done.done_bytes == len(tiny)
+        assert "has changed" in done.note and done.shown()["note"] == done.note
+
+    def test_one_that_changes_again_and_again_is_not_followed(
+        self, web, tiny, tmp_path, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(fetching, "BLOCK", 20_000)
+        installs = Installs(tmp_path, manners=HASTY)
+        entry = self.stopped_early(web, tiny, installs)
+        versions = itertools.count()
+        monkeypatch.setattr(fetching, "_tag", lambda _: f'"{next(versions)}"')
+        with pytest.raises(fetching.Changed, match="another one than it was"):
+            installs.run(entry.id, lambda _: None, lambda: False)
+        assert next(versions) < 10
+
+    def test_asked_for_again_a_changed_file_takes_the_place_of_what_had_arrived(
+        self, web, tiny, tmp_path, monkeypatch
+    ) -> None:
+        monkeypatch.setattr(fetching, "BLOCK", 20_000)
+        entry = self.stopped_early(web, tiny[:-1] + b"!", Installs(tmp_path, manners=HASTY))
+        web.files["fox.safetensors"] = tiny
+        installs = Installs(tmp_path, manners=HASTY)
+        again = installs.add(f"{web.url}/fox.safetensors", sha256=sha(tiny))
+        assert again.id == entry.id and "has changed" in again.note
+        done = installs.run(again.id, lambda _: None, lambda: False)
+        assert done.sums == {"": sha(tiny)} and done.note == again.note
+        assert len(installs.all()) == 1
+
+    def test_a_repository_that_changed_meanwhile_keeps_what_is_still_of_it(
+        self, hub, checkpoints, tmp_path, monkeypatch
+    ) -> None:
+        files = {
+            file.relative_to(checkpoints / "tiny").as_posix(): file.read_bytes()
+            for file in (checkpoints / "tiny").rglob("*")
+            if file.is_file()
+        }
+        hub.repos["ann/fox"] = {**files, "unet/old.json": b"{}"}
+        installs, done = Installs(tmp_path, manners=HASTY), list[int]()
+        entry = installs.add("ann/fox")
+        most = sum(map(len, files.values()))
+        with pytest.raises(Stopped):
+            installs.run(entry.id, done.append, lambda: bool(done) and done[-1] > most * 0.9)
+        hub.repos["ann/fox"] = files
+        again = Installs(tmp_path, manners=HASTY)
+        assert again.add("ann/fox").id == entry.id
+        asked = len(hub.answers)
+        path = tmp_path / again.run(entry.id, lambda _: None, lambda: False).path
+        assert not (path / "unet/old.json").exists()
+        assert not any("text_encoder/model" in one for one, _ in hub.answers[asked:])
 
     def test_one_that_ran_when_the_studio_ended_goes_on_by_itself(
         self, web, tiny, tmp_path, monkeypatch

@@ -28,6 +28,8 @@ class Web:
     stalls: int = 1
     """How many answers do."""
     stall_s: float = 1.0
+    drips: int = 0
+    """Each answer breaks off after so many bytes, which come one at a time."""
     announce: int = 0
     """Bytes that are announced beyond what there is."""
     silent_size: bool = False
@@ -113,6 +115,12 @@ def send(to: BaseHTTPRequestHandler, web: Web, data: bytes) -> None:
         if not web.stalls:
             web.stall_after = None
         time.sleep(web.stall_s)
+        to.close_connection = True
+        return
+    if web.drips:
+        for byte in body[: web.drips]:
+            to.wfile.write(bytes([byte]))
+            time.sleep(0.002)
         to.close_connection = True
         return
     if web.cut_after is not None:
