@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn
 
 from studio import __version__
-from studio.commands.exit_codes import BAD_INPUT, EXPLAINED, OK, STOPPED, ending
+from studio.commands.exit_codes import BAD_INPUT, EXPLAINED, OK, STOPPED, exit_code
 
 COMMANDS = ("serve", "generate", "checkpoints", "test", "bench")
 
@@ -339,7 +339,7 @@ def _say(error: Any, *, as_json: bool) -> int:
         print(json.dumps({"error": said}, ensure_ascii=False))
     else:
         print(f"{error.message}\n{error.hint}", file=sys.stderr)
-    return ending(error)
+    return exit_code(error.status)
 
 
 if __name__ == "__main__":

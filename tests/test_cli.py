@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from studio.app import compose
 from studio.cli import main, parser
+from studio.client import Inside
 from studio.commands import generate
 from studio.commands.exit_codes import (
     BAD_INPUT,
     DAMAGED,
     DATA_DIR_UNUSABLE,
     NOT_PAINTED,
-    Unusable,
-    ending,
     exit_code,
 )
 from studio.commands.generate import (
@@ -92,6 +92,21 @@ class TestArguments:
         assert found["image"] == "A"
         assert found["units"] == [{"kind": "pose", "map": "B"}, {"image": "A"}]
 
+    def test_what_is_set_of_a_text_is_text(self) -> None:
+        said = ("checkpoint=1234", "negative_prompt=true", "prompt=[fog]", 'sampler="Euler a"',
+                "vae=null", "steps=7", "loras=[]")  # fmt: skip
+        given = options("--task", "img2img", *(one for text in said for one in ("--set", text)))
+        assert set_fields(given) == {
+            "checkpoint": "1234",
+            "negative_prompt": "true",
+            "prompt": "[fog]",
+            "sampler": "Euler a",
+            "vae": None,
+            "steps": 7,
+            "loras": [],
+        }
+        assert set_fields(options("--task", "none", "--set", "prompt=7")) == {"prompt": 7}
+
     def test_words_that_begin_with_an_at_sign_are_no_file(self, tmp_path, monkeypatch) -> None:
         asked: list[dict] = []
         monkeypatch.setattr(generate, "door", lambda settings: nullcontext(None))
@@ -124,6 +139,8 @@ class TestArguments:
             (["generate", "x", "--size", "big"], "Size must be width and height"),
             (["generate", "x", "--set", "strength"], "--set must be of the form name=value"),
             (["generate", "x", "--set", "image=@none.png"], "'none.png' cannot be read"),
+            (["generate", "x", "--set", "image=@~nouser/x"], "no home folder for '~nouser'"),
+            (["generate", "x", "--out", "~nouser/x"], "no home folder for '~nouser'"),
             (["generate", "x", "--set", "task=upscale"], "The task is no field of a request"),
             (["serve", "--auth", "nobody"], "--auth must be of the form name:password"),
             (["bench", "nonsense"], "no measurement called 'nonsense'"),
@@ -158,8 +175,19 @@ class TestArguments:
         assert codes["InvalidRequest"] == codes["TooLarge"] == BAD_INPUT
         assert codes["StorageFailed"] == codes["DataDirInUse"] == DATA_DIR_UNUSABLE
         assert codes["Unavailable"] == codes["Busy"] == NOT_PAINTED
-        assert set(codes.values()) == {BAD_INPUT, DATA_DIR_UNUSABLE, NOT_PAINTED}
-        assert ending(Unusable("It is damaged.", "Get it again.")) == DAMAGED
+        assert codes["Unusable"] == DAMAGED
+        assert set(codes.values()) == {BAD_INPUT, DATA_DIR_UNUSABLE, NOT_PAINTED, DAMAGED}
+
+    def test_a_damaged_checkpoint_is_exit_code_5(self, tmp_path, monkeypatch, capsys) -> None:
+        (tmp_path / "checkpoints").mkdir()
+        (tmp_path / "checkpoints/torn.safetensors").write_bytes(b"\x40" + bytes(7) + b'{"a"')
+        studio = compose(Settings(data_dir=tmp_path, device="cpu")).studio
+        monkeypatch.setattr(generate, "door", lambda settings: nullcontext(Inside(studio)))
+        given = ["generate", "a fox", "--out", str(tmp_path), "--checkpoint"]
+        assert main([*given, "torn"]) == DAMAGED
+        told = capsys.readouterr().err
+        assert "damaged" in told and len(told.strip().splitlines()) == 2
+        assert main([*given, "gone"]) == BAD_INPUT
 
 
 class TestSaving:

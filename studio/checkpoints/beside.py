@@ -136,7 +136,7 @@ def _called(found: Found) -> str:
 
 def _offer(files: tuple[Path, ...], stamp: Stamp, name: str) -> Offer | None:
     try:
-        with as_named():
+        with as_named(files[0]):
             return _offered(files, stamp, name)
     except (BadFile, OSError):
         return None

@@ -28,7 +28,7 @@ from studio.checkpoints.originals import SINGLE_FILES, bare, is_plain
 from studio.checkpoints.scan import PICKLED, Found, Stamp, folder_stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import Sidecar, read_sidecar
 from studio.checkpoints.trunks import Trunk, trunk_of, words_of
-from studio.core.errors import InvalidRequest, Unavailable
+from studio.core.errors import InvalidRequest, Unavailable, Unusable
 from studio.costs.anatomy import Anatomy, anatomy_of
 from studio.discovery import open_drawer
 from studio.families._family import Defaults, Family, Guidance, Published, Role, Supports
@@ -98,6 +98,13 @@ class Checkpoint:
     def roles(self) -> frozenset[Role]:
         """What it can be used for; nothing if it cannot be used at all."""
         return frozenset(() if self.problem else families()[self.family].pipelines)
+
+    def require_usable(self) -> None:
+        """Raises `Unusable` if it is not what it should be, `InvalidRequest` if it only lacks files
+        that can be had."""
+        if self.problem:
+            kind = InvalidRequest if self.lacks else Unusable
+            raise kind(self.problem, self.advice, field="checkpoint")
 
     def require_steered(self) -> None:
         """Raises `InvalidRequest` if no ControlNet fits it, whatever there is."""
@@ -192,8 +199,8 @@ class Catalog:
     def get(self, checkpoint_id: str | None) -> Checkpoint:
         """The checkpoint that `find` finds; None is the first usable one.
 
-        Raises `InvalidRequest` if there is none or if it cannot be used, `Unavailable` if there is
-        no usable one at all.
+        Raises `InvalidRequest` if there is none or if it cannot be used, of which `Unusable` is one,
+        `Unavailable` if there is no usable one at all.
         """
         usable = [checkpoint for checkpoint in self.all() if not checkpoint.problem]
         if checkpoint_id is None:
@@ -210,8 +217,7 @@ class Catalog:
                 _choice([checkpoint.id for checkpoint in usable]),
                 field="checkpoint",
             )
-        if found.problem:
-            raise InvalidRequest(found.problem, found.advice, field="checkpoint")
+        found.require_usable()
         return found
 
     def find(self, name: str) -> Checkpoint | None:
@@ -268,7 +274,7 @@ def _builtin(folder: Path) -> Found | None:
 def _offers(found: Found) -> tuple[Offer, ...]:
     """What others may borrow of a folder; nothing where it is not as it should be."""
     try:
-        with as_named():
+        with as_named(found.path):
             parts = read_parts(found.path)
             shapes = {**shapes_of(parts), saved_as(saved_from(found.path)): ()}
             family = family_of(shapes)
@@ -298,7 +304,7 @@ def inspect(found: Found, offers: tuple[Offer, ...] = ()) -> Checkpoint:
         supports=Supports(),
     )
     try:
-        with as_named():
+        with as_named(found.path):
             if found.layout == "folder":
                 return _folder(blank, noted)
             return _file(blank, noted, offers)

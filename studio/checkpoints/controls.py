@@ -143,7 +143,7 @@ def inspect(found: Found) -> ControlNet | None:
     if found.layout != "file" or found.path.suffix.lower() in PICKLED:
         return None
     try:
-        with as_named():
+        with as_named(found.path):
             return _known(found)
     except (BadFile, OSError):
         return None

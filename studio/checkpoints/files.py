@@ -141,7 +141,7 @@ class Files(Generic[F]):
                 raise Pickled(
                     f"Only .safetensors files can be used ({found.path.name} was not loaded)."
                 )
-            with as_named():
+            with as_named(found.path):
                 header = read_header(found.path)
                 counted = replace(blank, parameters=sum(map(prod, header.shapes.values())))
                 return self._known(counted, header)

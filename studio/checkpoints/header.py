@@ -5,6 +5,7 @@ byte range, then the tensors, which cover the rest of the file without gap or ov
 """
 
 import json
+import logging
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any, cast
+
+log = logging.getLogger("studio.checkpoints")
 
 MAX_HEADER_BYTES = 16 << 20
 """SDXL's 2,500 tensors need 0.4 MB; a larger header is an attack on memory."""
@@ -65,18 +68,32 @@ class Damaged(BadFile):
     """It was a safetensors file once, or pretends to be one."""
 
 
+class Unread(BadFile):
+    """Something in it is not as the studio expects, and nobody knows what."""
+
+
 @contextmanager
-def as_named() -> Iterator[None]:
+def as_named(path: Path) -> Iterator[None]:
     """Within, names of tensors are taken for what they promise. One whose shape is another is damage,
-    whoever stumbles over it: `Damaged` is raised."""
+    whoever stumbles over it: `Damaged` is raised. What goes wrong otherwise in looking at the file is
+    `Unread`; the log says what it was, in both cases."""
     try:
         yield
     except BadFile:
         raise
     except (LookupError, ValueError, TypeError, ArithmeticError) as error:
-        raise Damaged(
-            "The model file is damaged (a tensor is not what its name promises)."
-        ) from error
+        log.warning("%s is not what it seems to be", path, exc_info=error)
+        if _is_of_shapes(error):
+            raise Damaged(
+                "The model file is damaged (a tensor is not what its name promises)."
+            ) from error
+        raise Unread("The studio cannot make sense of this file; its log says why.") from error
+
+
+def _is_of_shapes(error: Exception) -> bool:
+    """Whether it is what reading a shape that is none of those expected raises: it has fewer or more
+    sides, or one of 0."""
+    return type(error) in {IndexError, KeyError, TypeError, ValueError, ZeroDivisionError}
 
 
 def read_header(path: Path) -> Header:

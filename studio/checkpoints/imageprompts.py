@@ -230,7 +230,7 @@ def inspect(found: Found) -> ImagePrompt | Looker | None:
         faces = NOT_FACES if _CALLED_FACES.search(name) else NOT_PICKLED
         return _useless(found, faces) if _CALLED.search(name) else None
     try:
-        with as_named():
+        with as_named(found.path):
             return _known(found)
     except (BadFile, OSError):
         return None

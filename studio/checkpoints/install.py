@@ -401,7 +401,7 @@ def settle(folder: Path, made: Plan, data_dir: Path) -> Path:
         return _move(folder, free(data_dir / Kind.CHECKPOINTS.value / made.name))
     file = folder / made.files[0].path
     try:
-        with as_named():
+        with as_named(file):
             header = read_any(file)
             kind = kind_of(header, file)
     except BadFile as problem:

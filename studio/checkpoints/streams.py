@@ -307,20 +307,23 @@ def require_free(target: Path, size_bytes: int) -> None:
         )
 
 
+class Taken(InvalidRequest):
+    """Something has the name that was to be given. Nothing was changed."""
+
+
 @contextmanager
 def replacing(target: Path, *, force: bool) -> Iterator[Path]:
     """A name beside `target` to write a file or folder under; it takes the target's place at the
     end, or is gone if anything was raised.
 
-    Raises `InvalidRequest` if the target is there and `force` is not said, `StorageFailed` if the
-    disk cannot be written.
+    Raises `Taken` if the target is there and `force` is not said, `StorageFailed` if the disk cannot
+    be written.
     """
     _sweep(target.parent)
     if target.exists() and not force:
-        raise InvalidRequest(
-            f"'{target.name}' is there already.",
-            "Choose another name, or say --force.",
-            field="out",
+        what = "folder" if target.is_dir() else "file"
+        raise Taken(
+            f"A {what} '{target.name}' is there already.", "Choose another name.", field="name"
         )
     fresh = target.with_name(f".tmp-{os.getpid()}-{target.name}")
     try:
@@ -329,8 +332,8 @@ def replacing(target: Path, *, force: bool) -> Iterator[Path]:
         _place(fresh, target)
     except OSError as error:
         raise StorageFailed(
-            f"The checkpoint cannot be written ({error.strerror or error}).",
-            "Free some space or choose another place; nothing was left behind.",
+            f"'{target.name}' cannot be written ({error.strerror or error}).",
+            "Free some space, or let the studio write there; nothing was left behind.",
         ) from error
     finally:
         _remove(fresh)

@@ -20,10 +20,10 @@ from studio.checkpoints.installs import Installs
 from studio.checkpoints.merge import merge
 from studio.checkpoints.networks import fits_a_file
 from studio.checkpoints.numbers import FORMATS, Floats
-from studio.checkpoints.streams import Progress
-from studio.commands.exit_codes import DAMAGED, OK, Unusable
-from studio.commands.generate import Status
-from studio.core.errors import InvalidRequest, StudioError, Unavailable
+from studio.checkpoints.streams import Progress, Taken
+from studio.commands.exit_codes import DAMAGED, OK
+from studio.commands.generate import Status, own_path
+from studio.core.errors import InvalidRequest, StudioError, Unavailable, Unusable
 from studio.core.layouts import Kind
 from studio.paths import BUILTIN_CHECKPOINT, CONFIGS
 from studio.settings import Settings, load
@@ -41,6 +41,9 @@ def checkpoints(options: Mapping[str, Any]) -> int:
     try:
         with _stoppable():
             return _ACTIONS[action](desk, options)
+    except Taken as problem:
+        hint = "Choose another name with --out, or have it replaced with --force."
+        raise Taken(problem.message, hint, field="out") from None
     except BadFile as problem:
         raise Unusable(str(problem), "Copy or download it again.", field="checkpoint") from None
 
@@ -193,7 +196,7 @@ def _convert(desk: _Desk, options: Mapping[str, Any]) -> int:
     to, dtype = options["to"], options.get("to_dtype")
     entry = desk.find(options["name"])
     if not (entry.lacks and to == entry.layout):  # what it paints with is not needed for that
-        _require_usable(entry)
+        entry.require_usable()
     name = entry.id.rpartition("/")[2] + (f"-{dtype}" if dtype else "")
     target = _target(desk.shelf, options.get("out") or name, single=to == "file")
     with desk.progress("Writing") as progress:
@@ -341,19 +344,13 @@ _ACTIONS: Mapping[str, Callable[[_Desk, Mapping[str, Any]], int]] = {
 
 def _usable(desk: _Desk, name: str) -> Checkpoint:
     entry = desk.find(name)
-    _require_usable(entry)
+    entry.require_usable()
     return entry
-
-
-def _require_usable(entry: Checkpoint) -> None:
-    if entry.problem:
-        kind = InvalidRequest if entry.lacks else Unusable
-        raise kind(entry.problem, entry.advice, field="checkpoint")
 
 
 def _target(shelf: Path, out: str, *, single: bool) -> Path:
     """A bare name lies on the shelf, anything else is a path of the person's own."""
-    path = Path(out).expanduser()
+    path = own_path(out)
     if path.name in {"", "..", "."} or path.name.startswith("."):
         raise InvalidRequest(
             f"'{out[:60]}' is no name for a checkpoint.", "Choose another one.", field="out"

@@ -1,6 +1,6 @@
 """What a command ends with, for scripts."""
 
-from studio.core.errors import InvalidRequest, StudioError
+from studio.core.errors import Unusable
 
 OK = 0
 WENT_WRONG = 1
@@ -22,17 +22,10 @@ exit codes:
 """
 
 
-class Unusable(InvalidRequest):
-    """The checkpoint that was named is not what it should be."""
-
-
-def ending(error: StudioError) -> int:
-    """The exit code of a command that ended with this."""
-    return DAMAGED if isinstance(error, Unusable) else exit_code(error.status)
-
-
 def exit_code(status: int) -> int:
-    """The exit code of a `StudioError` with this HTTP status."""
+    """The exit code of a command that ended with a `StudioError` of this HTTP status."""
+    if status == Unusable.status:
+        return DAMAGED
     if status in {409, 507}:
         return DATA_DIR_UNUSABLE
     return BAD_INPUT if 400 <= status < 500 and status != 429 else NOT_PAINTED

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,8 +18,11 @@ from studio.client import Beside, Door, Inside
 from studio.commands.exit_codes import NOT_PAINTED, OK, STOPPED
 from studio.core.errors import InvalidRequest, StorageFailed
 from studio.core.events import JobState
+from studio.core.requests import texts
 from studio.datadir import DataDirInUse, claim, holder, server
+from studio.discovery import open_drawer
 from studio.settings import Settings, load
+from studio.tasks._task import Task
 
 TASK = "txt2img"
 POLL_S = 0.1
@@ -78,7 +81,8 @@ def request_fields(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def set_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     """What `--set` says, as a request's fields. Raises `InvalidRequest`."""
-    fields = dict(map(_setting, options["set"]))
+    texts = _texts(options["task"]) if options["set"] else frozenset()
+    fields = dict(_setting(text, texts) for text in options["set"])
     if "task" in fields:
         raise InvalidRequest(
             "The task is no field of a request.", "Choose it with --task.", field="set"
@@ -86,8 +90,15 @@ def set_fields(options: Mapping[str, Any]) -> dict[str, Any]:
     return fields
 
 
-def _setting(text: str) -> tuple[str, Any]:
-    """ "strength=0.5" as name and value: JSON, or text where it is none. Raises `InvalidRequest`."""
+def _texts(task: str) -> frozenset[str]:
+    """Fields of a task that hold text; nothing of a task that there is not, which is said later."""
+    entry = open_drawer("studio.tasks", Task).get(task)
+    return texts(entry.request) if entry else frozenset()
+
+
+def _setting(text: str, texts: Container[str]) -> tuple[str, Any]:
+    """ "strength=0.5" as name and value: JSON, or text where it is none, or where nothing else than
+    text can be meant. Raises `InvalidRequest`."""
     name, sign, value = text.partition("=")
     if not (name and sign):
         raise InvalidRequest(
@@ -96,9 +107,10 @@ def _setting(text: str) -> tuple[str, Any]:
             field="set",
         )
     try:
-        return name, json.loads(value)
+        found = json.loads(value)
     except (ValueError, RecursionError):
         return name, value
+    return name, found if name not in texts or found is None or isinstance(found, str) else value
 
 
 def named_files(value: Any) -> list[str]:
@@ -123,12 +135,23 @@ def with_refs(value: Any, refs: Mapping[str, str]) -> Any:
 
 def _picture(path: str) -> bytes:
     try:
-        return Path(path).expanduser().read_bytes()
+        return own_path(path).read_bytes()
     except OSError as error:
         raise InvalidRequest(
             f"The picture '{path[:80]}' cannot be read ({error.strerror}).",
             "Name another file after the @.",
             field="set",
+        ) from None
+
+
+def own_path(text: str) -> Path:
+    """A path as a person writes it: `~` is their home, `~ann` that of ann. Raises
+    `InvalidRequest`."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        raise InvalidRequest(
+            f"There is no home folder for '{text.partition('/')[0][:40]}'.", "Write the whole path."
         ) from None
 
 
@@ -159,7 +182,7 @@ def _number(name: str, text: str, kind: type[int] | type[float]) -> int | float:
 
 
 def _folder(out: str) -> Path:
-    folder = Path(out).expanduser()
+    folder = own_path(out)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

@@ -32,6 +32,12 @@ class InvalidRequest(StudioError):
     status = 422
 
 
+class Unusable(InvalidRequest):
+    """The checkpoint that was named is not what it should be. Nothing was queued or changed."""
+
+    status = 424
+
+
 class NotFound(StudioError):
     """An id that does not exist, or that belongs to somebody else: the answer is the same."""
 

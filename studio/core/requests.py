@@ -127,6 +127,21 @@ def schema(kind: type) -> dict[str, Any]:
     return _adapter(kind).json_schema(schema_generator=_Described)
 
 
+def texts(kind: type) -> frozenset[str]:
+    """Fields of a request class that hold text and nothing else."""
+    whole = schema(kind)
+
+    def types(found: Mapping[str, Any]) -> set[str]:
+        if "$ref" in found:
+            return types(whole["$defs"][found["$ref"].rpartition("/")[2]])
+        if "anyOf" in found:
+            return {one for way in found["anyOf"] for one in types(way)}
+        return {str(found.get("type"))}
+
+    every = {name: types(field) for name, field in whole["properties"].items()}
+    return frozenset(name for name, found in every.items() if found - {"null"} == {"string"})
+
+
 def parse(kind: type[R], data: Mapping[str, Any]) -> R:
     """A request from plain JSON data.
 

@@ -55,6 +55,21 @@ def test_a_checkpoint_goes_all_the_way_round(call, tmp_path: Path, capsys) -> No
     assert code == DAMAGED and "not what they were" in told["checkpoints"][0]["problems"][0]
 
 
+def test_what_is_there_is_only_replaced_where_it_is_said(call, tmp_path: Path) -> None:
+    there = tmp_path / "data/checkpoints/mine.safetensors"
+    there.parent.mkdir(parents=True)
+    there.write_bytes(b"mine")
+    asked = ("convert", "tiny", "--to", "file", "--out", "mine")
+    code, told = call(*asked)
+    assert code == BAD_INPUT and told["error"] == {
+        "message": "A file 'mine.safetensors' is there already.",
+        "hint": "Choose another name with --out, or have it replaced with --force.",
+        "field": "out",
+    }
+    assert there.read_bytes() == b"mine"
+    assert call(*asked, "--force")[0] == OK
+
+
 def test_a_denoiser_alone_is_unpacked(call, tmp_path: Path) -> None:
     """Without what it would paint with, which is only needed for a folder."""
     rows = np.linspace(-1, 1, 64 * 64, dtype=np.float32).reshape(64, 64)

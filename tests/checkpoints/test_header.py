@@ -1,7 +1,9 @@
 """Only files that are exactly what they say pass, and refusing costs no memory."""
 
+import json
 import pickle
 import resource
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,8 @@ from studio.checkpoints.header import (
     BadFile,
     Damaged,
     NotSafetensors,
+    Unread,
+    as_named,
     read_header,
     readable,
 )
@@ -134,3 +138,24 @@ def test_any_change_is_read_or_refused(tmp_path: Path, cut: int, at: int, byte: 
 )
 def test_sizes_read_well(size: int, text: str) -> None:
     assert readable(size) == text
+
+
+@pytest.mark.parametrize(
+    ("careless", "kind"),
+    [
+        (lambda: (1, 2)[len("abc")], Damaged),
+        (lambda: [a for a, b in [(1, 2, 3)]], Damaged),
+        (lambda: 1 / 0, Damaged),
+        (b"\xff".decode, Unread),
+        (lambda: json.loads("{"), Unread),
+    ],
+)
+def test_a_mistake_in_looking_is_not_taken_for_damage_and_the_log_has_it(
+    careless: Callable[[], object], kind: type[BadFile], caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(kind), as_named(Path("of/somebody.safetensors")):
+        careless()
+    [record] = caplog.records
+    assert "somebody.safetensors" in record.message and record.exc_info
+    with pytest.raises(AttributeError), as_named(Path("x")):
+        None.shape  # type: ignore[attr-defined]  # noqa: B018

@@ -797,6 +797,7 @@ class TestInstalls:
             patched.setattr(shutil, "copyfile", full)
             with pytest.raises(StorageFailed, match="No space left") as caught:
                 installs.run(entry.id, lambda _: None, lambda: False)
+        assert "'fox.safetensors' cannot be written" in caught.value.message
         assert caught.value.hint and not list((tmp_path / "checkpoints").glob("*tmp*"))
         asked = len(web.answers)
         assert installs.run(entry.id, lambda _: None, lambda: False).state == "done"
