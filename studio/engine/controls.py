@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -83,6 +84,32 @@ def _of_stability(key: str, tensor: Any) -> Iterable[tuple[str, Any]]:
     return ((key, tensor),)
 
 
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """A ControlNet that acts, and what it is shown."""
+
+    control: Control
+    net: Any
+    shown: Tensor
+
+
+def units(
+    steering: Steering, controls: tuple[Control, ...], nets: Mapping[str, Any], pipeline: Any
+) -> tuple[Unit, ...]:
+    """Those that have a weight. `nets` has the ControlNets by id; `pipeline` has what maps are encoded
+    with."""
+    voice = VOICES[steering.network]
+    return tuple(
+        Unit(
+            control,
+            nets[control.controlnet],
+            voice.shown(control, nets[control.controlnet], pipeline),
+        )
+        for control in controls
+        if control.weight > 0
+    )
+
+
 class Steered:
     """A denoiser that listens to ControlNets. A pipeline calls it instead of the denoiser, which
     it shares with others and does not change."""
@@ -91,31 +118,19 @@ class Steered:
         self,
         steering: Steering,
         denoiser: Any,
-        controls: tuple[Control, ...],
-        nets: Mapping[str, Any],
-        pipeline: Any,
+        heard: tuple[Unit, ...],
         *,
         guided: bool,
         steps: Callable[[], tuple[int, int]],
     ) -> None:
-        """`nets` has the ControlNets by id; `pipeline` has what maps are encoded with; `steps` tells
-        how many calls are done and how many there are in all; `guided` that the negative prompt has a
-        say: its half comes first in each call, or its call second in each step."""
+        """`steps` tells how many calls are done and how many there are in all; `guided` that the
+        negative prompt has a say: its half comes first in each call, or its call second in each step."""
         self._steering = steering
         self._denoiser = denoiser
         self._guided = guided
         self._steps = steps
-        voice = VOICES[steering.network]
-        self._ask = voice.ask
-        self._units = [
-            (
-                control,
-                nets[control.controlnet],
-                voice.shown(control, nets[control.controlnet], pipeline),
-            )
-            for control in controls
-            if control.weight > 0
-        ]
+        self._ask = VOICES[steering.network].ask
+        self._units = heard
         self._parameters = inspect.signature(denoiser.forward)
         self._step = -1
         self._said: list[tuple[Control, Mapping[str, Any]]] = []
@@ -136,18 +151,17 @@ class Steered:
             return _summed(kept)
         self._step = done
         self._said = [
-            (control, self._one(control, net, shown, call))
-            for control, net, shown in self._units
-            if within(done, total, control.start, control.end)
+            (unit.control, self._one(unit, call))
+            for unit in self._units
+            if within(done, total, unit.control.start, unit.control.end)
         ]
         return _summed(said for _, said in self._said)
 
-    def _one(
-        self, control: Control, net: Any, shown: Tensor, call: Mapping[str, Any]
-    ) -> Mapping[str, Any]:
+    def _one(self, unit: Unit, call: Mapping[str, Any]) -> Mapping[str, Any]:
         """What one unit says; where the map matters more, nothing to the half that is kept away from,
         so that guidance multiplies it."""
-        said = self._ask(Asked(self._steering, control, net, shown, call, self._denoiser))
+        control = unit.control
+        said = self._ask(Asked(self._steering, control, unit.net, unit.shown, call, self._denoiser))
         if control.balance == "control" and self._guided and not self._steering.apart:
             for layer in _tensors(said):
                 layer[: len(layer) // 2] = 0

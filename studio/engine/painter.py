@@ -19,7 +19,7 @@ from studio.engine import latent, over, preview
 from studio.engine.adapters import swaps
 from studio.engine.begun import Begun
 from studio.engine.conditioning import Conditioning, encode, read
-from studio.engine.controls import Steered
+from studio.engine.controls import Steered, Unit, units
 from studio.engine.device import Device
 from studio.engine.loading import place
 from studio.engine.manager import Lease
@@ -30,7 +30,7 @@ from studio.engine.worn import BARE, Worn
 from studio.engine.writing import Writer
 from studio.families._family import Latents, Role, Sampling
 from studio.families._steering import Steering
-from studio.tasks._task import ALONE, Brush, Canvas, Span
+from studio.tasks._task import ALONE, Brush, Canvas, Control, Span
 
 
 class Easel(Protocol):
@@ -97,6 +97,7 @@ class LatentPainter:
         self._versions = versions
         self._refined: dict[tuple[Any, ...], dict[str, Any]] = {}
         self._encoded: dict[tuple[Any, ...], Conditioning] = {}
+        self._shown: tuple[tuple[Control, ...], tuple[Unit, ...]] | None = None
         self._pace = preview.Pace()
         self._step_s: float | None = None
 
@@ -228,16 +229,21 @@ class LatentPainter:
         if not any(control.weight for control in brush.controls):
             return self._denoiser
         pipeline = self._lease.pipeline
-        with torch.inference_mode():
-            return Steered(
-                steering,
-                self._denoiser,
-                brush.controls,
-                self._nets,
-                pipeline,
-                guided=self._family.guided(brush.guidance),
-                steps=lambda: (steps.calls, steps.entries(pipeline)),
-            )
+        return Steered(
+            steering,
+            self._denoiser,
+            self._units(steering, brush.controls),
+            guided=self._family.guided(brush.guidance),
+            steps=lambda: (steps.calls, steps.entries(pipeline)),
+        )
+
+    def _units(self, steering: Steering, controls: tuple[Control, ...]) -> tuple[Unit, ...]:
+        """What the ControlNets are shown; pictures of a job that share their maps encode them once."""
+        if self._shown is None or self._shown[0] != controls:
+            with torch.inference_mode():
+                made = units(steering, controls, self._nets, self._lease.pipeline)
+            self._shown = controls, made
+        return self._shown[1]
 
     def _handed_over(self, refining: Refining, brush: Brush, steps: "_Steps") -> Any:
         """What the pipeline calls, and the refiner for the last steps. LoRAs, style references and

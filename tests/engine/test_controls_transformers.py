@@ -21,6 +21,7 @@ from studio.checkpoints.header import read_header
 from studio.checkpoints.install import kind_of
 from studio.core.errors import InvalidRequest
 from studio.core.layouts import Kind
+from studio.engine import latent
 from studio.engine.controls import control_config
 from studio.engine.schedulers import build
 from studio.families._family import Role
@@ -336,6 +337,25 @@ def test_where_the_map_matters_more_the_negative_prompt_does_not_hear_it(
         for balance in ("balanced", "control")
     }
     assert len(unguided) == 1
+
+
+def test_pictures_of_a_job_encode_their_map_once(
+    desk: Desk, ref: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [_, second] = desk.paint(**ask("flux", ref, "flux-canny", steps=2), count=2)
+    encoded, encode = list[Any](), latent.encoded
+
+    def counted(vae: Any, pixels: Any) -> Any:
+        encoded.append(pixels)
+        return encode(vae, pixels)
+
+    monkeypatch.setattr(latent, "encoded", counted)
+    desk.paint(**ask("flux", ref, "flux-canny", steps=2), count=3)
+    assert len(encoded) == 1
+    desk.paint(**ask("flux", ref, "flux-canny", "flux-canny", steps=2))
+    assert len(encoded) == 3
+    [alone] = desk.paint(**ask("flux", ref, "flux-canny", steps=2), seed=REQUEST["seed"] + 1)
+    assert alone == second
 
 
 def test_qwen_image_asks_its_controlnet_once_a_step(
