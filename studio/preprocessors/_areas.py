@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from studio.preprocessors._pixels import lab
-from studio.preprocessors._stopping import Check, wanted
+from studio.preprocessors._stopping import Check, heard, wanted
 
 Labels = NDArray[np.int32]
 """[height, width]: the number of the area each pixel is in, 0 … areas - 1, none left out."""
@@ -23,11 +23,14 @@ def areas(
     import cv2
     from skimage.segmentation import felzenszwalb
 
-    flat: Any = cv2.pyrMeanShiftFiltering(np.ascontiguousarray(pixels), 6, likeness)
-    check()
+    whole = np.ascontiguousarray(pixels)
+    flat: Any = heard(lambda: cv2.pyrMeanShiftFiltering(whole, 6, likeness), check)
     smallest = max(1, round(least * pixels.shape[0] * pixels.shape[1]))
     # skimage divides its scale by 255, and a seed of about 40 pixels may differ by `likeness`
-    found = felzenszwalb(lab(flat), scale=likeness * 40 * 255, sigma=0.6, min_size=smallest)
+    found = heard(
+        lambda: felzenszwalb(lab(flat), scale=likeness * 40 * 255, sigma=0.6, min_size=smallest),
+        check,
+    )
     return np.asarray(found, np.int32)
 
 
