@@ -37,6 +37,8 @@ class Seen:
     preset_of: Callable[[str, str], Preset]
     machine: Machine
     """What the request would run on."""
+    supposing: bool = False
+    """Whether preprocessors are taken to have the weights that they want."""
 
     def checkpoint(self, checkpoint_id: str | None) -> "Checkpoint":
         return self.shelves.catalog.get(checkpoint_id)
@@ -71,7 +73,7 @@ class Seen:
         )
 
     def has_weights(self, preprocessor: "Preprocessor") -> bool:
-        return self.shelves.has_weights(preprocessor)
+        return self.supposing or self.shelves.has_weights(preprocessor)
 
     def lora(self, name: str, checkpoint: "Checkpoint") -> "Lora":
         return self.shelves.extras.loras.find(name, checkpoint)

@@ -8,7 +8,7 @@ What belongs to another owner does not exist.
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -270,11 +270,13 @@ class Studio:
 
     def estimate(self, owner: str, task: str, fields: Mapping[str, Any]) -> dict[str, Any]:
         """What a request with these fields would take, as far as that can be told; nothing is
-        queued, and its prompt may still be empty. Raises `InvalidRequest`."""
+        queued, its prompt may still be empty, and what its preprocessors want may be missing. Raises
+        `InvalidRequest`."""
         entry = self._task(task)
         if "prompt" in fields and not str(fields["prompt"]).strip():
             fields = {**fields, "prompt": "anything"}
-        resolved = entry.resolve(parse(entry.request, fields), self.seen_by(owner))
+        seen = replace(self.seen_by(owner), supposing=True)
+        resolved = entry.resolve(parse(entry.request, fields), seen)
         work = resolved.work or entry.work(resolved.request)
         if work is None and resolved.by:
             told = self._costs.without_checkpoint(resolved.by, resolved.pixels, self._memory())

@@ -306,8 +306,8 @@ def _bridge(
         now = now_for(studio, owner)
         tab, found = understood(studio, tabs, forms, owner, now, text)
         form = forms[tab.id]
-        values = possible(found.values, now.choices)
         draft = possible(studio.draft(owner, tab.id), now.choices)
+        values = possible(found.values, now.choices, draft)
         answer = {
             "number": json.loads(text).get("number"),
             "tab": tab.id,

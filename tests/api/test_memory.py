@@ -66,6 +66,16 @@ def test_a_form_may_be_estimated_before_its_prompt_is_written(client: httpx.Clie
     assert more["peak_bytes"] > less["peak_bytes"]
 
 
+def test_a_form_may_be_estimated_before_its_preprocessor_has_its_weights(
+    client: httpx.Client,
+) -> None:
+    kind = {"Content-Type": "image/png"}
+    ref = client.post("/api/inputs", content=png((40, 20)), headers=kind).json()["ref"]
+    want = {"task": "preprocess", "preprocessor": "hed", "image": ref}
+    assert "weights" in complaint(client.post("/api/jobs", json=want), 422)["message"]
+    assert client.post("/api/estimate", json=want).status_code == 200
+
+
 def test_what_would_be_refused_is_refused_here_too(client: httpx.Client) -> None:
     assert (
         complaint(client.post("/api/estimate", json={**WANT, "steps": 0}), 422)["field"] == "steps"

@@ -8,7 +8,7 @@ from studio.core.requests import MAX_SEED, Weights, parse
 from studio.costs.work import Kept
 from studio.tasks.txt2img import Txt2Img
 from studio.ui.form import Form, Now
-from studio.ui.widgets import painting, sampling
+from studio.ui.widgets import brought, painting, sampling
 
 
 def row(checkpoint_id: str, **changes: Any) -> dict[str, Any]:
@@ -158,6 +158,20 @@ def test_ways_to_keep_weights_are_offered_where_there_are_several() -> None:
     assert sampling.to_fields({**VALUES, **values})["weights"] == "fp8"
     values = sampling.from_settings({"checkpoint": "plain", "weights": "fp8"})
     assert sampling.possible(values, choices)["weights"] == sampling.PLANNED
+
+
+def test_a_picture_whose_checkpoint_is_gone_is_judged_by_the_one_that_the_form_keeps() -> None:
+    choices = {
+        **CHOICES,
+        "checkpoints": [row("good", ways=["whole"]), row("other", ways=["whole", "fp8"])],
+        "default_checkpoint": "good",
+    }
+    values = {"checkpoint": "gone", "weights": "fp8"}
+    assert sampling.possible(values, choices) == {"weights": sampling.PLANNED}
+    held = {"checkpoint": "other"}
+    assert sampling.possible(values, choices, held) == {"weights": "fp8"}
+    record = {"request": {"prompt": "a fox", **values}, "seed": 3}
+    assert brought.words(record, held, Now(choices=choices))["weights"] == "fp8"
 
 
 def test_every_way_to_keep_weights_has_a_name() -> None:

@@ -53,7 +53,7 @@ def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
     """The settings and units that the picture was painted with, or else the units that are there,
     and the picture itself in a unit that is free."""
     asked = record["request"]
-    values = {**brought.words(record, now.choices), **_own(asked)}
+    values = {**brought.words(record, held, now), **_own(asked)}
     own = "units" in values
     meant = asked.get("checkpoint") if own else held.get("checkpoint")
     there = units.fitted(

@@ -211,7 +211,7 @@ def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
-    return Arrival(values={**brought.words(record, now.choices), "image": record["id"]})
+    return Arrival(values={**brought.words(record, held, now), "image": record["id"]})
 
 
 TAB = Tab(

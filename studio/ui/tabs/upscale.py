@@ -161,7 +161,7 @@ def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def from_picture(record: Mapping[str, Any], held: Values, now: Now) -> Arrival:
     """The picture, and what it was painted with: details are painted with the same words."""
-    told = brought.words(record, now.choices)
+    told = brought.words(record, held, now)
     return Arrival(values={**told, "image": record["id"], "said_of": record["id"] if told else ""})
 
 

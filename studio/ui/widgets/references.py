@@ -103,11 +103,11 @@ def _acting(chosen: object, there: Sequence[str]) -> object:
     return there[0] if chosen == AUTO and there else chosen
 
 
-def possible(values: Values, choices: Choices) -> dict[str, Any]:
-    """The values with pictures looked at as their checkpoint can."""
+def possible(values: Values, choices: Choices, checkpoint: str | None) -> dict[str, Any]:
+    """The values with pictures looked at as that checkpoint can."""
     if "reference_method" not in values:
         return dict(values)
-    there = ways(choices, values.get("checkpoint"))
+    there = ways(choices, checkpoint)
     return {**values, "reference_method": _way(values["reference_method"], there)}
 
 

@@ -209,9 +209,9 @@ def from_settings(fields: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
-def possible(values: Values, choices: Choices) -> dict[str, Any]:
+def possible(values: Values, choices: Choices, held: Values | None = None) -> dict[str, Any]:
     """The values without names of checkpoints and samplers that are not here, and within the
-    controls' bounds."""
+    controls' bounds, for a form that holds `held` where they say nothing."""
     kept = dict(values)
     known = {
         "checkpoint": {found["id"] for found in choices["checkpoints"] if not found["problem"]},
@@ -220,9 +220,10 @@ def possible(values: Values, choices: Choices) -> dict[str, Any]:
     for name, ids in known.items():
         if kept.get(name) not in ids:
             kept.pop(name, None)
-    kept = references.possible(kept, choices)
+    chosen = kept.get("checkpoint") or (held or {}).get("checkpoint")
+    kept = references.possible(kept, choices, chosen)
     if "weights" in kept:
-        offered = [way for _, way in weights_choices(choices, kept.get("checkpoint"))]
+        offered = [way for _, way in weights_choices(choices, chosen)]
         kept["weights"] = kept["weights"] if kept["weights"] in offered else PLANNED
     for name, (low, high) in BOUNDS.items():
         if _is_number(found := kept.get(name)):
