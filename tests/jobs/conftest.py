@@ -36,8 +36,8 @@ class Desk:
     def state(self, job: Job) -> JobState:
         return self.app.jobs.get(job.id).state
 
-    def ended(self, job: Job) -> Job:
-        self.until(lambda: self.state(job).over)
+    def ended(self, job: Job, seconds: float = 60.0) -> Job:
+        self.until(lambda: self.state(job).over, seconds)
         return self.app.jobs.get(job.id)
 
     def painting(self, job: Job) -> None:

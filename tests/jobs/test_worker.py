@@ -120,14 +120,15 @@ def test_a_feed_that_cannot_be_written_costs_no_picture(desk: Desk, monkeypatch)
 
 @pytest.mark.slow
 def test_an_engine_that_cannot_start_tells_why(desk: Desk, tmp_path: Path) -> None:
-    app = compose(replace(desk.settings, data_dir=tmp_path, device="cuda"))
     if desk.app.worker.engine.device != "cpu":
         return
-    here = Desk(app, desk.settings)
-    job = here.submit()
-    app.start()
-    failed = here.ended(job)
-    app.close()
+    here = Desk(compose(replace(desk.settings, data_dir=tmp_path, device="cuda")), desk.settings)
+    try:
+        job = here.submit()
+        here.app.start()
+        failed = here.ended(job, seconds=desk.settings.engine_start_s)
+    finally:
+        here.app.close()
     assert failed.error is not None
     assert "There is no device 'cuda' here" in failed.error["message"]
     assert failed.error["hint"] == "Choose auto, cpu or cuda."
