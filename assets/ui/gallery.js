@@ -110,8 +110,9 @@ export function gallery(root) {
   function draw() {
     grid.draw();
     nothing.hidden = rows.length > 0;
-    say(nothing, trashed ? "The trash is empty." : fields.narrow() ? "No picture fits. Try fewer words or filters." : "Nothing here yet. Pictures that you paint are kept here; control maps are shown by Maps.");
-    empty.hidden = !trashed || !rows.length;
+    const none = trashed ? "The trash is empty." : "Nothing here yet. Pictures that you paint are kept here; control maps are shown by Maps.";
+    say(nothing, fields.narrow() ? `No picture ${trashed ? "in the trash " : ""}fits. Try fewer words or filters.` : none);
+    empty.hidden = !trashed || !(rows.length || fields.narrow());
     bar();
   }
 
@@ -248,11 +249,12 @@ export function gallery(root) {
   }
 
   async function emptied() {
-    if (!(await sure("Empty the trash?", "Its pictures are deleted for good.", "Delete for good"))) return;
+    const which = fields.narrow() ? "All of its pictures are deleted for good, also those that are not shown here." : "Its pictures are deleted for good.";
+    if (!(await sure("Empty the trash?", which, "Delete for good"))) return;
     try {
       await api.emptyTrash();
-      await reload();
-      toast(rows.length ? "What jobs in the queue start from stays until they are done." : "The trash is empty.");
+      const [left] = await Promise.all([api.images({ trashed: true, limit: 1 }), reload()]);
+      toast(left.images.length ? "What jobs in the queue start from stays until they are done." : "The trash is empty.");
     } catch (error) {
       complain(error);
     }

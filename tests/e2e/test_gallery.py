@@ -57,10 +57,14 @@ def test_several_go_to_the_trash_and_come_back(page: Page) -> None:
     tiles.first.locator(".po-choose").click()
     chosen.get_by_role("button", name="Restore").click()
     expect(tiles).to_have_count(1)
+    page.fill("#po-search", "boats")
+    expect(page.get_by_text("No picture in the trash fits.")).to_be_visible()
     page.get_by_role("button", name="Empty the trash").click()
+    expect(page.get_by_text("also those that are not shown here")).to_be_visible()
     page.get_by_role("button", name="Delete for good").click()
-    expect(page.get_by_text("The trash is empty.").first).to_be_visible()
+    expect(page.locator(".po-toast").get_by_text("The trash is empty.")).to_be_visible()
     page.get_by_role("button", name="Trash", exact=True).click()
+    page.fill("#po-search", "stones")
     expect(tiles).to_have_count(2)
 
 
