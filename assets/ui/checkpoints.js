@@ -188,6 +188,7 @@ export function state(one) {
   const arrived = `${bytes(one.done_bytes)} of ${bytes(one.size_bytes)}`;
   if (one.state === "done") return `${bytes(one.size_bytes)}. ${PLACES[/** @type {keyof typeof PLACES} */ (one.kind)] ?? "It is installed."}`;
   if (one.state === "waiting") return "Waiting for the one before it";
+  if (one.state === "failed" && !one.done_bytes) return "Ended; nothing was kept of it";
   if (one.state !== "running") return `${one.state === "failed" ? "Ended" : "Stopped"} after ${arrived}`;
   if (!one.bytes_per_s) return arrived;
   return `${arrived} · ${bytes(one.bytes_per_s)}/s · ${duration((one.size_bytes - one.done_bytes) / one.bytes_per_s)} left`;

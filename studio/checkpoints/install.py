@@ -350,9 +350,9 @@ _LEFT_OUT = frozenset({"safety_checker", "feature_extractor", "image_encoder"})
 def _require_safe(name: str) -> None:
     if not _ending(name):
         kind = Path(name).suffix.lower()
-        why = "such files can run code" if kind in PICKLED else "nothing else is read"
+        why = f"{kind} files can run code" if kind in PICKLED else "nothing else is read"
         raise InvalidRequest(
-            f"Only .safetensors and .gguf files can be installed; {why}.",
+            f"Only .safetensors and .gguf files can be installed: {why}.",
             "Take such a version of it.",
             field="source",
         )

@@ -29,7 +29,7 @@ MOST = 50
 HOME = ".installs"
 """Below the checkpoint folder, so that what has arrived is on the disk where it is to be."""
 
-CHANGED = "The file on the server has changed, so it is fetched from the beginning."
+CHANGED = "The file on the server had changed, so it was begun anew."
 
 State = Literal["waiting", "running", "stopped", "failed", "done"]
 

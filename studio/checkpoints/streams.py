@@ -301,8 +301,8 @@ def require_free(target: Path, size_bytes: int) -> None:
     free = shutil.disk_usage(place).free
     if free < size_bytes + MARGIN:
         raise StorageFailed(
-            f"There is not enough room: {readable(size_bytes)} are needed and {readable(free)} are "
-            "free.",
+            f"There is not enough room: {readable(size_bytes)} and {readable(MARGIN)} to spare are "
+            f"needed, and {readable(free)} are free.",
             "Free some space and try again.",
         )
 

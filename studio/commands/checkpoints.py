@@ -23,7 +23,7 @@ from studio.checkpoints.numbers import FORMATS, Floats
 from studio.checkpoints.streams import Progress, Taken
 from studio.commands.exit_codes import DAMAGED, OK
 from studio.commands.generate import Status, own_path
-from studio.core.errors import InvalidRequest, StudioError, Unavailable, Unusable
+from studio.core.errors import InvalidRequest, Refused, StudioError, Unavailable, Unusable
 from studio.core.layouts import Kind
 from studio.paths import BUILTIN_CHECKPOINT, CONFIGS
 from studio.settings import Settings, load
@@ -119,7 +119,7 @@ def _list(desk: _Desk, options: Mapping[str, Any]) -> int:
     lines: list[str] = []
     wide = max((len(entry.id) for entry in found), default=0)
     for entry in found:
-        size = f"{entry.size_bytes / 1e9:.2f} GB"
+        size = readable(entry.size_bytes)
         lines.append(f"{entry.id:{wide}}  {entry.family or 'unknown':8}  {size:>9}  {entry.label}")
         if entry.problem:
             lines.append(f"{'':{wide}}  {entry.problem} {entry.advice or ''}".rstrip())
@@ -303,7 +303,9 @@ def _wishes(desk: _Desk, options: Mapping[str, Any]) -> list[tuple[str, str]]:
     entry = desk.find(str(lacking))
     if not entry.lacks:
         raise InvalidRequest(
-            f"'{entry.label}' lacks nothing that could be installed.", entry.advice, field="for"
+            f"'{entry.label}' lacks nothing that could be installed.",
+            entry.advice or "It can be used as it is.",
+            field="for",
         )
     return [(one.source, one.label) for one in entry.lacks]
 
@@ -323,6 +325,9 @@ def _fetched(desk: _Desk, source: str, name: str, sha256: str) -> None:
                 lambda count: progress(count, installs.get(entry.id).plan.size_bytes),
                 lambda: False,
             )
+    except (InvalidRequest, Refused):
+        installs.remove(entry.id)  # nothing has been kept of it, and nothing is to be gone on with
+        raise
     except KeyboardInterrupt:
         print("Stopped. What has arrived is kept; the same command goes on.", file=sys.stderr)
         raise

@@ -629,7 +629,7 @@ class TestInstalls:
         done = installs.run(entry.id, lambda _: None, lambda: False)
         assert done.state == "done" and done.sums == {"": sha(tiny)}
         assert done.shown()["size_bytes"] == done.done_bytes == len(tiny)
-        assert "has changed" in done.note and done.shown()["note"] == done.note
+        assert "had changed" in done.note and done.shown()["note"] == done.note
 
     def test_one_that_changes_again_and_again_is_not_followed(
         self, web, tiny, tmp_path, monkeypatch
@@ -651,7 +651,7 @@ class TestInstalls:
         web.files["fox.safetensors"] = tiny
         installs = Installs(tmp_path, manners=HASTY)
         again = installs.add(f"{web.url}/fox.safetensors", sha256=sha(tiny))
-        assert again.id == entry.id and "has changed" in again.note
+        assert again.id == entry.id and "had changed" in again.note
         done = installs.run(again.id, lambda _: None, lambda: False)
         assert done.sums == {"": sha(tiny)} and done.note == again.note
         assert len(installs.all()) == 1
@@ -850,6 +850,7 @@ class TestCommand:
         assert code == 0 and told["path"].endswith("/data/checkpoints/Red fox.safetensors")
         assert main(["checkpoints", "install", address, "--sha256", "0" * 64, *where]) == 2
         assert "checksum" in json.loads(capsys.readouterr().out)["error"]["message"]
+        assert [one.state for one in Installs(tmp_path / "data").all()] == ["done"]
         file = Path(told["path"])
         data = bytearray(file.read_bytes())
         data[-7] ^= 1
