@@ -256,7 +256,7 @@ def _advice(problem: BadFile) -> str:
     if isinstance(problem, NotSafetensors):
         return "Get the .safetensors version of it, however the file is called."
     if isinstance(problem, Untold):
-        return "Get another version of it, such as one in kohya's or diffusers' layout."
+        return "Get another version of it, one whose trainer wrote that into the file."
     if isinstance(problem, Foreign):
         return "Put it into the folder where files of its kind belong."
     return "Copy or download it again."
