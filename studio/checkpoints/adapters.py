@@ -65,6 +65,7 @@ _PIECES = {
     "oft_s": r"oft_s(?:\.default)?",
     "oft_R": r"oft_R(?:\.default)?\.weight",
     "scaled_oft": r"oft_R\.scaled_oft",
+    **{name: rf"{name}\.weight" for name in ("a1", "a2", "b1", "b2", "bm")},
     "diff": r"diff",
     "diff_b": r"diff_b",
     "scale": r"weight",
@@ -85,6 +86,7 @@ KINDS = {
     "LoKr": {"lokr_w1", "lokr_w2"},
     "IA3": {"scale", "on_input"},
     "OFT": {"turn"},
+    "GLoRA": {"a1", "a2", "b1", "b2"},
     "difference": {"diff"},
 }
 """Ways to add to a layer, by the pieces that each needs; LoKr's two may come as products, and what a
@@ -156,8 +158,8 @@ def kind_of(pieces: Mapping[str, str]) -> str:
 def unclear(pieces: Mapping[str, str]) -> str:
     """Why one cannot tell what these pieces do to a layer, as a sentence; empty if one can."""
     there = set(pieces)
-    if there & _TURNS and there & {"dora_scale", "magnitude"}:
-        return "It turns layers (OFT) and scales them (DoRA), and does not say in which order."
+    if there & {*_TURNS, "a1"} and there & {"dora_scale", "magnitude"}:
+        return "It turns or bends layers (OFT, GLoRA) and scales them (DoRA), in an order not told."
     if {"oft_diag", "rescale"} <= there:
         return "It was made by a LyCORIS before version 2, whose scales have several meanings."
     return ""
@@ -199,6 +201,9 @@ def width_in(pieces: Mapping[str, str], shapes: Shapes) -> int | None:
             return first * second or None
         case "difference":
             return wide("diff") or None
+        case "GLoRA":
+            shape = shapes[pieces["b2"]]
+            return (shape if shape[0] == wide("b1") else shapes[pieces["b1"]])[1] or None
         case "OFT" if "oft_R" in pieces:
             count, flat = shapes[pieces["oft_R"]]
             return _unless_shared(count, (1 + isqrt(1 + 8 * flat)) // 2)
@@ -224,6 +229,8 @@ def height_out(pieces: Mapping[str, str], shapes: Shapes) -> int | None:
             return first * high("lokr_w2" if "lokr_w2" in pieces else "lokr_w2_a")
         case "difference":
             return high("diff")
+        case "GLoRA":
+            return high("b1" if high("b2") == shapes[pieces["b1"]][1] else "b2")
         case "OFT" if "oft_s" in pieces:
             return high("oft_s")
         case "OFT" if "oft_r" in pieces:

@@ -249,6 +249,63 @@ class _Decomposed(Addition):
         return self._known[held]
 
 
+class _General(Addition):
+    """GLoRA: a LoRA beside the layer, and one before it, which adds to what the layer looks at."""
+
+    down: Tensor
+    up: Tensor
+
+    def __init__(self, tensors: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        up, down = "a1", "a2"
+        own = {"up": tensors["b1"], "down": tensors["b2"]}
+        if not _narrow(tensors, up, down):
+            # LyCORIS before version 2 has them the other way round
+            up, down = down, up
+            own = {"up": tensors["b2"], "down": tensors["b1"]}
+            if not _narrow(tensors, up, down):
+                raise ValueError("its matrices do not go together")
+        more = {new: tensors[old] for new, old in _BESIDE.items() if old in tensors}
+        self.beside = _LowRank({**own, **more})
+        self.register_buffer("up", tensors[up])
+        self.register_buffer("down", tensors[down])
+
+    def fits(self, layer: torch.nn.Module) -> bool:
+        wide = shape_of(layer)[1]
+        before = (self.up.shape[0], self.down.shape[1]) == (wide, wide)
+        return before and _is_small(self.down) and self.beside.fits(layer)
+
+    def forward(self, layer: Any, x: Tensor) -> Tensor:
+        own = x.to(self.down.dtype)
+        if isinstance(layer, torch.nn.Conv2d):
+            seen = functional.conv2d(functional.conv2d(own, _four(self.down)), _four(self.up))
+        else:
+            down, up = self.down.flatten(1), self.up.flatten(1)
+            seen = functional.linear(functional.linear(own, down), up)
+        bent = _unbiased(layer, (seen * self.beside.scale).to(x.dtype))
+        return bent + self.beside(layer, x).to(bent.dtype)
+
+    def rows(self, rows: Rows, of: int) -> "_General":
+        part = copy(self)
+        part._modules = {"beside": self.beside.rows(rows, of)}
+        return part
+
+
+_BESIDE = {"mid": "bm", "alpha": "alpha"}
+
+
+def _narrow(tensors: Mapping[str, Tensor], up: str, down: str) -> bool:
+    """Whether all four of GLoRA's matrices are of one rank if these two go up and down."""
+    pairs = ((up, down), (up.replace("a", "b"), down.replace("a", "b")))
+    ranks = {n for a, b in pairs for n in (tensors[a].shape[1], tensors[b].shape[0])}
+    return len(ranks) == 1
+
+
+def _is_small(weight: Tensor) -> bool:
+    """Whether a convolution with it looks at one pixel at a time."""
+    return weight.ndim == 2 or set(weight.shape[2:]) == {1}
+
+
 class _Turned(Addition):
     """OFT: a layer's rows or inputs, turned in blocks; and each row, as long as before or scaled."""
 
@@ -372,6 +429,8 @@ def addition_of(tensors: Mapping[str, Tensor], *, exact: bool = False) -> Additi
     kind = kind_of(dict.fromkeys(tensors, ""))
     if kind == "IA3":
         return _Scaled(tensors)
+    if kind == "GLoRA":
+        return _General(tensors)
     if kind == "OFT":
         return _turning(tensors, exact=exact)
     change = _LowRank(tensors) if kind == "LoRA" else _Product(kind, tensors)

@@ -160,6 +160,7 @@ DEEP = "oft_unet_input_blocks_7_1_transformer_blocks_4_attn1_to_q"
         ({f"{DEEP}.oft_blocks": (4, 320, 320)}, {}, 2048),
         ({f"lora_unet_{ATTENDS[10:]}.oft_R.weight": (24, 496)}, {}, 768),
         ({f"lora_unet_{ATTENDS[10:]}.oft_r": (24, 32, 32), f"lora_unet_{ATTENDS[10:]}.oft_s": (320, 1)}, {}, 768),
+        ({f"{ATTENDS}.{name}.weight": size for name, size in {"a1": (768, 4), "a2": (4, 768), "b1": (320, 4), "b2": (4, 768)}.items()}, {}, 768),
         ({f"{ATTENDS}.weight": (320,), f"{ATTENDS}.on_input": ()}, {"ss_base_model_version": "sd_v1"}, 768),
     ],
 )  # fmt: skip
@@ -170,14 +171,15 @@ def test_one_that_turns_layers_is_known_by_what_it_tells(
     sparse_of(tmp_path / "it.safetensors", shapes, metadata)
     [found] = loras((tmp_path,)).all()
     assert (found.problem, found.context) == ("", context)
-    assert found.kinds == (("IA3",) if f"{ATTENDS}.weight" in shapes else ("OFT",))
+    kinds = {f"{ATTENDS}.weight": "IA3", f"{ATTENDS}.a1.weight": "GLoRA"}
+    assert found.kinds == (next((kinds[key] for key in shapes if key in kinds), "OFT"),)
 
 
 @pytest.mark.parametrize(
     ("pieces", "words"),
     [
         ({"oft_blocks": (4, 80, 80)}, "which checkpoints it was made for"),
-        ({"oft_R.weight": (24, 496), "dora_scale": (320, 1)}, "in which order"),
+        ({"oft_R.weight": (24, 496), "dora_scale": (320, 1)}, "an order not told"),
         ({"oft_diag": (4, 80, 80), "rescale": (4, 80, 1)}, "several meanings"),
         ({"boft_R": (2, 4, 80, 80), "boft_s": (320, 1)}, "no LoRA of a kind"),
     ],

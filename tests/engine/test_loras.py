@@ -231,6 +231,16 @@ def whole(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
     return made
 
 
+def general(layer: Any, dice: torch.Generator) -> dict[str, torch.Tensor]:
+    """GLoRA as LyCORIS writes it."""
+    out, wide = layer.weight.shape[:2]
+    ones, kernel = [1] * (layer.weight.ndim - 2), layer.weight.shape[2:]
+    sizes = {"a1": (wide, 3, *ones), "a2": (3, wide, *ones), "b1": (out, 3, *ones)}
+    sizes |= {"b2": (3, wide, *kernel)}
+    made = {f"{k}.weight": torch.randn(size, generator=dice) * 0.3 for k, size in sizes.items()}
+    return {**made, "alpha": torch.tensor(1.5)}
+
+
 def turning(blocks: tuple[int, ...], **more: float) -> Any:
     """OFT as kohya and LyCORIS write it, or BOFT for four numbers."""
 
@@ -288,6 +298,10 @@ def rotated(kind: Any, pieces: dict[str, torch.Tensor], weight: torch.Tensor) ->
 
 def change(kind: Any, pieces: dict[str, torch.Tensor], weight: torch.Tensor) -> torch.Tensor:
     """What the kind does to a layer's weights, by its definition."""
+    if kind is general:
+        a1, a2, b1, b2 = (pieces[f"{name}.weight"].flatten(1) for name in ("a1", "a2", "b1", "b2"))
+        seen = torch.einsum("oi...,ij->oj...", weight, a1 @ a2)
+        return (seen + (b1 @ b2).view_as(weight)) * 0.5
     if kind in TURNS:
         return rotated(kind, pieces, weight) - weight
     if kind in {by_row, by_column}:
@@ -315,7 +329,7 @@ def change(kind: Any, pieces: dict[str, torch.Tensor], weight: torch.Tensor) -> 
 
 
 @pytest.mark.parametrize(
-    "kind", [kron, hadamard, scaled, scaled_inputs, whole, by_row, by_column, *TURNS]
+    "kind", [kron, hadamard, scaled, scaled_inputs, whole, by_row, by_column, general, *TURNS]
 )
 @pytest.mark.parametrize("layer", ["linear", "conv"])
 def test_other_kinds_are_the_change_of_weights_that_they_stand_for(
@@ -347,6 +361,26 @@ def test_other_kinds_are_the_change_of_weights_that_they_stand_for(
     assert net.to_q is before
     assert torch.allclose(ours, merged.to_q(x), atol=1e-4)
     assert not torch.allclose(ours, before(x), atol=1e-2)
+
+
+def test_a_glora_of_old_is_one_with_its_matrices_the_other_way_round(tmp_path: Path) -> None:
+    net = torch.nn.Module()
+    net.to_q = torch.nn.Linear(8, 12)
+    pieces = general(net.to_q, torch.Generator().manual_seed(0))
+    swapped = {"a1": "a2", "a2": "a1", "b1": "b2", "b2": "b1", "alpha": "alpha"}
+    old = {
+        key.replace(key[:2], swapped[key[:2]]) if key != "alpha" else key: t
+        for key, t in pieces.items()
+    }
+    x, made = torch.randn(5, 8), []
+    for name, state in (("new", pieces), ("old", old)):
+        file = tmp_path / f"{name}.safetensors"
+        save_file({f"lora_unet_to_q.{key}": t for key, t in state.items()}, file)
+        asked = Added(id=name, weight=1.0, text_weight=0.0)
+        found = swaps([(load_adapter(file), asked)], {"unet": net}, {})
+        with torch.no_grad(), found.applied():
+            made.append(net.to_q(x))
+    assert torch.equal(*made)
 
 
 @pytest.mark.parametrize("layer", ["linear", "conv"])

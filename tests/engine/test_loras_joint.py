@@ -19,7 +19,7 @@ from studio.engine.loading import renamed
 from studio.tasks._task import Added
 from tests.engine.desk import Desk
 from tests.engine.original import transformer
-from tests.engine.test_loras import by_column, by_row, change, hadamard, kron
+from tests.engine.test_loras import by_column, by_row, change, general, hadamard, kron
 from tests.engine.tiny_families import TINY
 
 KINDS = {"flux": "FluxTransformer2DModel", "sd3": "SD3Transformer2DModel"}
@@ -149,6 +149,7 @@ def seen(family: str, network: Any) -> torch.Tensor:
         ("flux", low_rank, makers),
         ("flux", kron, kohya),
         ("flux", by_row, kohya),
+        ("flux", general, kohya),
         ("flux", turned, makers),
         ("flux", kohyas, kohya),
         ("sd3", low_rank, kohya),
