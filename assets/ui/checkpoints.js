@@ -159,7 +159,7 @@ function row(one) {
 function moved(node, one) {
   const find = (/** @type {string} */ what) => /** @type {HTMLElement} */ (node.querySelector(what));
   const bar = /** @type {HTMLProgressElement} */ (find("progress"));
-  bar.hidden = one.state === "done";
+  bar.hidden = one.state === "done" || (one.state === "failed" && !one.done_bytes);
   bar.value = one.size_bytes ? Math.min(1, one.done_bytes / one.size_bytes) : 0;
   say(find(".po-state"), state(one));
   say(find(".po-note"), one.note);

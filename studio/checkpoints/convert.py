@@ -164,6 +164,10 @@ def write_file(
         own, notes = _own_configs(checkpoint.path, known, configs)
         if own:
             metadata[CONFIGS] = json.dumps(own, sort_keys=True)
+            notes = (
+                f"It is not the usual {checkpoint.family_label}, and a single file is painted with as "
+                "if it were: keep the folder, or make one of the file again.",
+            )
         usual = known.get(_SCHEDULER, {}).get("prediction_type", "epsilon")
         tensors |= {name: _MARKERS[name] for name in prediction(checkpoint.path, usual)}
     require_free(target, size_of(tensors))

@@ -60,6 +60,8 @@ class TestConvert:
         file, folder, again = (tmp_path / x for x in ("a.safetensors", "b", "c.safetensors"))
         made = convert(get(shelf, name), "file", file, configs=CONFIGS)
         assert made.sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
+        # networks of this size are only known to the configs of the folder
+        assert "is not the usual Stable Diffusion" in made.notes[0]
         convert(get(tmp_path, "a"), "folder", folder, configs=CONFIGS)
         assert parts(folder) == parts(shelf / name)
         convert(get(tmp_path, "b"), "file", again, configs=CONFIGS)
