@@ -11,7 +11,7 @@ import { complain } from "./toasts.js";
  * @typedef {import("./live.js").Install} Install
  * @typedef {{source: string, label: string, about: string, size_gb: number, licence: string, needs: string, gated: boolean}} Starter
  * @typedef {{label: string, source: string, size_bytes: number, licence: string, gated: boolean}} Lack
- * @typedef {{source: string, name: string, size_bytes: number, files: number, licence: string, free_bytes: number}} Plan
+ * @typedef {{source: string, name: string, size_bytes: number, files: number, licence: string, free_bytes: number, there: string}} Plan
  */
 
 /** @param {HTMLElement} root */
@@ -115,6 +115,7 @@ function asking(begun) {
         { class: "po-row-words" },
         h("b", {}, plan.name),
         h("span", { class: "po-soft" }, [bytes(plan.size_bytes), plan.files > 1 ? plural(plan.files, "file") : "", plan.licence && `licence ${plan.licence}`, `${bytes(plan.free_bytes)} free`].filter(Boolean).join(" · ")),
+        plan.there && h("span", { class: "po-soft" }, `It is here already, as ${plan.there}. Installed again, it is there twice.`),
         !fits && h("span", { class: "po-wrong" }, "There is not enough room for it."),
       ),
       start,

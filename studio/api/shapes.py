@@ -209,6 +209,7 @@ class InstallPlan:
     files: int
     licence: str
     free_bytes: int
+    there: str
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

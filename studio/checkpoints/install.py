@@ -87,6 +87,11 @@ class Plan:
     def size_bytes(self) -> int:
         return sum(file.size_bytes for file in self.files)
 
+    def is_same(self, other: "Plan") -> bool:
+        """Whether the files of the other are the same, whatever it is to be called."""
+        mine, theirs = self.files, other.files
+        return len(mine) == len(theirs) and all(map(File.is_same, mine, theirs))
+
     @property
     def is_folder(self) -> bool:
         return bool(self.place) or any(file.path == INDEX for file in self.files)

@@ -151,7 +151,17 @@ class Installs:
             "files": len(found.files),
             "licence": found.licence,
             "free_bytes": self.free_bytes(),
+            "there": self.there(found),
         }
+
+    def there(self, plan: Plan) -> str:
+        """Where the same lies that was installed before, below the data folder; empty if nowhere."""
+        with self._lock:
+            done = [entry for entry in self._all.values() if entry.state == "done"]
+        for entry in done:
+            if entry.plan.is_same(plan) and (self._data_dir / entry.path).exists():
+                return entry.path
+        return ""
 
     def free_bytes(self) -> int:
         """On the disk where it would go."""

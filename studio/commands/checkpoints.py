@@ -318,6 +318,8 @@ def _fetched(desk: _Desk, source: str, name: str, sha256: str) -> None:
         print(f"{entry.plan.name}: {readable(entry.plan.size_bytes)}{licence}", flush=True)
     if entry.note:
         print(entry.note, file=sys.stderr)
+    if there := installs.there(entry.plan):
+        print(f"It is there already, as {there}; this is another copy.", file=sys.stderr)
     try:
         with desk.progress(entry.plan.name) as progress:
             done = installs.run(

@@ -442,9 +442,18 @@ class TestInstalls:
         [found] = Catalog((tmp_path / "checkpoints",)).all()
         assert (found.id, found.family, found.problem) == ("fox", "sd15", "")
         assert installs.sums() == {tmp_path / "checkpoints/fox.safetensors": sha(tiny)}
+        assert installs.look(f"{web.url}/fox.safetensors", "Reineke")["there"] == done.path
         again = installs.add(f"{web.url}/fox.safetensors")
         installs.start(again.id)
         assert self.until(installs, again.id, "done").path == "checkpoints/fox-2.safetensors"
+        web.files["fox.safetensors"] = tiny[:-1] + b"!"
+        assert installs.look(f"{web.url}/fox.safetensors")["there"] == ""
+        web.files["fox.safetensors"] = tiny
+        for file in (tmp_path / "checkpoints").glob("*.safetensors"):
+            file.rename(tmp_path / file.name)
+        assert installs.look(f"{web.url}/fox.safetensors")["there"] == ""
+        for file in tmp_path.glob("*.safetensors"):
+            file.rename(tmp_path / "checkpoints" / file.name)
         installs.remove(entry.id)
         assert [one.id for one in installs.all()] == [again.id]
         assert (tmp_path / "checkpoints/fox.safetensors").exists()
