@@ -17,6 +17,7 @@ STAGES = (
     "decoder",
     "samples",
     "judges",
+    "stylist",
     "evaluate",
     "export",
 )
@@ -89,6 +90,10 @@ def run(
         from studio.training import judges
 
         judges.train(folder, target, minutes)
+    elif stage == "stylist":
+        from studio.training import stylist
+
+        stylist.train(folder, target, minutes)
     elif stage == "evaluate":
         from studio.training import evaluate
 

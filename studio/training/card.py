@@ -147,10 +147,10 @@ Measured on {self.prompts} prompts in wordings that no training caption can have
 
 {self.table()}
 
-The judges are a small net that was trained on rendered pictures only, whose truth is known, never on generated
-ones. How often they are right themselves is in the last two columns, on rendered pictures they did not see: as
-they are, and after this model's autoencoder, which is as sharp as its pictures can be. Of colourings they never
-learnt they name {percent(self.reserved_colours)} right. "By chance" is the share if every prompt is judged by
+The judges are two small nets, one of styles and one of all else, that were trained on rendered pictures only,
+whose truth is known, never on generated ones. How often they are right themselves is in the last two columns, on
+rendered pictures they did not see: as they are, and after this model's autoencoder, which is as sharp as its
+pictures can be. Of colourings they never learnt they name {percent(self.reserved_colours)} right. "By chance" is the share if every prompt is judged by
 the pictures of the others. A kind of the thing counts as the thing (a green apple for an apple).
 
 Words it cannot know ("quantum chromodynamics") gave {self.unknown[0]} of {self.unknown[1]} times a picture whose

@@ -4,7 +4,7 @@ import json
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageOps
 
 from studio import samplers
-from studio.training import compose, heldout, judges, samples
+from studio.training import compose, heldout, judges, samples, stylist
 from studio.training.card import Report, Row, with_evaluation
 from studio.training.heldout import Wanted, is_a
 from studio.training.judges import Judges, Seen
@@ -29,6 +29,9 @@ EXAM = 960
 
 JUDGES_MINUTES = 15.0
 """Training of the judges where there are none yet."""
+
+STYLIST_MINUTES = 30.0
+"""Training of the judge of styles where there is none yet."""
 
 Pixels = np.ndarray
 """[n, h, w, 3] uint8."""
@@ -50,6 +53,20 @@ STRANGERS: tuple[str, ...] = (
     "quantum chromodynamics",
 )  # fmt: skip
 """What people who know nothing of the model might type."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Jury:
+    """Everyone who judges a picture."""
+
+    judges: Judges
+    styles: stylist.Net
+    """Has the say on styles."""
+
+    def look(self, pixels: Pixels) -> list[Seen]:
+        """What each picture shows."""
+        both = zip(self.judges.look(pixels), self.styles.look(pixels), strict=True)
+        return [replace(seen, style=style) for seen, style in both]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -226,7 +243,7 @@ class Exam:
     """`look_of` the softened pictures."""
 
 
-def examine(found: Judges, library: compose.Library, vae: Any, count: int) -> Exam:
+def examine(found: Jury, library: compose.Library, vae: Any, count: int) -> Exam:
     pixels, plans = judges.draw(judges.HELD_OUT_SEED, count, library, reserved=True)
     soft = judges.softened(vae, pixels)
     truths = [judges.truth(plan, library) for plan in plans]
@@ -272,7 +289,7 @@ class Drawn:
     pairs: list[tuple[Wanted, Seen]]
 
 
-def drawn(model: Model, found: Judges, prompts: Sequence[tuple[int, Wanted]]) -> Drawn:
+def drawn(model: Model, found: Jury, prompts: Sequence[tuple[int, Wanted]]) -> Drawn:
     pixels = model.draw([w.prompt for _, w in prompts], [FIRST_SEED + k for k, _ in prompts])
     pairs = [(w, s) for (_, w), s in zip(prompts, found.look(pixels), strict=True)]
     return Drawn(pixels=pixels, pairs=pairs)
@@ -284,14 +301,16 @@ def limited(prompts: Sequence[Wanted], limit: int | None) -> list[tuple[int, Wan
     return numbered[:: max(1, round(len(numbered) / limit))] if limit else numbered
 
 
-def judges_for(folder: Path, target: Path, library: compose.Library) -> Judges:
-    """The trained judges; trains them where there are none or they know other things."""
+def judges_for(folder: Path, target: Path, library: compose.Library) -> Jury:
+    """The trained judges; trains those that there are not yet, or that know other things."""
     found = judges.trained(folder)
     if found is None or found.nouns != library.names:
         judges.train(folder, target, JUDGES_MINUTES)
         found = judges.trained(folder)
     assert found is not None
-    return found
+    if stylist.trained(folder) is None:
+        stylist.train(folder, target, STYLIST_MINUTES)
+    return Jury(judges=found, styles=stylist.trained(folder))
 
 
 def evaluate(target: Path, folder: Path, limit: int | None = None) -> Report:

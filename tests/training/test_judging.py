@@ -19,6 +19,7 @@ from studio.training import (  # noqa: E402
     judges,
     runs,
     samples,
+    stylist,
     text,
     unet,
 )
@@ -130,6 +131,65 @@ def test_a_net_learns_what_the_plans_say() -> None:
     ]
     assert np.mean(right) >= 0.75
     assert [f.style for f in found] == ["flat vector"] * len(plans)
+
+
+def test_the_judge_of_styles_learns_every_style_of_things() -> None:
+    library, rng = toys.library(), np.random.default_rng(0)
+    plans = [stylist.draw_plan(rng, library) for _ in range(400)]
+    assert all(plan.items for plan in plans)
+    assert not any(judges.is_reserved(item) for plan in plans for item in plan.items)
+    often = {style: sum(plan.style == style for plan in plans) for style in judges.STYLES}
+    assert min(often.values()) > 25
+    rimmed = {library.style[i.row] for plan in plans if plan.style == "sticker" for i in plan.items}
+    assert rimmed == set(compose.DRAWN_STYLES)
+    drawn = [plan for plan in plans if plan.style == "flat vector"]
+    assert {library.style[i.row] for plan in drawn for i in plan.items} == {"flat vector"}
+
+
+@pytest.mark.slow
+def test_the_judge_of_styles_goes_on_where_it_stopped(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compose, "load", lambda _folder: toys.library())
+    with pytest.raises(FileNotFoundError, match="Train the judges first"):
+        stylist.train(tmp_path, exported, minutes=1e-6, pool=16)
+    others = judges.Judges(net=judges.Net(2), nouns=("apple", "window"), threshold=0.3)
+    monkeypatch.setattr(judges, "trained", lambda _folder: others)
+    stylist.train(tmp_path, exported, minutes=1e-6, pool=16)
+    first = runs.restore(tmp_path / stylist.CHECKPOINT)
+    monkeypatch.delattr(stylist, "draw_plan")  # its lessons lie in the folder
+    stylist.train(tmp_path, exported, minutes=2e-6, pool=16)
+    second = runs.restore(tmp_path / stylist.CHECKPOINT)
+    assert (first["step"], second["step"]) == (1, 2)
+    assert stylist.trained(tmp_path / "nothing") is None
+    assert len(stylist.trained(tmp_path).look(pixels_of(0, 3))) == 3
+
+
+@pytest.mark.slow
+def test_the_judge_of_styles_learns_what_its_lessons_say(
+    exported: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judges, "softened", lambda _vae, pixels, _noise: pixels)
+    pictures, styles = stylist.lessons(tmp_path, exported, toys.library(), 6)
+    torch.manual_seed(0)
+    net, inputs = stylist.Net(judges.Net(0)), samples.autoencoder.to_unit(pictures.numpy())
+    optimizer = torch.optim.AdamW(net.parameters(), lr=2e-3)
+    for _ in range(45):
+        loss = torch.nn.functional.cross_entropy(net(inputs), styles)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert net.look(pictures.numpy()) == [judges.STYLES[k] for k in styles]
+
+
+def test_one_judge_says_the_style_and_others_all_else() -> None:
+    class Looking:
+        def __init__(self, answer: object) -> None:
+            self.look = lambda pixels: [answer] * len(pixels)
+
+    others = seen(thing("fox", 0.2), thing("apple", 0.8))
+    jury = evaluate.Jury(judges=Looking(others), styles=Looking("watercolor"))
+    assert jury.look(pixels_of(0, 2)) == [replace(others, style="watercolor")] * 2
 
 
 # The verdicts
@@ -306,6 +366,7 @@ def test_evaluation_from_prompts_to_card(
     monkeypatch.setattr(evaluate, "STRANGERS", ("a cat",))
     monkeypatch.setattr(evaluate, "EXAM", 6)
     judges.train(tmp_path, exported, minutes=1e-6, pool=64)
+    stylist.train(tmp_path, exported, minutes=1e-6, pool=16)
 
     measured = evaluate.evaluate(exported, tmp_path)
 
