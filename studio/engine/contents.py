@@ -70,18 +70,19 @@ class Contents:
 
 
 def hashed(store: Store, entry: Entry) -> str | None:
-    """SHA-256 of group and tensors, one at a time while nothing is on loan; None if it was dropped."""
+    """SHA-256 of group and tensors, one at a time while nothing is on loan; None if it was dropped, or
+    its file written to."""
     digest = hashlib.sha256(f"{entry.kind}\0{entry.group}".encode())
     for name in sorted(entry.blob.places):
         while any(row.leases for row in store.rows()):
             threading.Event().wait(PATIENCE_S)
         with store.lock:
             tensor = entry.blob.host.get(name)
-        if tensor is None or entry.key not in store.entries:
+        if tensor is None or entry.key not in store.entries or entry.blob.is_changed:
             return None
         digest.update(f"\0{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\0".encode())
         digest.update(tensor.detach().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return None if entry.blob.is_changed else digest.hexdigest()
 
 
 def _read(file: Path | None) -> dict[str, str]:
