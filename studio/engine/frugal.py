@@ -196,6 +196,7 @@ class FrugalPainter:
         self._references = references
         self._refiner = refiner
         self._after = after
+        self._before = gauge.begin()
         self._painter: tuple[Plan, LatentPainter] | None = None
         self._prompt: tuple[Any, ...] = ()
         """What the text encoders were last asked to read."""
@@ -221,7 +222,7 @@ class FrugalPainter:
             descent.begin(work, descent.anatomy, descent.beside, descent.refiner)
         while True:
             self._easel.first, self._easel.told = 0.0, 0
-            began, before = time.monotonic(), self._gauge.begin()
+            began, self._before = time.monotonic(), self._gauge.begin()
             try:
                 picture = self._by(self._descent.plan, brush, canvas).paint(
                     brush, index=index, pictures=pictures, canvas=canvas, span=span
@@ -231,7 +232,7 @@ class FrugalPainter:
                     raise
             else:
                 self._descent.worked()
-                self._measure(one, time.monotonic() - began, self._gauge.peak(before))
+                self._measure(one, time.monotonic() - began, self._gauge.peak(self._before))
                 return self._told(picture)
             # outside of the except block, since a traceback keeps the tensors of its frames
             self._painter = None
@@ -276,6 +277,7 @@ class FrugalPainter:
     def _drop_text(self) -> None:
         for loan in self._loans:
             loan.drop_text()
+        self._before = self._gauge.begin()  # what painting takes is what it takes without them
 
     def _told(self, picture: Picture) -> Picture:
         changes = self._descent.plan.changes

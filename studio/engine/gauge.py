@@ -19,6 +19,15 @@ LEFT_FREE = 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Before:
+    """What was in memory when a peak began to be looked for, in bytes."""
+
+    own: int
+    files: int = 0
+    """Of files in the place of memory, and of libraries."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Gauge:
     """Measures the device of this process."""
 
@@ -42,24 +51,27 @@ class Gauge:
         total = psutil.virtual_memory().total
         return total if limit is None else min(total, limit)
 
-    def begin(self) -> int:
-        """Starts to look for a peak; what `peak` wants to be told."""
+    def begin(self) -> Before:
+        """Starts to look for a peak."""
         if self.device.name == "cuda":
             torch.cuda.reset_peak_memory_stats()
-            return int(torch.cuda.memory_allocated())
+            return Before(own=int(torch.cuda.memory_allocated()))
         with suppress(OSError):  # then there is no peak to be read, and `peak` says 0
             (PROCESS / "clear_refs").write_text("5")
         status = _status()
-        return status.get("VmRSS", 0) - status.get("RssFile", 0)
+        files = status.get("RssFile", 0)
+        return Before(own=status.get("VmRSS", 0) - files, files=files)
 
-    def peak(self, before: int) -> int:
-        """Bytes at the highest since `begin`, beyond those of then; 0 if they cannot be told."""
+    def peak(self, before: Before) -> int:
+        """Bytes at the highest since `begin`, beyond those of then; 0 if they cannot be told. Parts of
+        files do not count, which may come and go meanwhile."""
         if self.device.name == "cuda":
-            return max(0, int(torch.cuda.max_memory_allocated()) - before)
+            return max(0, int(torch.cuda.max_memory_allocated()) - before.own)
         status = _status()
         if "VmHWM" not in status:
             return 0
-        return max(0, status["VmHWM"] - status.get("RssFile", 0) - before)
+        files = max(before.files, status.get("RssFile", 0))
+        return max(0, status["VmHWM"] - files - before.own)
 
 
 def snapshot(gauge: Gauge, manager: Manager, means: tuple[str, ...]) -> Memory:

@@ -15,7 +15,7 @@ from PIL import Image
 from studio.costs.plan import Plan
 from studio.costs.work import Kept
 from studio.engine.frugal import Split, tiled
-from studio.engine.gauge import Gauge
+from studio.engine.gauge import Before, Gauge
 from studio.engine.layouts import Layouts
 from studio.engine.runner import JobTools
 from studio.engine.slabs import Slab
@@ -288,6 +288,22 @@ def test_what_a_plan_gives_back_is_gone_while_it_paints_and_there_for_the_next_j
     assert desk.paint(checkpoint=checkpoint) == fresh
     assert weights_of(desk, checkpoint) == weights
     assert not any(row.leases for row in desk.runner.manager.ledger().holdings)
+
+
+def test_what_painting_takes_is_measured_without_what_is_given_back(
+    desk: Desk, monkeypatch: Params
+) -> None:
+    monkeypatch.setattr(desk.runner.learned, "rung", lambda *_: "evict tiles-32 split drop-text")
+    begun: list[set[str]] = []
+    real = Gauge.begin
+
+    def begin(gauge: Gauge) -> Before:
+        begun.append(set(held(desk)))
+        return real(gauge)
+
+    monkeypatch.setattr(Gauge, "begin", begin)
+    desk.paint()
+    assert "unet" in begun[-1] and "text_encoder" not in begun[-1]
 
 
 def test_weights_that_only_a_converter_can_make_are_kept_whole(

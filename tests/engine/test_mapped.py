@@ -15,8 +15,11 @@ from studio.costs.memory import Held, Memory
 from studio.costs.predict import room_for
 from studio.costs.work import Work
 from studio.engine import manager as room
+from studio.engine.contents import hashed
+from studio.engine.device import Device
+from studio.engine.gauge import Gauge
 from studio.engine.manager import Manager
-from studio.engine.slabs import Mapped
+from studio.engine.slabs import Mapped, Window, arranged
 from studio.families._family import Role
 from tests.engine.tiny import save_tiny_sd
 
@@ -147,3 +150,25 @@ def test_what_the_system_takes_back_by_itself_is_counted_once() -> None:
     work = Work(checkpoint="sd", passes=())
     assert room_for(work, memory(mapped=False), ()).most == 12 * 10**9
     assert room_for(work, memory(mapped=True), ()).most == 10**10
+
+
+def test_parts_of_files_that_go_are_not_what_a_job_took(device: Device, tmp_path: Path) -> None:
+    gauge, file, count = Gauge(device=device), tmp_path / "weights", 24 << 18
+    file.write_bytes(b"x" * 4 * count)
+    places, size = arranged([("w", (count,), torch.float32)])
+    mapped = Mapped({"w": Window(file, 0)}, places, size, lambda: None)
+    assert mapped.tensors(places)["w"].sum()  # which brings all of it into memory
+    before = gauge.begin()
+    taken = torch.ones(count // 4)
+    del taken, mapped
+    assert gauge.peak(before) < size // 2
+
+
+def test_the_content_of_an_overwritten_file_is_not_found_out(manager: Manager, own: Path) -> None:
+    with manager.use(Catalog((own,)).get("a"), Role.TEXT):
+        pass
+    store = manager._store
+    [entry] = [one for one in store.rows() if one.part == "unet"]
+    assert hashed(store, entry)
+    os.utime(own / "a" / UNET, (1, 1))
+    assert hashed(store, entry) is None
