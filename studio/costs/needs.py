@@ -28,6 +28,8 @@ TILED = 1.25
 """What blending tiles adds, and InvokeAI's figure."""
 CONTROLNET = "controlnet:"
 """How the names of ControlNets begin among everything that is in memory."""
+VAE = "vae:"
+"""The same of autoencoders."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,12 +60,14 @@ def needs(
 ) -> Needs:
     """What a job needs under a plan.
 
-    `beside` has parameters of what is read beside the checkpoint, as `controlnet:ID`; `factor` is what measured activations were of
-    predicted ones before; `refiner` takes over for the last steps.
+    `beside` has parameters of what is read beside the checkpoint, as `controlnet:ID` and `vae:ID`;
+    `factor` is what measured activations were of predicted ones before; `refiner` takes over for the
+    last steps.
     """
     value = machine.value
     heard = sum(size for name, size in beside.items() if name.startswith(CONTROLNET)) * value
-    added = sum(beside.values()) * value - heard
+    decodes = sum(size for name, size in beside.items() if name.startswith(VAE))
+    added = sum(beside.values()) * value - heard + decodes * (machine.pixel_value - value)
     text = text_bytes(anatomy, value, plan)
     painting = denoiser_bytes(anatomy, value, plan) + rest_bytes(anatomy, machine)
     if refiner is not None:
