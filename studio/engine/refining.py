@@ -100,4 +100,7 @@ class HandedOver:
         done, total = self._steps()
         if done + 1e-6 < self._after * total:
             return self._first(sample, timestep, *args, **options)
-        return self._second(sample, timestep, **self._given, return_dict=options["return_dict"])
+        # the two may compute in other numbers
+        seen = sample.to(self._given["encoder_hidden_states"].dtype)
+        said = self._second(seen, timestep, **self._given, return_dict=False)
+        return (said[0].to(sample.dtype),)

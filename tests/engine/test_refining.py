@@ -3,6 +3,7 @@ stays."""
 
 import io
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,11 @@ from studio.app import compose
 from studio.checkpoints.catalog import Catalog
 from studio.core.errors import InvalidRequest
 from studio.core.records import Picture
+from studio.costs import machine
 from studio.engine import refining
 from studio.engine.conditioning import encode
 from studio.engine.schedulers import build
+from studio.families._family import Role
 from studio.prompts import infotext
 from studio.service.studio import Studio
 from studio.settings import Settings
@@ -271,3 +274,28 @@ def test_it_goes_through_a_form_and_back() -> None:
     assert (fields["refiner"], fields["refiner_after"]) == ("last", 0.5)
     untouched = sampling.to_fields({"prompt": "a", "extras": '{"loras":[],"vae":"","refiner":""}'})
     assert not untouched.keys() & {"refiner", "refiner_after", "vae"}
+
+
+@pytest.mark.parametrize("large", ["xl", "last"])
+def test_either_may_be_too_small_for_short_numbers(
+    desk: Desk, large: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [wanted] = desk.paint(**REFINED)
+    manager = desk.runner.manager
+    manager.unload_all()
+    manager._known.clear()
+    sizes = {name: desk.runner.catalog.get(name).anatomy.parameters for name in ("xl", "last")}
+    assert sizes["xl"] != sizes["last"]
+    short = replace(manager.device, dtype=torch.bfloat16, exact=torch.float32)
+    manager.device = manager._store.device = short
+    real = machine.Machine.painting
+    monkeypatch.setattr(
+        machine.Machine,
+        "painting",
+        lambda self, sized: self if sized.parameters == sizes[large] else real(self, sized),
+    )
+    [found] = desk.paint(**REFINED)
+    with manager.use(desk.runner.catalog.get("last"), Role.IMAGE) as lease:
+        assert lease.pipeline.unet.dtype != desk.networks("xl")["unet"].dtype
+    off = np.frombuffer(found, np.uint8).astype(int) - np.frombuffer(wanted, np.uint8)
+    assert abs(off).mean() < 2
