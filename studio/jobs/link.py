@@ -1,6 +1,7 @@
 """The link to an engine process: frames in, frames out, and what happens when it dies."""
 
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -28,6 +29,8 @@ class Died:
     """The engine process ended; always the last thing a link receives."""
 
     reason: str
+    advice: str
+    """Half a sentence: what to do so that it does not happen again."""
 
 
 class EngineProcess:
@@ -94,7 +97,7 @@ class EngineProcess:
         except (OSError, ValueError, EOFError):
             pass
         code = self._process.wait()
-        self._received.put(Died(reason=self._killed_for or _reason(code)))
+        self._received.put(Died(reason=self._killed_for or _reason(code), advice=_advice(code)))
 
 
 def _reason(code: int) -> str:
@@ -102,4 +105,16 @@ def _reason(code: int) -> str:
         return "it ended by itself"
     if code in (-9, 137):
         return "it was killed; the memory of this machine may have run out"
+    if code == _CUT_OFF:
+        return "a model file was cut off while it was used"
     return f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def _advice(code: int) -> str:
+    if code == _CUT_OFF:
+        return "copy the file again, and wait until that is done"
+    return "a smaller size needs less memory"
+
+
+_CUT_OFF = -getattr(signal, "SIGBUS", 0) or None
+"""How a process ends that looks at a part of a file which is no longer there."""

@@ -402,7 +402,7 @@ class Worker:
                 return Cancelled()
             return Failed(
                 message=f"The engine stopped while painting this ({message.reason}).",
-                hint="It has been started again; a smaller size needs less memory.",
+                hint=f"It has been started again; {message.advice}.",
             )
         if message is None:
             if reason := self._hung(live):

@@ -147,14 +147,25 @@ def test_previews_are_made_only_while_somebody_watches(desk: Desk) -> None:
     desk.ended(seen)
 
 
-def test_a_killed_engine_fails_its_job_and_the_queue_goes_on(desk: Desk) -> None:
+@pytest.mark.parametrize(
+    ("blow", "why", "advice"),
+    [
+        (signal.SIGKILL, "killed", "a smaller size needs less memory"),
+        pytest.param(
+            signal.SIGBUS, "model file was cut off", "copy the file again", marks=pytest.mark.slow
+        ),
+    ],
+)
+def test_a_killed_engine_fails_its_job_and_the_queue_goes_on(
+    desk: Desk, blow: signal.Signals, why: str, advice: str
+) -> None:
     struck, after = desk.submit(steps=150, count=8), desk.submit()
     desk.painting(struck)
-    os.kill(engine_pid(desk), signal.SIGKILL)
+    os.kill(engine_pid(desk), blow)
     failed = desk.ended(struck)
     assert failed.state is JobState.FAILED
     assert failed.error is not None
-    assert "killed" in failed.error["message"]
+    assert why in failed.error["message"] and advice in failed.error["hint"]
     assert desk.ended(after).state is JobState.FINISHED
 
 
