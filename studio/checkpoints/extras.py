@@ -26,7 +26,7 @@ class Extras:
         found: dict[str, Embedding] = {}
         for embedding in fit:
             found.setdefault(embedding.name.casefold(), embedding)
-        return {word: with_twins(embedding, fit) for word, embedding in found.items()}
+        return {word: with_twins(embedding, word, fit) for word, embedding in found.items()}
 
 
 def extras_in(folders: Callable[[Kind], tuple[Path, ...]]) -> Extras:

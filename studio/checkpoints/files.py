@@ -39,7 +39,8 @@ class File(ABC):
     """Why it cannot be used, as a sentence; empty when it can."""
     advice: str = ""
     twins: tuple[str, ...] = ()
-    """Of one that was found by name, ids of others of that name that fit as well."""
+    """Of one that was found by name, ids of others of that name that fit as well; none where its
+    folder or its trainer's name says which one is meant."""
 
     @property
     def name(self) -> str:
@@ -174,7 +175,9 @@ class Files(Generic[F]):
         if fit[1:]:
             raise self._shared(name, fit)
         if fit:
-            return with_twins(fit[0], (file for file in files if fitting(file, checkpoint)))
+            return with_twins(
+                fit[0], _asked(name), (file for file in files if fitting(file, checkpoint))
+            )
         file = self._usable(named[0])
         raise InvalidRequest(
             f"The {self.words.kind} '{file.label}' is not made for '{checkpoint.label}'.",
@@ -238,10 +241,10 @@ def _has_hash(file: File, digest: str, known: Mapping[Path, str]) -> bool:
     return len(digest) >= SHORT and any(one.startswith(digest) for one in hashes)
 
 
-def with_twins(file: F, others: Iterable[F]) -> F:
-    """The file, and which of the others have its name too."""
-    name = file.name.casefold()
-    twins = (one.id for one in others if one.id != file.id and one.name.casefold() == name)
+def with_twins(file: F, name: str, others: Iterable[F]) -> F:
+    """The file that a name means, and which of the others have that name too."""
+    same = name.casefold()
+    twins = (one.id for one in others if one.id != file.id and one.name.casefold() == same)
     return replace(file, twins=tuple(twins))
 
 
@@ -262,8 +265,12 @@ def _advice(problem: BadFile) -> str:
     return "Copy or download it again."
 
 
+def _asked(name: str) -> str:
+    return name.strip().removesuffix(".safetensors").replace("\\", "/")
+
+
 def _named(files: tuple[F, ...], name: str) -> list[F]:
-    asked = name.strip().removesuffix(".safetensors").replace("\\", "/")
+    asked = _asked(name)
     ways: tuple[Callable[[F], str], ...] = (
         lambda file: file.id,
         lambda file: file.name,

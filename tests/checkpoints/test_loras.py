@@ -66,6 +66,7 @@ def test_two_of_a_name_are_both_there_and_a_name_that_means_both_says_so(tmp_pat
     assert shelf.get("Lora/ink").path == theirs / "ink.safetensors"
     assert shelf.find("ink", CHECKPOINT).path == mine / "ink.safetensors"
     assert shelf.find("ink", CHECKPOINT).twins == ("Lora/ink",)
+    assert shelf.find("Lora/ink", CHECKPOINT).twins == ()
     assert shelf.find("b/wash", CHECKPOINT).path == theirs / "b" / "wash.safetensors"
     with pytest.raises(InvalidRequest) as caught:
         shelf.find("wash", CHECKPOINT)

@@ -119,6 +119,10 @@ def test_a_name_that_several_have_is_told(checkpoints: Path, tmp_path: Path) -> 
         ]
         chosen = submit(app, prompt="a <lora:loras/ink>", loras=[{"name": "loras/ink"}])
         assert {row["name"] for row in chosen["loras"]} == {"loras/ink"}  # type: ignore[attr-defined]
+        wanted = {"checkpoint": "tiny", "prompt": "a <lora:loras/ink>"}
+        exact = app.studio.submit("local", "txt2img", wanted)
+        app.studio.cancel("local", exact.id)
+        assert not [note for note in exact.notes if "Two" in note]
         with pytest.raises(InvalidRequest, match="Two LoRAs are called 'wash': '"):
             submit(app, prompt="a <lora:wash>")
     finally:
