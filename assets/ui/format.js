@@ -15,10 +15,11 @@ export function brief(seconds) {
   return duration(seconds);
 }
 
-/** As `gigabytes` in studio/costs/admission.py. @param {number} count */
+/** `9.8 GB`, `120 MB`, `310 kB`, nothing as `0 MB`. @param {number} count */
 export function bytes(count) {
-  if (count >= 1e9) return `${(count / 1e9).toFixed(1)} GB`;
-  return `${count ? Math.max(1, Math.round(count / 1e6)) : 0} MB`;
+  if (count >= 999.5e6) return `${(count / 1e9).toFixed(1)} GB`;
+  if (count >= 999.5e3 || !count) return `${Math.round(count / 1e6)} MB`;
+  return `${Math.max(1, Math.round(count / 1e3))} kB`;
 }
 
 /** @param {number} count @param {string} noun */

@@ -251,7 +251,9 @@ export function card(first, around, change, drop) {
         say(words, gone === ref ? GONE : "");
       } else if (given && row && (row.ready || unit.pose)) soon(row.id);
       else {
-        made = "";
+        clearTimeout(timer);
+        made = running = "";
+        zone.removeAttribute("aria-busy");
         drawn.hidden = save.hidden = true;
         say(words, "");
       }

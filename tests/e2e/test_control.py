@@ -122,6 +122,27 @@ class TestControl:
         expect(page.locator(f"{UNIT} .po-unit-words")).to_have_text("")
 
     @pytest.mark.slow
+    def test_a_map_that_comes_once_another_way_is_chosen_is_not_shown(self, page: Page) -> None:
+        held: list[Route] = []
+
+        def hold(route: Route) -> None:
+            held.append(route)
+
+        page.route("**/api/jobs", hold)
+        with page.expect_request("**/api/jobs"):
+            give(page, f"{UNIT} input[type=file]", png("olive", (96, 96)))
+        shown = page.locator(f"{UNIT} figure").nth(1).locator("img")
+        page.get_by_label("Made by").select_option("anyline")
+        expect(page.locator(f"{UNIT} .po-unit-lacking")).to_contain_text("are not here: 270 kB")
+        with page.expect_response("**/api/images/*", timeout=SLOW):
+            held[0].continue_()
+        page.wait_for_timeout(300)
+        expect(shown).to_be_hidden()
+        expect(page.locator(f"{UNIT} [aria-busy]")).to_have_count(0)
+        page.get_by_label("Made by").select_option("canny")
+        expect(shown).to_be_visible()
+
+    @pytest.mark.slow
     def test_without_a_picture_it_says_so(self, page: Page) -> None:
         page.fill("#control-prompt textarea", "a teapot")
         page.click("#control-generate")
