@@ -328,7 +328,8 @@ def _fetched(desk: _Desk, source: str, name: str, sha256: str) -> None:
                 lambda: False,
             )
     except (InvalidRequest, Refused):
-        installs.remove(entry.id)  # nothing has been kept of it, and nothing is to be gone on with
+        if not installs.get(entry.id).sums:  # nothing of it is there to be gone on with
+            installs.remove(entry.id)
         raise
     except KeyboardInterrupt:
         print("Stopped. What has arrived is kept; the same command goes on.", file=sys.stderr)

@@ -867,6 +867,30 @@ class TestCommand:
         assert main(["checkpoints", "verify", "Red fox", *where]) == 5
         assert "file that was installed" in capsys.readouterr().out
 
+    def test_one_refused_file_of_a_repository_costs_none_of_the_others(
+        self, hub: Web, checkpoints: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        hub.repos["ann/fox"] = {
+            file.relative_to(checkpoints / "tiny").as_posix(): file.read_bytes()
+            for file in (checkpoints / "tiny").rglob("*")
+            if file.is_file()
+        }
+        *arrived, last = (file.path for file in plan("ann/fox").files)
+        gone = f"ann/fox/resolve/abc/{last}"
+        hub.redirects[gone] = f"{hub.url}/nowhere"
+        asked = ["checkpoints", "install", "ann/fox", "--data-dir", str(tmp_path), "--json"]
+        assert main(asked) == BAD_INPUT
+        assert "no such file" in json.loads(capsys.readouterr().out)["error"]["message"]
+        del hub.redirects[gone]
+        before = len(hub.answers)
+        assert main(asked) == OK
+        fetched = [path for path, _ in hub.answers[before:]]
+        assert gone in fetched
+        assert not any(
+            f"ann/fox/resolve/abc/{path}" in fetched for path in arrived if "model." in path
+        )
+        assert [one.state for one in Installs(tmp_path).all()] == ["done"]
+
 
 class TestLacking:
     """A file that holds a denoiser alone, and what is published for it."""
