@@ -168,16 +168,14 @@ class Files(Generic[F]):
         `InvalidRequest` if there is none or more than one, if it cannot be used or does not fit.
         """
         files = self.all()
+        fit = tuple(file for file in files if fitting(file, checkpoint))
+        if meant := _named(fit, name):
+            if meant[1:]:
+                raise self._shared(name, meant)
+            return with_twins(meant[0], _asked(name), fit)
         named = _named(files, name)
         if not named:
-            raise self._missing(name, [file for file in files if fitting(file, checkpoint)])
-        fit = [file for file in named if fitting(file, checkpoint)]
-        if fit[1:]:
-            raise self._shared(name, fit)
-        if fit:
-            return with_twins(
-                fit[0], _asked(name), (file for file in files if fitting(file, checkpoint))
-            )
+            raise self._missing(name, fit)
         file = self._usable(named[0])
         raise InvalidRequest(
             f"The {self.words.kind} '{file.label}' is not made for '{checkpoint.label}'.",

@@ -53,6 +53,10 @@ def test_of_several_of_a_name_the_one_that_fits_is_meant(tmp_path: Path) -> None
     shelf = loras((tmp_path,))
     assert shelf.find("detail", CHECKPOINT).id == "small/detail"
     assert shelf.find("detail", OTHER).id == "xl/detail"
+    write(tmp_path, "ink")
+    write(tmp_path, "xl/ink", context=2048)
+    assert shelf.find("ink", CHECKPOINT).id == "ink"
+    assert shelf.find("ink", OTHER).id == "xl/ink"
     with pytest.raises(InvalidRequest, match="not made for 'Large'"):
         shelf.find("small/detail", OTHER)
 
