@@ -6,7 +6,7 @@ import struct
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeVar
 
 from studio.checkpoints.catalog import DENOISERS, Checkpoint, families, family_of
 from studio.checkpoints.folder import INDEX, MAX_CONFIG_BYTES
@@ -24,6 +24,7 @@ from studio.checkpoints.networks import (
     Unpack,
     as_file,
     as_folder,
+    embedded,
     prediction,
 )
 from studio.checkpoints.originals import SINGLE_FILES, bare
@@ -164,10 +165,14 @@ def write_file(
         own, notes = _own_configs(checkpoint.path, known, configs)
         if own:
             metadata[CONFIGS] = json.dumps(own, sort_keys=True)
-            notes = (
-                f"It is not the usual {checkpoint.family_label}, and a single file is painted with as "
-                "if it were: keep the folder, or make one of the file again.",
-            )
+            # denoisers that lie alone in their files are told by their tensors
+            if families()[checkpoint.family].needs or not _has_usual_words(
+                checkpoint.path, known, configs
+            ):
+                notes = (
+                    f"It is not the usual {checkpoint.family_label}, and a single file is painted with "
+                    "as if it were: keep the folder, or make one of the file again.",
+                )
         usual = known.get(_SCHEDULER, {}).get("prediction_type", "epsilon")
         tensors |= {name: _MARKERS[name] for name in prediction(checkpoint.path, usual)}
     require_free(target, size_of(tensors))
@@ -224,7 +229,7 @@ def _own_configs(
     folder: Path, known: Mapping[str, Mapping[str, Any]], configs: Path
 ) -> tuple[dict[str, str], tuple[str, ...]]:
     """The folder's configs and vocabularies by path, if they are not the `known` ones of its family."""
-    if _is_usual(folder, known, configs):
+    if _is_usual(folder, known) and _has_usual_words(folder, known, configs):
         return {}, ()
     texts = {
         file.relative_to(folder).as_posix(): file.read_text("utf-8")
@@ -243,17 +248,24 @@ def _is_said_twice(file: Path) -> bool:
     return file.name == "tokenizer.json" and file.with_name("vocab.json").is_file()
 
 
-def _is_usual(folder: Path, known: Mapping[str, Mapping[str, Any]], configs: Path) -> bool:
+def _is_usual(folder: Path, known: Mapping[str, Mapping[str, Any]]) -> bool:
+    """Whether its networks and its scheduler are those of its family."""
     for name, config in known.items():
-        part, _, kind = name.partition("/")
-        theirs = folder / part
+        kind = name.rpartition("/")[2]
         if kind in {"config.json", "scheduler_config.json"}:
-            own = _read(theirs / kind) if (theirs / kind).is_file() else {}
+            own = _read(folder / name) if (folder / name).is_file() else {}
             said = {key for key in own.keys() & config.keys() if own[key] is not None}
             said = said & _SHIFTS if "scheduler" in kind else said - _SAID_OTHERWISE
             if any(own[key] != config[key] for key in said):
                 return False
-        elif words := config.get("vocabulary"):
+    return True
+
+
+def _has_usual_words(folder: Path, known: Mapping[str, Mapping[str, Any]], configs: Path) -> bool:
+    """Whether its tokenizers know the words of its family's."""
+    for name, config in known.items():
+        if words := config.get("vocabulary"):
+            theirs = folder / name.partition("/")[0]
             file = next((f for f in _VOCABULARIES if (configs / words / f).is_file()), "")
             there = (theirs / file).is_file()
             if there and _words(theirs / file) != _words(configs / words / file):
@@ -284,7 +296,7 @@ def _config_files(checkpoint: Checkpoint, found: AsFolder, configs: Path) -> dic
         }
     family = families()[checkpoint.family]
     shapes = read_any(checkpoint.path).shapes
-    files = _embedded(found.metadata) or _usual(family, shapes, found.parts.keys(), configs)
+    files = embedded(found.metadata) or _usual(family, shapes, found.parts.keys(), configs)
     _require_fit(found.parts, files)
     if found.markers:
         predicts = "epsilon" if STEPS in found.markers else "v_prediction"
@@ -293,24 +305,6 @@ def _config_files(checkpoint: Checkpoint, found: AsFolder, configs: Path) -> dic
             changes |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
         files[_SCHEDULER] = _json({**json.loads(files[_SCHEDULER]), **changes})
     return files
-
-
-def _embedded(metadata: Mapping[str, str]) -> dict[str, bytes]:
-    try:
-        found = json.loads(metadata.get(CONFIGS, "{}"))
-        texts = cast(dict[str, str], found).items()
-        files = {name: text.encode() for name, text in texts}
-    except (ValueError, AttributeError):
-        return {}
-    # a name from a file is a name: a part and a file in it, never a way out
-    return {name: data for name, data in files.items() if _is_plain(name)}
-
-
-def _is_plain(name: str) -> bool:
-    pieces = name.split("/")
-    return len(pieces) <= 2 and all(
-        piece.replace("_", "").replace(".", "", 1).isalnum() and piece[0] != "." for piece in pieces
-    )
 
 
 def _known_configs(family: Family, shapes: Shapes, configs: Path) -> dict[str, dict[str, Any]]:

@@ -436,3 +436,22 @@ _TO_DIFFUSERS: Mapping[str, Callable[[Tensors], Tensors]] = {
     "projected": _projected_to_diffusers,
     "t5": dict,
 }
+
+
+def embedded(metadata: Mapping[str, str]) -> dict[str, bytes]:
+    """The configs and vocabularies, by path, that a converted file keeps of its folder."""
+    try:
+        found = json.loads(metadata.get(CONFIGS, "{}"))
+        texts = cast(dict[str, str], found).items()
+        files = {name: text.encode() for name, text in texts}
+    except (ValueError, AttributeError):
+        return {}
+    # a name from a file is a name: a part and a file in it, never a way out
+    return {name: data for name, data in files.items() if _is_plain(name)}
+
+
+def _is_plain(name: str) -> bool:
+    pieces = name.split("/")
+    return len(pieces) <= 2 and all(
+        piece.replace("_", "").replace(".", "", 1).isalnum() and piece[0] != "." for piece in pieces
+    )

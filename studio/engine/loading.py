@@ -26,7 +26,7 @@ from studio.checkpoints.folder import Part, read_parts, scheduler_config
 from studio.checkpoints.gguf import read_any
 from studio.checkpoints.header import BadFile, Damaged
 from studio.checkpoints.header import Tensor as Stored
-from studio.checkpoints.networks import STEPS, STEPS_OF_SD2_BASE
+from studio.checkpoints.networks import STEPS, STEPS_OF_SD2_BASE, embedded
 from studio.checkpoints.originals import (
     ORIGINALS,
     POSITIONS,
@@ -322,7 +322,10 @@ def _folder(folder: Path, family: Family, device: Device, objects: Objects) -> M
 
 
 def _settings(folder: Path) -> dict[str, bool]:
-    index: dict[str, Any] = json.loads((folder / "model_index.json").read_bytes())
+    return _flags(json.loads((folder / "model_index.json").read_bytes()))
+
+
+def _flags(index: Mapping[str, Any]) -> dict[str, bool]:
     return {name: value for name, value in index.items() if isinstance(value, bool)}
 
 
@@ -394,8 +397,11 @@ def _whole(folder: Path, part: Part) -> Mapping[str, Tensor]:
 
 
 def _file(path: Path, family: Family, device: Device, configs: Path, objects: Objects) -> Manifest:
+    """A file that holds a whole checkpoint. One that was made of a folder has the configs of that
+    where they are not the usual ones; words are always those of the family."""
     place = configs / family.configs
     sources = _sources_of(path)
+    own = _configs_in(path)
     recipes: list[Recipe] = []
     others: dict[str, Any] = {}
     for name, kinds in family.components.items():
@@ -403,13 +409,27 @@ def _file(path: Path, family: Family, device: Device, configs: Path, objects: Ob
         if "Tokenizer" in kinds[0]:
             others[name] = _tokenizer_of(kinds[0], place, name, objects)
         else:
-            recipes.append(_single(sources, name, kinds[0], place, device, changes))
+            config = own.get(f"{name}/config.json")
+            recipes.append(_single(sources, name, kinds[0], place, device, changes, config))
+    scheduler = own.get("scheduler/scheduler_config.json") or scheduler_config(place)
     return Manifest(
         recipes=tuple(recipes),
         objects=others,
-        scheduler={**scheduler_config(place), **_prediction(sources)},
-        settings=_settings(place),
+        scheduler={**scheduler, **_prediction(sources)},
+        settings=_flags(own["model_index.json"]) if "model_index.json" in own else _settings(place),
     )
+
+
+def _configs_in(path: Path) -> dict[str, dict[str, Any]]:
+    """The configs that a converted file keeps of its folder, by path. Raises `ValueError`."""
+    files = embedded(read_any(path).metadata).items()
+    found = {name: json.loads(data) for name, data in files if name.endswith(_CONFIGS)}
+    if not all(isinstance(config, dict) for config in found.values()):
+        raise Damaged("The configs in this file are malformed.")
+    return found
+
+
+_CONFIGS = ("/config.json", "/scheduler_config.json", "model_index.json")
 
 
 def _denoiser(
@@ -511,10 +531,17 @@ def _single(
     home: Path,
     device: Device,
     changes: Mapping[str, Any],
+    own: Mapping[str, Any] | None = None,
 ) -> Recipe:
-    config = json.loads((home / part / "config.json").read_bytes())
+    """`own` is the config where it is not the one in `home` with `changes`."""
+    usual = json.loads((home / part / "config.json").read_bytes())
+    config = {**usual, **changes} if own is None else {**own}
     convert = _text_encoder if hasattr(transformers, kind) else partial(_network, kind)
-    return _recipe(part, kind, home / part, {**config, **changes}, sources, device, convert=convert)
+    made = _recipe(part, kind, home / part, config, sources, device, convert=convert)
+    if own is None or not hasattr(transformers, kind):
+        return made
+    cls = _class(kind)
+    return replace(made, build=lambda: cls(cls.config_class.from_dict(config)))
 
 
 def _network(kind: str, module: Any, state: Tensors) -> Mapping[str, Tensor]:

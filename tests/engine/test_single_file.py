@@ -4,11 +4,15 @@ import json
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
+import diffusers
 import pytest
 import torch
+import transformers
 
 from studio.checkpoints.catalog import Catalog, families
+from studio.checkpoints.convert import convert
 from studio.checkpoints.hashes import Hashes
 from studio.engine.device import Device
 from studio.engine.manager import Manager
@@ -77,6 +81,30 @@ def test_file_and_folder_give_the_same_pixels(
     assert pictures[0] == pictures[1]
     facts = desk.frames("picture")[0]["facts"]
     assert facts["checkpoint"]["id"] == f"{name}-file"
+
+
+def test_a_file_of_an_unusual_folder_is_painted_with_as_that(
+    singles: Path, configs: Path, tmp_path: Path, make_desk: Callable[..., Desk]
+) -> None:
+    folder = tmp_path / "odd"
+    shutil.copytree(singles / "sd", folder)
+    shutil.rmtree(folder / "unet")
+    config = json.loads((singles / "sd" / "unet" / "config.json").read_text())
+    torch.manual_seed(3)
+    odd: Any = diffusers.UNet2DConditionModel.from_config({**config, "layers_per_block": 2})
+    odd.save_pretrained(folder / "unet")
+    words = json.loads((folder / "text_encoder" / "config.json").read_text())
+    reader = transformers.CLIPTextModel(
+        transformers.CLIPTextConfig.from_dict({**words, "num_hidden_layers": 1})
+    )
+    reader.save_pretrained(folder / "text_encoder")
+    betas = folder / "scheduler" / "scheduler_config.json"
+    betas.write_text(json.dumps({**json.loads(betas.read_text()), "beta_end": 0.02}))
+    file = tmp_path / "odd-file.safetensors"
+    made = convert(Catalog((tmp_path,)).get("odd"), "file", file, configs=configs)
+    assert made.notes == ()
+    desk = make_desk(tmp_path, configs)
+    assert desk.paint(checkpoint="odd-file") == desk.paint(checkpoint="odd")
 
 
 def test_old_names_and_half_precision_are_read(
