@@ -126,8 +126,9 @@ def _left_in_container() -> int:
         return psutil.virtual_memory().available
     with suppress(OSError):
         text = (CGROUP / "memory.stat").read_text()
-        files = re.search(r"^inactive_file (\d+)$", text, re.MULTILINE)
-        used -= int(files[1]) if files else 0
+        # weights in the place of memory are active as long as somebody computes with them
+        files = re.findall(r"^(?:in)?active_file (\d+)$", text, re.MULTILINE)
+        used -= sum(map(int, files))
     return max(0, limit - used)
 
 

@@ -14,6 +14,7 @@ from studio.core.errors import Unavailable
 from studio.costs.memory import Held, Memory
 from studio.costs.predict import room_for
 from studio.costs.work import Work
+from studio.engine import gauge
 from studio.engine import manager as room
 from studio.engine.contents import hashed
 from studio.engine.device import Device
@@ -153,15 +154,15 @@ def test_what_the_system_takes_back_by_itself_is_counted_once() -> None:
 
 
 def test_parts_of_files_that_go_are_not_what_a_job_took(device: Device, tmp_path: Path) -> None:
-    gauge, file, count = Gauge(device=device), tmp_path / "weights", 24 << 18
+    measures, file, count = Gauge(device=device), tmp_path / "weights", 24 << 18
     file.write_bytes(b"x" * 4 * count)
     places, size = arranged([("w", (count,), torch.float32)])
     mapped = Mapped({"w": Window(file, 0)}, places, size, lambda: None)
     assert mapped.tensors(places)["w"].sum()  # which brings all of it into memory
-    before = gauge.begin()
+    before = measures.begin()
     taken = torch.ones(count // 4)
     del taken, mapped
-    assert gauge.peak(before) < size // 2
+    assert measures.peak(before) < size // 2
 
 
 def test_the_content_of_an_overwritten_file_is_not_found_out(manager: Manager, own: Path) -> None:
@@ -172,3 +173,15 @@ def test_the_content_of_an_overwritten_file_is_not_found_out(manager: Manager, o
     assert hashed(store, entry)
     os.utime(own / "a" / UNET, (1, 1))
     assert hashed(store, entry) is None
+
+
+def test_files_in_use_are_free_to_a_container_too(
+    device: Device, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = "anon 100000000\ninactive_file 200000000\nactive_file 300000000\nunevictable 0\n"
+    told = {"memory.max": "1000000000", "memory.current": "700000000", "memory.stat": stat}
+    for name, text in told.items():
+        (tmp_path / name).write_text(text)
+    monkeypatch.setattr(gauge, "CGROUP", tmp_path)
+    monkeypatch.setattr(gauge, "LEFT_FREE", 0)
+    assert Gauge(device=device).free() == 800_000_000
