@@ -31,7 +31,7 @@ from studio.checkpoints.trunks import Trunk, trunk_of, words_of
 from studio.core.errors import InvalidRequest, Unavailable, Unusable
 from studio.costs.anatomy import Anatomy, anatomy_of
 from studio.discovery import open_drawer
-from studio.families._family import Defaults, Family, Guidance, Published, Role, Supports
+from studio.families._family import Defaults, Family, Guidance, Over, Published, Role, Supports
 from studio.families._identify import Unclear, identify
 from studio.families._keys import Shapes, saved_as
 from studio.families._steering import Balance, Encoder
@@ -487,10 +487,11 @@ def _known(
     blank: Checkpoint, family: Family, noted: Sidecar, native_px: int, multiple_px: int
 ) -> Checkpoint:
     reads_first = family.text is None or bool(family.text.results)
+    mixes = family.over is Over.LATENTS
     return replace(
         blank,
         family=family.id,
-        anatomy=blank.anatomy and replace(blank.anatomy, reads_first=reads_first),
+        anatomy=blank.anatomy and replace(blank.anatomy, reads_first=reads_first, mixes=mixes),
         native_px=noted.native_px or native_px,
         multiple_px=noted.multiple_px or multiple_px,
         defaults=replace(family.defaults, **noted.defaults()),

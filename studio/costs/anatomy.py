@@ -81,6 +81,9 @@ class Anatomy:
     where that saves nothing."""
     reads_first: bool = True
     """Prompts are read before the painting, so that text encoders may leave then."""
+    mixes: bool = True
+    """Its autoencoder may compute in other numbers than the rest. Pipelines that encode pictures by
+    themselves take one number format for all."""
     exact: Exact | None = None
     """What an engine found that opened the checkpoint; None where none did."""
 

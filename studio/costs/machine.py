@@ -33,5 +33,8 @@ class Machine:
 
     def painting(self, anatomy: Anatomy | None) -> "Machine":
         """The machine as it computes a checkpoint of these sizes."""
-        small = anatomy is not None and anatomy.parameters < LARGE
-        return replace(self, dtype=self.exact) if small and self.exact else self
+        if anatomy is None or not self.exact:
+            return self
+        if anatomy.parameters < LARGE:
+            return replace(self, dtype=self.exact)
+        return self if anatomy.mixes else replace(self, exact="")

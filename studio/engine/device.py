@@ -50,7 +50,8 @@ class Device:
 
     def painting(self, anatomy: Anatomy | None) -> "Device":
         """The device as it computes a checkpoint of these sizes."""
-        return self.computing(_DTYPES[self.machine.painting(anatomy).dtype])
+        found = self.machine.painting(anatomy)
+        return replace(self, dtype=_DTYPES[found.dtype], exact=_DTYPES.get(found.exact))
 
     def computing(self, dtype: torch.dtype) -> "Device":
         """The device with all that is no autoencoder in this number format."""

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
@@ -57,7 +57,7 @@ from studio.engine.slabs import CAN_MAP, Mapped, Slab, Window
 from studio.engine.store import Check, Entry, Store, Want
 from studio.engine.streaming import FromFiles, FromMemory, Streamed, cut
 from studio.engine.weights import Blob
-from studio.families._family import Over, Role
+from studio.families._family import Role
 from studio.samplers import ROWS
 
 log = logging.getLogger("pochade.engine")
@@ -270,7 +270,7 @@ class Manager:
                     known.denoiser or checkpoint.path, known.stamp, self._hashes.sha256
                 ),
                 scratch=self._scratch.setdefault(tuple(entry.key for entry in entries), {}),
-                device=self._computed_on(checkpoint),
+                device=self.device.painting(checkpoint.anatomy),
                 kept=kept,
                 let_go=let_go,
             )
@@ -651,7 +651,7 @@ class Manager:
 
     def _open(self, checkpoint: Checkpoint, stamp: Stamp) -> _Known:
         family = families()[checkpoint.family]
-        device = self._computed_on(checkpoint)
+        device = self.device.painting(checkpoint.anatomy)
         found = manifest(checkpoint, family, device, self._configs, self._objects)
         wants = tuple(self._want(recipe) for recipe in found.recipes)
         return _Known(
@@ -661,13 +661,6 @@ class Manager:
             denoiser=denoiser_file(checkpoint),
             ways=self._ways(found),
         )
-
-    def _computed_on(self, checkpoint: Checkpoint) -> Device:
-        """The device as a checkpoint computes on it. Pipelines that encode pictures by themselves take
-        one number format for all."""
-        device = self.device.painting(checkpoint.anatomy)
-        mixed = families()[checkpoint.family].over is Over.LATENTS
-        return device if mixed else replace(device, exact=None)
 
     def _sizes(self, known: _Known) -> Exact:
         denoiser: dict[Kept, int] = {}
@@ -842,7 +835,7 @@ class Manager:
         if known is not None and known.stamp == stamp:
             return known
         family = families()[checkpoint.family]
-        device = self._computed_on(checkpoint)
+        device = self.device.painting(checkpoint.anatomy)
         found = manifest(checkpoint, family, device, self._configs, self._objects)
         if not all(recipe.is_known(self._layouts) for recipe in found.recipes):
             return None

@@ -50,6 +50,8 @@ def test_short_numbers_are_for_what_is_large_and_makes_no_pixels() -> None:
     assert ways_on(machine, small) == ways_of(small, 4) and ways_on(machine, None) == ()
     need, more = (needs(work(), SD15, {}, machine=one, plan=WHOLE) for one in (machine, wide))
     assert more.weights - need.weights == 2 * (SD15.denoiser + SD15.text)
+    alike = machine.painting(replace(SD15, mixes=False))
+    assert (alike.value, alike.pixel_value, machine.pixel_value) == (2, 2, 4)
     beside = {"vae:own@sd15": 100, "lora:ink": 10, "controlnet:edges": 1000}
     worn = needs(work(), SD15, beside, machine=machine, plan=WHOLE)
     assert (worn.added, worn.controls) == (100 * 4 + 10 * 2, 1000 * 2)
