@@ -425,8 +425,9 @@ class Manager:
         *,
         loading: Told = lambda what: None,
     ) -> Generator[Mapping[str, Any]]:
-        """Lends what `read` makes of a file for a checkpoint on loan; `key` names it among everything that is kept. For what is
-        small, or no network of a library's: each has its own tensors and shares none.
+        """Lends what `read` makes of a file for a checkpoint on loan; `key` names it among everything
+        that is kept. For what is small, or no network of a library's: each has its own tensors and
+        shares none.
 
         Raises `Unavailable` if it cannot be read.
         """
