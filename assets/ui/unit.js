@@ -245,17 +245,13 @@ export function card(first, around, change, drop) {
       say(caption, row?.id === "depth_estimate" && !unit.pose ? "Map, estimated" : "Map");
       if (ref) swap(source, url.picture(ref)).then((shown) => seen(ref, shown));
       if (!unit.pose) people = made === madeOf(unit, row?.id) ? people : null;
-      if (own) {
-        made = madeOf(unit, undefined);
-        save.hidden = true;
-        say(words, gone === ref ? GONE : "");
-      } else if (given && row && (row.ready || unit.pose)) soon(row.id);
+      if (given && !own && row && (row.ready || unit.pose)) soon(row.id);
       else {
         clearTimeout(timer);
         made = running = "";
         zone.removeAttribute("aria-busy");
         drawn.hidden = save.hidden = true;
-        say(words, "");
+        say(words, ref && gone === ref ? GONE : "");
       }
       offer();
     },

@@ -141,6 +141,13 @@ class TestControl:
         expect(page.locator(f"{UNIT} [aria-busy]")).to_have_count(0)
         page.get_by_label("Made by").select_option("canny")
         expect(shown).to_be_visible()
+        with page.expect_request("**/api/jobs"):
+            page.get_by_label("Made by").select_option("xdog")
+        page.get_by_label("Made by").select_option("own")
+        with page.expect_response("**/api/images/*", timeout=SLOW):
+            held[1].continue_()
+        page.wait_for_timeout(300)
+        expect(page.get_by_role("link", name="Save the map")).to_be_hidden()
 
     @pytest.mark.slow
     def test_without_a_picture_it_says_so(self, page: Page) -> None:
