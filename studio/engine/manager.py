@@ -744,11 +744,20 @@ class Manager:
             may_stay = size >= MAPPED_BYTES and CAN_MAP and self.device.name == "cpu"
             return feed.windows(places) if may_stay else None
 
+        def mapped(check: Check) -> Slab | None:
+            if (windows := in_file()) is None:
+                return None
+            try:
+                return Mapped(windows, places, size, check)
+            except OSError as error:  # not every file system can
+                log.info("%s is copied instead of mapped: %s", recipe.part, error)
+                return None
+
         def read(spare: "Slab | None", check: Check) -> Blob:
-            windows = in_file()
-            slab = Mapped(windows, places, size, check) if windows else spare or Slab(size)
+            there = mapped(check)
+            slab = there or spare or Slab(size)
             self._self_check.follow(slab, recipe.part)
-            if not windows:
+            if there is None:
                 feed.pour(slab.tensors(places), check)
             return Blob(slab, places, device=self.device.name)
 

@@ -83,6 +83,19 @@ def test_what_is_small_or_in_other_numbers_is_copied(
     assert mapped == {h.part for h in holdings if h.part != "unet" and h.size_bytes >= 20_000}
 
 
+def test_what_a_file_system_does_not_map_is_copied(
+    manager: Manager, twins: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: Any) -> Any:
+        raise OSError(19, "No such device")
+
+    monkeypatch.setattr(room, "Mapped", refused)
+    with manager.use(Catalog((twins,)).get("a"), Role.TEXT) as lease:
+        wanted = load_file(twins / "a" / UNET)
+        assert torch.equal(lease.pipeline.unet.conv_in.weight, wanted["conv_in.weight"])
+    assert not any(holding.mapped for holding in manager.ledger().holdings)
+
+
 def test_a_file_that_another_takes_the_place_of_is_what_it_was(manager: Manager, own: Path) -> None:
     catalog = Catalog((own,))
     with manager.use(catalog.get("a"), Role.TEXT) as old:
