@@ -188,7 +188,7 @@ class _Scaled(Addition):
 
     def forward(self, layer: Any, x: Tensor) -> Tensor:
         if isinstance(layer, torch.nn.Conv2d):
-            by, bias = self.by.view(-1, 1, 1), None
+            by = self.by.view(-1, 1, 1)
             bias = None if layer.bias is None else layer.bias.view(-1, 1, 1)
         else:
             by, bias = self.by, layer.bias

@@ -302,11 +302,13 @@ def limited(prompts: Sequence[Wanted], limit: int | None) -> list[tuple[int, Wan
 
 
 def judges_for(folder: Path, target: Path, library: compose.Library) -> Jury:
-    """The trained judges; trains those that there are not yet, or that know other things."""
+    """The trained judges; trains those that there are not yet, and all that know other things."""
     found = judges.trained(folder)
     if found is None or found.nouns != library.names:
         judges.train(folder, target, JUDGES_MINUTES)
         found = judges.trained(folder)
+        for file in (stylist.CHECKPOINT, stylist.LESSONS):  # it starts from what they know
+            (folder / file).unlink(missing_ok=True)
     assert found is not None
     if stylist.trained(folder) is None:
         stylist.train(folder, target, STYLIST_MINUTES)
