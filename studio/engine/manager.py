@@ -744,7 +744,7 @@ class Manager:
             may_stay = size >= MAPPED_BYTES and CAN_MAP and self.device.name == "cpu"
             return feed.windows(places) if may_stay else None
 
-        def mapped(check: Check) -> Slab | None:
+        def mapped(check: Check) -> "Slab | None":
             if (windows := in_file()) is None:
                 return None
             try:
