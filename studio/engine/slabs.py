@@ -66,14 +66,18 @@ class Slab:
         self.size_bytes = size_bytes
         self.pinned = False
         """Whether the device may read it by itself."""
-        self.bytes = torch.frombuffer(self.memory, dtype=torch.uint8)
-        """All of it, [size_bytes]."""
+        self._bytes = torch.frombuffer(self.memory, dtype=torch.uint8)
         _sizes[id(self.memory)] = size_bytes
         self.on_release(_released, id(self.memory))
 
     def on_release(self, call: Callable[..., object], *arguments: object) -> None:
         """Calls this right before the memory is given back; what came last is called first."""
         weakref.finalize(self.memory, call, *arguments).atexit = False
+
+    @property
+    def bytes(self) -> Tensor:
+        """All of it, [size_bytes]."""
+        return self._bytes
 
     def tensors(self, places: Mapping[str, Place]) -> dict[str, Tensor]:
         return views(self.bytes, places)
@@ -139,6 +143,11 @@ class Mapped(Slab):
                 flat = torch.frombuffer(memory, dtype=kind, count=count, offset=offset)
                 self._found[name] = flat.view(shape)
         self.memories = tuple(memories)
+
+    @property
+    def bytes(self) -> Tensor:
+        """A copy of all tensors, one behind another."""
+        return torch.cat([one.reshape(-1).view(torch.uint8) for one in self._found.values()])
 
     def tensors(self, places: Mapping[str, Place]) -> dict[str, Tensor]:
         return {name: self._found[name] for name in places}
