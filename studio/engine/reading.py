@@ -199,6 +199,8 @@ class Files(ExitStack):
         self._check = check
         self._open: dict[int, FileIO] = {}
         self._scratch = torch.empty(CHUNK, dtype=torch.uint8)
+        self._between = torch.empty(CHUNK // 16, dtype=torch.float32)
+        """By way of it, from one half precision to the other takes half the time."""
 
     def read(self, piece: Piece, target: Tensor) -> None:
         """Fills a tensor of the piece's shape."""
@@ -219,10 +221,13 @@ class Files(ExitStack):
             few = min(most, count - first)
             raw = self._scratch[: few * size]
             self.bytes_of(piece.source, begin + first * size, raw)
-            numbers = raw.view(dtype)
-            if {dtype, target.dtype} == HALVES:  # by way of float32 it takes half the time
-                numbers = numbers.float()
-            flat[first : first + few].copy_(numbers)
+            numbers, there = raw.view(dtype), flat[first : first + few]
+            if {dtype, target.dtype} == HALVES:
+                step = len(self._between)
+                for part, wanted in zip(numbers.split(step), there.split(step), strict=True):
+                    wanted.copy_(self._between[: len(part)].copy_(part))
+            else:
+                there.copy_(numbers)
 
     def fresh(self, piece: Piece, like: Tensor | None) -> Tensor:
         """A new tensor of the piece's shape, in the number format of `like` or as it is stored."""

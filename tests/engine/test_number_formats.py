@@ -2,15 +2,20 @@
 what makes pixels, in float32."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from studio.costs import machine
 from studio.engine import device as devices
+from studio.engine import reading
 from studio.engine.device import Device, choose
+from studio.engine.layouts import trace
+from studio.engine.loading import _sources
 from studio.engine.schedulers import build
 from studio.engine.upscaling import Networks
 from studio.families._family import Role
@@ -113,6 +118,22 @@ def test_a_processor_says_what_it_is_quick_with(monkeypatch: pytest.MonkeyPatch)
         assert (asked.dtype, asked.exact) == (torch.bfloat16, None)
         assert asked.for_pixels.dtype is torch.bfloat16
     torch.set_num_threads(threads)
+
+
+@pytest.mark.parametrize(
+    "kinds", [(torch.float16, torch.bfloat16), (torch.bfloat16, torch.float16)]
+)
+def test_one_half_precision_is_read_as_the_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kinds: tuple[torch.dtype, torch.dtype]
+) -> None:
+    monkeypatch.setattr(reading, "CHUNK", 256)  # several parts, and the last one shorter
+    stored = torch.randn(1001).to(kinds[0])
+    save_file({"a": stored}, tmp_path / "a.safetensors")
+    sources = _sources((tmp_path / "a.safetensors",))
+    found = torch.empty(1001, dtype=kinds[1])
+    layout = trace(lambda state: state, sources.shapes())
+    reading.FileFeed(sources, layout).pour({"a": found}, lambda: None)
+    assert torch.equal(found, stored.to(kinds[1]))
 
 
 def test_upscalers_make_pixels(device: Device) -> None:
