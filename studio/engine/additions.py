@@ -187,15 +187,8 @@ class _Scaled(Addition):
         return part
 
     def forward(self, layer: Any, x: Tensor) -> Tensor:
-        if isinstance(layer, torch.nn.Conv2d):
-            by = self.by.view(-1, 1, 1)
-            bias = None if layer.bias is None else layer.bias.view(-1, 1, 1)
-        else:
-            by, bias = self.by, layer.bias
-        made = layer(x * by) if self.on_input else layer(x)
-        if bias is not None:
-            made = made - bias
-        return made if self.on_input else made * by
+        by = _along(layer, self.by)
+        return _unbiased(layer, x * by) if self.on_input else _unbiased(layer, x) * by
 
 
 class _Decomposed(Addition):
@@ -221,9 +214,7 @@ class _Decomposed(Addition):
         return self.inner.fits(layer) and self.lengths.numel() == wanted
 
     def forward(self, layer: Any, x: Tensor) -> Tensor:
-        by = self._factors(layer).to(x.dtype)
-        if isinstance(layer, torch.nn.Conv2d):
-            by = by.view(-1, 1, 1)
+        by = _along(layer, self._factors(layer).to(x.dtype))
         if self.by_row:
             return _unbiased(layer, x) * (by - 1) + self.inner(layer, x) * by
         return _unbiased(layer, x * (by - 1)) + self.inner(layer, x * by)
@@ -470,7 +461,7 @@ def _unbiased(layer: Any, x: Tensor) -> Tensor:
 
 
 def _along(layer: Any, numbers: Tensor) -> Tensor:
-    """Numbers for the channels that a layer makes, in a shape that multiplies them."""
+    """Numbers for the channels of what a layer sees or makes, in a shape that multiplies them."""
     return numbers.view(-1, 1, 1) if isinstance(layer, torch.nn.Conv2d) else numbers
 
 

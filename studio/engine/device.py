@@ -53,14 +53,10 @@ class Device:
         found = self.machine.painting(anatomy)
         return replace(self, dtype=_DTYPES[found.dtype], exact=_DTYPES.get(found.exact))
 
-    def computing(self, dtype: torch.dtype) -> "Device":
-        """The device with all that is no autoencoder in this number format."""
-        return replace(self, dtype=dtype)
-
     @property
     def for_pixels(self) -> "Device":
         """The device as it computes what makes pixels."""
-        return self.computing(self.exact or self.dtype)
+        return replace(self, dtype=self.exact or self.dtype)
 
 
 def _named(dtype: torch.dtype) -> str:

@@ -1,6 +1,7 @@
 """Checkpoints and an engine in this process, made once."""
 
 import gc
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -66,6 +67,18 @@ def device() -> Device:
     # Networks this small only lose time by sharing it between threads.
     torch.set_num_threads(1)
     return found
+
+
+@pytest.fixture(scope="session")
+def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`a` and `b` have the same autoencoder and text encoder, and other denoisers."""
+    folder = tmp_path_factory.mktemp("twins")
+    save_tiny_sd(folder / "a")
+    save_tiny_sd(folder / "b", seed=1)
+    for part in ("vae", "text_encoder"):
+        shutil.rmtree(folder / "b" / part)
+        shutil.copytree(folder / "a" / part, folder / "b" / part)
+    return folder
 
 
 @pytest.fixture

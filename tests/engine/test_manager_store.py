@@ -22,21 +22,8 @@ from studio.engine.slabs import Slab
 from studio.families._family import Role
 from studio.paths import CONFIGS
 from tests.engine.desk import Desk
-from tests.engine.tiny import save_tiny_sd
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`a` and `b` have the same autoencoder and text encoder, and other denoisers."""
-    folder = tmp_path_factory.mktemp("twins")
-    save_tiny_sd(folder / "a")
-    save_tiny_sd(folder / "b", seed=1)
-    for part in ("vae", "text_encoder"):
-        shutil.rmtree(folder / "b" / part)
-        shutil.copytree(folder / "a" / part, folder / "b" / part)
-    return folder
 
 
 def test_what_two_checkpoints_share_is_held_once(manager: Manager, twins: Path) -> None:

@@ -22,21 +22,8 @@ from studio.engine.gauge import Gauge
 from studio.engine.manager import Manager
 from studio.engine.slabs import Mapped, Window, arranged
 from studio.families._family import Role
-from tests.engine.tiny import save_tiny_sd
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture(scope="module")
-def twins(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """`a` and `b` have the same autoencoder and text encoder."""
-    folder = tmp_path_factory.mktemp("mapped")
-    save_tiny_sd(folder / "a")
-    save_tiny_sd(folder / "b", seed=1)
-    for part in ("vae", "text_encoder"):
-        shutil.rmtree(folder / "b" / part)
-        shutil.copytree(folder / "a" / part, folder / "b" / part)
-    return folder
 
 
 @pytest.fixture
