@@ -60,7 +60,9 @@ def test_what_needs_no_checkpoint_is_estimated_from_what_it_took(
 
 
 def test_a_form_may_be_estimated_before_its_prompt_is_written(client: httpx.Client) -> None:
-    assert client.post("/api/estimate", json={"prompt": " "}).json()["size"] == [128, 128]
+    first = client.get("/api/choices").json()["checkpoints"][0]
+    told = client.post("/api/estimate", json={"prompt": " "}).json()
+    assert told["size"] == [first["native_px"]] * 2
     more = client.post("/api/estimate", json={**WANT, "width": 512, "height": 512}).json()
     less = client.post("/api/estimate", json=WANT).json()
     assert more["peak_bytes"] > less["peak_bytes"]

@@ -195,18 +195,20 @@ class TestOutpaint:
         assert desk.paint(checkpoint="v", **ask) != tuned
 
 
-def sky(top: tuple[int, int, int], bottom: tuple[int, int, int]) -> Image.Image:
-    share = np.linspace(0, 1, 128)[:, None, None]
-    pixels = np.array(top) * (1 - share) + np.array(bottom) * share
-    return Image.fromarray(np.rint(np.broadcast_to(pixels, (128, 128, 3))).astype(np.uint8))
-
-
 SKIES = {
-    "day": sky((120, 170, 235), (120, 170, 235)),
-    "night": sky((14, 20, 52), (14, 20, 52)),
-    "noon": sky((60, 120, 215), (190, 220, 245)),
-    "dusk": sky((5, 8, 30), (40, 50, 90)),
+    "day": ((120, 170, 235), (120, 170, 235)),
+    "night": ((14, 20, 52), (14, 20, 52)),
+    "noon": ((60, 120, 215), (190, 220, 245)),
+    "dusk": ((5, 8, 30), (40, 50, 90)),
 }
+"""Colours at the top and at the bottom."""
+
+
+def sky(name: str, side_px: int) -> Image.Image:
+    top, bottom = map(np.array, SKIES[name])
+    share = np.linspace(0, 1, side_px)[:, None, None]
+    pixels = np.broadcast_to(top * (1 - share) + bottom * share, (side_px, side_px, 3))
+    return Image.fromarray(np.rint(pixels).astype(np.uint8))
 
 
 def across(pixels: np.ndarray[Any, Any], side: str) -> np.ndarray[Any, Any]:
@@ -222,21 +224,24 @@ def test_the_built_in_model_goes_on_with_a_plain_sky_without_a_seam(
     make_desk: Callable[..., Desk], folder: Path, name: str, side: str
 ) -> None:
     desk = make_desk(BUILTIN_CHECKPOINT.parent)
+    painter = desk.runner.catalog.get(BUILTIN_CHECKPOINT.name)
+    old_px = painter.native_px
+    old = sky(name, old_px)
     ask = {
         "prompt": "a night sky" if name in {"night", "dusk"} else "a blue sky",
-        "checkpoint": BUILTIN_CHECKPOINT.name,
-        "width": 128,
-        "height": 128,
-        "steps": 16,
-        "guidance": 3.0,
-        "sampler": "dpmpp_2m",
-        "image": desk.put(SKIES[name], folder),
-        side: 64,
+        "checkpoint": painter.id,
+        "width": old_px,
+        "height": old_px,
+        "steps": 2 * painter.defaults.steps,
+        "guidance": painter.defaults.guidance,
+        "sampler": painter.defaults.sampler,
+        "image": desk.put(old, folder),
+        side: old_px // 2,
     }
     [made] = desk.pictures("outpaint", **ask)
     rows = across(array(made), side)
-    assert (rows[: 128 - 16] == across(array(SKIES[name]), side)[: 128 - 16]).all()
-    near = rows[128 - 32 : 128 + 24]
+    assert (rows[: old_px - 16] == across(array(old), side)[: old_px - 16]).all()
+    near = rows[old_px - 32 : old_px + 24]
     # a moon may stand in it, so the median of what lies along the seam counts
     steps = np.median(np.abs(near[6:] - near[:-6]).max(-1), axis=1)
     within = steps[:10].max()
