@@ -55,7 +55,7 @@ def parts(folder: Path) -> dict[str, dict[str, tuple[str, tuple[int, ...], bytes
 
 
 class TestConvert:
-    @pytest.mark.parametrize("name", ["sd", "xl", "two"])
+    @pytest.mark.parametrize("name", ["sd", "xl", pytest.param("two", marks=pytest.mark.slow)])
     def test_there_and_back_is_the_same_to_the_byte(self, name, shelf, tmp_path) -> None:
         file, folder, again = (tmp_path / x for x in ("a.safetensors", "b", "c.safetensors"))
         made = convert(get(shelf, name), "file", file, configs=CONFIGS)

@@ -18,6 +18,8 @@ from tests.serving import Server
 
 Mask = NDArray[np.uint8]
 Points = Sequence[tuple[float, float]]
+STEPS = 4
+"""Of the pointer between two points."""
 FINE = 8
 """Subpixels a side in which an expected stroke is drawn."""
 
@@ -81,7 +83,7 @@ class Canvas:
         self.page.mouse.move(*self.at(*points[0]))
         self.page.mouse.down()
         for point in points[1:]:
-            self.page.mouse.move(*self.at(*point), steps=12)
+            self.page.mouse.move(*self.at(*point), steps=STEPS)
         self.page.mouse.up()
 
     def take(self, tool: str) -> None:

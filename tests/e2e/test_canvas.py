@@ -87,6 +87,7 @@ def test_tools_and_sizes_change_in_mid_mask(canvas: Canvas) -> None:
     assert overlap(canvas.settled().mask(), polygon(erased, corners)) >= ALIKE
 
 
+@pytest.mark.slow
 def test_strokes_are_taken_back_and_come_again(canvas: Canvas) -> None:
     page = canvas.page
     size = canvas.size(30)

@@ -27,6 +27,7 @@ def own_server(tmp_path: Path, checkpoints: Path) -> Iterator[Server]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_page_restores_what_is_opened_and_writes_nothing_by_itself(
     new_page: NewPage, server: Server
 ) -> None:

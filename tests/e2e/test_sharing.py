@@ -46,6 +46,7 @@ def test_the_button_behind_a_link_needs_no_script(
         context.close()
 
 
+@pytest.mark.slow
 def test_the_person_at_the_machine_sees_the_link_and_ends_it(
     browser: Browser, studio: App, tmp_path: Path
 ) -> None:

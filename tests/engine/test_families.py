@@ -34,6 +34,11 @@ from tests.engine.desk import Desk
 from tests.engine.tiny_families import SIZE_PX, TINY
 
 FAMILIES = families()
+DERIVED = {
+    *("sd15_inpaint", "sdxl_inpaint", "sdxl_refiner", "kandinsky22_inpaint", "pixart_alpha"),
+    *("flux_schnell", "flux2_klein", "sana_sprint"),
+}
+"""Families that are others but for their weights, or for the channels that these see."""
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +92,10 @@ def small_looks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small_looks")
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(one, marks=pytest.mark.slow) if one in DERIVED else one for one in FAMILIES],
+)
 def test_a_tiny_checkpoint_is_recognised_and_paints(
     family: str, drawer: Callable[[str], Path], make_desk: Callable[..., Desk], uploads: Path
 ) -> None:

@@ -165,7 +165,7 @@ def test_a_refiner_is_kept_as_the_plan_says_and_its_text_encoder_leaves_too(
     assert desk.paint(**asked(desk, "refiner", Path()), hires=hires)
 
 
-@pytest.mark.parametrize("kept", ["blocks", "packed"])
+@pytest.mark.parametrize("kept", ["blocks", pytest.param("packed", marks=pytest.mark.slow)])
 def test_a_failure_leaves_everything_as_it_was(
     desk: Desk,
     rung: Callable[[str], None],

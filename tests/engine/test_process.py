@@ -15,6 +15,8 @@ from studio.engine.device import choose
 from studio.paths import ROOT
 from tests.engine.desk import REQUEST
 
+pytestmark = pytest.mark.slow  # tests/jobs speaks to the same process, through its worker
+
 Frame = tuple[dict[str, Any], bytes]
 
 DENIED = """
@@ -167,7 +169,7 @@ def test_the_process_ends_at_once_without_its_parent(engine: Engine) -> None:
     assert engine.process.wait(10) == 0
 
 
-@pytest.mark.parametrize("how", ["stop", pytest.param("garbage", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["stop", "garbage"])
 def test_the_process_ends_at_once_when_told_to(shelf: Path, tmp_path: Path, how: str) -> None:
     engine = start(shelf, tmp_path)
     try:
@@ -185,7 +187,6 @@ def test_the_process_ends_at_once_when_told_to(shelf: Path, tmp_path: Path, how:
         engine.close()
 
 
-@pytest.mark.slow
 def test_a_device_that_is_not_there_ends_the_process_with_a_reason(tmp_path: Path) -> None:
     log = tmp_path / "log.txt"
     process = subprocess.Popen(

@@ -258,6 +258,7 @@ def test_each_answer_weighs_the_same() -> None:
     assert evaluate.share(rule, [one, one, one, two]) == pytest.approx(0.5)
 
 
+@pytest.mark.slow
 def test_noise_glare_and_black_are_no_harmless_pictures() -> None:
     looks = evaluate.look_of(pixels_of(0, 240))
     rng = np.random.default_rng(0)
