@@ -3,10 +3,10 @@
 import mmap
 import os
 import sys
-import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from io import FileIO
 from math import prod
 from pathlib import Path
@@ -51,6 +51,17 @@ CAN_MAP = hasattr(mmap, "MAP_PRIVATE")
 """Not on Windows, where nobody could delete a file as long as it is mapped."""
 
 
+class _Memory(mmap.mmap):
+    """Memory of the system's. What is told when a weak reference dies is told too late: by then it is no
+    longer mapped."""
+
+    leaving: list[Callable[[], object]]
+
+    def __del__(self) -> None:
+        while self.leaving and not sys.is_finalizing():
+            self.leaving.pop()()
+
+
 class Slab:
     """Anonymous memory of the machine in one piece. Given back when the last tensor over it is gone."""
 
@@ -72,7 +83,7 @@ class Slab:
 
     def on_release(self, call: Callable[..., object], *arguments: object) -> None:
         """Calls this right before the memory is given back; what came last is called first."""
-        weakref.finalize(self.memory, call, *arguments).atexit = False
+        self.memory.leaving.append(partial(call, *arguments))
 
     @property
     def bytes(self) -> Tensor:
@@ -180,12 +191,13 @@ def _read_ahead(memory: mmap.mmap, check: Callable[[], None]) -> None:
 _POPULATE_READ = 22
 
 
-def _anonymous(size_bytes: int) -> mmap.mmap:
-    if not CAN_MAP:
-        return mmap.mmap(-1, size_bytes)
+def _anonymous(size_bytes: int) -> _Memory:
     # Python's default is shared, which is a file in the system's books. No large pages: finding them
     # took four times as long as clearing small ones.
-    return mmap.mmap(-1, size_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    private = {"flags": mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS} if CAN_MAP else {}
+    memory = _Memory(-1, size_bytes, **private)
+    memory.leaving = []
+    return memory
 
 
 _sizes: dict[int, int] = {}

@@ -324,3 +324,22 @@ def test_two_jobs_on_two_checkpoints_at_once_keep_to_their_weights(
         thread.join()
     assert not stumbled
     assert len(seen["a"]) == len(seen["b"]) == 1 and seen["a"] != seen["b"]
+
+
+def test_memory_is_still_there_when_its_end_is_told() -> None:
+    """A device that reads it by itself has to be told before the system takes it back."""
+    slab, told = Slab(1 << 20), list[bool]()
+    slab.bytes.zero_()
+    address = slab.bytes.data_ptr()
+
+    def mapped() -> None:
+        lines = Path("/proc/self/maps").read_text().splitlines()
+        ranges = (line.split()[0].split("-") for line in lines)
+        told.append(any(int(a, 16) <= address < int(b, 16) for a, b in ranges))
+
+    slab.on_release(mapped)
+    view = slab.bytes[:10]
+    del slab
+    assert told == []
+    del view
+    assert told == [True]
