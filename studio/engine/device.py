@@ -86,7 +86,7 @@ def choose(
         dtype=_DTYPES.get(dtype, default),
         exact=torch.float32 if name == "cpu" and dtype == "auto" else None,
         ram_budget_bytes=_budget(ram_budget, usable_ram(), _RAM_SHARE),
-        vram_budget_bytes=_budget(vram_budget, _vram(), _VRAM_SHARE) if name == "cuda" else 0,
+        vram_budget_bytes=_budget(vram_budget, vram()[1], _VRAM_SHARE) if name == "cuda" else 0,
     )
 
 
@@ -101,8 +101,14 @@ def _budget(asked: int, there_is: int, share: float) -> int:
     return min(asked, there_is) if asked else int(there_is * share)
 
 
-def _vram() -> int:
-    return int(torch.cuda.mem_get_info()[1])
+def vram() -> tuple[int, int]:
+    """Bytes of the GPU's memory that this process could still take, and may have at most: that may be
+    a share of it (`torch.cuda.set_per_process_memory_fraction`)."""
+    free, total = torch.cuda.mem_get_info()
+    most = int(total * torch.cuda.get_per_process_memory_fraction())
+    reserved = torch.cuda.memory_reserved()
+    unused = reserved - torch.cuda.memory_allocated()
+    return max(0, min(free, most - reserved)) + unused, most
 
 
 def _threads() -> int:
@@ -165,4 +171,5 @@ _OUT_OF_MEMORY = (
     "can't allocate memory",
     "alloc_failed",
     "cudnn_status_not_supported_insufficient_workspace",
+    "unable to find an engine to execute this computation",
 )

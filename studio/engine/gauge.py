@@ -9,7 +9,7 @@ import psutil
 import torch
 
 from studio.costs.memory import Held, Memory
-from studio.engine.device import Device
+from studio.engine.device import Device, vram
 from studio.engine.manager import Manager
 
 PROCESS = Path("/proc/self")
@@ -37,8 +37,7 @@ class Gauge:
         """Bytes that a job may still take."""
         total = self.total()
         if self.device.name == "cuda":
-            unused = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
-            found = torch.cuda.mem_get_info()[0] + unused
+            found = vram()[0]
         else:
             found = min(psutil.virtual_memory().available, _left_in_container())
         return max(0, int(found - LEFT_FREE * total))
@@ -46,7 +45,7 @@ class Gauge:
     def total(self) -> int:
         """Bytes of the device's memory, or of what the process may have of the machine's."""
         if self.device.name == "cuda":
-            return int(torch.cuda.mem_get_info()[1])
+            return vram()[1]
         limit = _number(CGROUP / "memory.max")
         total = psutil.virtual_memory().total
         return total if limit is None else min(total, limit)
