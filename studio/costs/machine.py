@@ -28,8 +28,9 @@ class Machine:
 
     @property
     def pixel_value(self) -> int:
-        """Bytes of a number of an autoencoder."""
-        return SIZES.get(self.exact or self.dtype, 4)
+        """Bytes of a number of an autoencoder: most would overflow in half precision, and compute in
+        float32 there."""
+        return 4 if self.dtype == "float16" else SIZES.get(self.exact or self.dtype, 4)
 
     def painting(self, anatomy: Anatomy | None) -> "Machine":
         """The machine as it computes a checkpoint of these sizes."""

@@ -97,7 +97,7 @@ def test_weights_are_kept_in_a_way_only_where_that_saves_something() -> None:
     late = replace(SD15, reads_first=False)
     assert means_for(late, 2, names) == Means(fp8=True, blocks=True)
     blocks, packed = (needed(work(), Plan(kept=kept)).weights for kept in ("blocks", "packed"))
-    text_and_vae = 2 * (SD15.text + SD15.vae)
+    text_and_vae = 2 * SD15.text + 4 * SD15.vae
     assert blocks == 2 * SD15.in_blocks + text_and_vae
     assert packed == SD15.stored + text_and_vae
     small_text = replace(SD15, text=SD15.denoiser, text_stored=SD15.denoiser)
