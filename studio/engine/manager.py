@@ -300,6 +300,8 @@ class Manager:
                         [self._want(recipe)], checkpoint.id, check=check, recent=False
                     )
                     [entry] = stack.enter_context(host)
+                    if entry.blob.slab is not None:
+                        self._store.uploads.pin(entry.blob.slab)
                     supply = FromMemory(entry.blob.host)
 
                 def read(_slab: "Slab | None", _check: Check) -> Blob:

@@ -46,7 +46,7 @@ class Uploads:
         slab = blob.slab
         if slab is None:
             return
-        self._pin(slab)
+        self.pin(slab)
         if self._stream is None:
             self._stream = torch.cuda.Stream()
         # made on the stream that computes, so that its memory may be used again there at once
@@ -65,7 +65,8 @@ class Uploads:
             self._stream.synchronize()  # the slab may be dropped, and unpinned, at any time from now on
         blob.arrived(memory)
 
-    def _pin(self, slab: Slab) -> None:
+    def pin(self, slab: Slab) -> None:
+        """Lets the device read the slab by itself, if that pays and there is room for it."""
         if slab.pinned or not self._pays():
             return
         if self._pinned_bytes + slab.size_bytes > self._device.ram_budget_bytes * PINNED_SHARE:
@@ -114,6 +115,8 @@ def _register(slab: Slab) -> bool:
     runtime: Any = torch.cuda.cudart()
     address = slab.bytes.data_ptr()
     if int(runtime.cudaHostRegister(address, slab.size_bytes, 0)) != 0:
+        with suppress(RuntimeError):  # the next launch is told of the refusal once more
+            torch.zeros(1, device="cuda")
         return False
     slab.pinned = True
     slab.on_release(runtime.cudaHostUnregister, address)
