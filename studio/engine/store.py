@@ -333,39 +333,53 @@ class Store:
 
     def _to_device(self, entry: Entry, check: Check) -> None:
         """Copies it to the device; leaving it is dropping, since the machine's memory keeps it."""
+        slab = entry.blob.slab
         with self.lock:
-            if entry.blob.vram_bytes or entry.blob.slab is None:
-                return
-            need = entry.blob.slab.size_bytes
-            total = self.vram_bytes + need
-            while total > self.device.vram_budget_bytes:
-                idle = [
-                    e for e in self.rows() if not e.leases and e.blob.vram_bytes and e.blob.slab
-                ]
-                if not idle:
-                    break
-                victim = min(idle, key=lambda one: one.priority)
-                total -= victim.blob.vram_bytes
-                self._forget(victim)
-                victim.blob.leave_device()
+            missing = 0 if slab is None or entry.blob.vram_bytes else slab.size_bytes
+            self._make_room_on_device(missing)
+        if not missing:
+            return
         try:
             self.uploads.bring(entry.blob, check)
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
         if not entry.blob.is_ready:  # outside of the except block: a traceback keeps tensors
-            self._leave_device()
+            self._all_leave_device()
             self.uploads.bring(entry.blob, check)
         with self.lock:
             self.swaps += 1
 
-    def _leave_device(self) -> None:
+    def _make_room_on_device(self, size_bytes: int) -> None:
+        """Has the least worthy leave the device until so much more fits its budget."""
+        total = self.vram_bytes + size_bytes
+        idle = sorted(self._idle_on_device(), key=lambda entry: entry.priority, reverse=True)
+        while idle and total > self.device.vram_budget_bytes:
+            victim = idle.pop()
+            total -= victim.blob.vram_bytes
+            self._leave_device(victim)
+
+    def _idle_on_device(self) -> list[Entry]:
+        """What could leave it; what lies nowhere else would be gone, so it stays where it is pinned."""
+        return [
+            entry
+            for entry in self.rows()
+            if entry.blob.vram_bytes and not entry.leases
+            if entry.blob.slab is not None or not self._pinned(entry)
+        ]
+
+    def _leave_device(self, entry: Entry) -> None:
+        if entry.blob.slab is None:
+            self._drop([entry])
+            return
+        self._forget(entry)
+        entry.blob.leave_device()
+
+    def _all_leave_device(self) -> None:
         """Drops the device's copies of all that is not on loan."""
         with self.lock:
-            for entry in self.rows():
-                if not entry.leases and entry.blob.vram_bytes and entry.blob.slab:
-                    self._forget(entry)
-                    entry.blob.leave_device()
+            for entry in self._idle_on_device():
+                self._leave_device(entry)
         release_memory()
 
 
