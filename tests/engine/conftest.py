@@ -1,6 +1,7 @@
 """Checkpoints and an engine in this process, made once."""
 
 import gc
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +64,8 @@ def _settled() -> None:
 
 @pytest.fixture(scope="session")
 def device() -> Device:
-    found = choose("cpu")
+    """The processor, or what STUDIO_TEST_DEVICE says: `cuda` shows tensors that were left behind."""
+    found = choose(os.environ.get("STUDIO_TEST_DEVICE", "cpu"))
     # Networks this small only lose time by sharing it between threads.
     torch.set_num_threads(1)
     return found
