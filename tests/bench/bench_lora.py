@@ -1,6 +1,7 @@
 """What putting on a LoRA and taking it off again costs, beside diffusers' own way, in one run.
 
-    python tests/bench/bench_lora.py [--family sd15] [--rank 16] [--rounds 9] [--json]
+    python tests/bench/bench_lora.py [--family sd15] [--rank 16] [--rounds 9]
+        [--device NAME] [--json]
 
 Networks of full size whose weights are whatever was in memory: switching does not look at them. The
 LoRA adds to every layer of attention in the denoiser and in the text encoders. Bar: on and off
@@ -29,6 +30,7 @@ from studio.engine.adapters import load_adapter, swaps
 from studio.engine.start import quieten
 from studio.paths import CONFIGS
 from studio.tasks._task import Added
+from tests.bench.fixtures import synchronise, where
 from tests.engine.adapters import TEXT, save_kohya
 
 ATTENTION = ("to_q", "to_k", "to_v", "to_out.0", "ff.net.0.proj", "ff.net.2")
@@ -40,10 +42,11 @@ def main() -> None:
     asked.add_argument("--family", choices=("sd15", "sdxl"), default="sd15")
     asked.add_argument("--rank", type=int, default=16)
     asked.add_argument("--rounds", type=int, default=9)
+    asked.add_argument("--device", default=where())
     asked.add_argument("--json", action="store_true")
     options = asked.parse_args()
     quieten()
-    parts = networks(CONFIGS / options.family)
+    parts = networks(CONFIGS / options.family, options.device)
     with tempfile.TemporaryDirectory() as folder:
         file = save_kohya(
             Path(folder) / "it.safetensors",
@@ -66,11 +69,11 @@ def main() -> None:
     print(f"  ratio                       {found['ratio_to_diffusers']:8.1f}")
 
 
-def networks(configs: Path) -> dict[str, Any]:
+def networks(configs: Path, device: str) -> dict[str, Any]:
     def empty(make: Callable[[], Any]) -> Any:
         with torch.device("meta"):
             made = make()
-        return made.to(torch.float16).to_empty(device="cpu").eval().requires_grad_(False)
+        return made.to(torch.float16).to_empty(device=device).eval().requires_grad_(False)
 
     unet: Any = diffusers.UNet2DConditionModel
     parts = {"unet": empty(lambda: unet.from_config(unet.load_config(configs / "unet")))}
@@ -92,7 +95,7 @@ def prefixes(parts: dict[str, Any]) -> dict[str, str]:
 
 def measured(file: Path, parts: dict[str, Any], rounds: int) -> dict[str, Any]:
     read, adapter = timed(lambda: load_adapter(file))
-    adapter.half()
+    adapter.half().to(parts["unet"].device)
     scratch: dict[str, Any] = {}
 
     def ours() -> None:
@@ -133,8 +136,10 @@ def theirs(parts: dict[str, Any]) -> Any:
 
 def timed(work: Callable[[], Any]) -> tuple[float, Any]:
     """Milliseconds, and what came out."""
+    synchronise()
     began = time.perf_counter()
     made = work()
+    synchronise()
     return (time.perf_counter() - began) * 1000, made
 
 

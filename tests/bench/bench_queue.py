@@ -1,6 +1,6 @@
 """Whether many checkpoints slow a queue down: 40 jobs over four of them beside 40 over one.
 
-    python -m tests.bench.bench_queue [--json]
+    python -m tests.bench.bench_queue [--device NAME] [--json]
 
 Small checkpoints of the real classes, all resident, in turns: every job swaps. Each job paints one
 picture of 128 px in four steps. The two queues are run in turns, so that whatever else the
@@ -18,7 +18,7 @@ from studio.checkpoints.catalog import Catalog
 from studio.engine.start import quieten
 from studio.jobs.turns import in_turn
 from tests.bench.engine import Engine
-from tests.bench.fixtures import as_json, tell
+from tests.bench.fixtures import as_json, tell, where
 from tests.engine.desk import REQUEST
 from tests.engine.tiny import save_tiny_sd
 
@@ -30,7 +30,7 @@ def measured(folder: Path) -> dict[str, Any]:
     names = [f"c{seed}" for seed in range(4)]
     for seed, name in enumerate(names):
         save_tiny_sd(folder / name, seed=seed)
-    engine = Engine(Catalog((folder,)), folder / "cache")
+    engine = Engine(Catalog((folder,)), folder / "cache", where())
     for name in names:
         engine.seconds(asked(name))
     rounds: list[tuple[list[float], list[float]]] = []

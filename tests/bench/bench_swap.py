@@ -1,11 +1,11 @@
 """What changing the checkpoint costs, beside plain diffusers in the same process.
 
-    python -m tests.bench.bench_swap [--json]
+    python -m tests.bench.bench_swap [--device NAME] [--json]
 
 Two full-size checkpoints that share autoencoder and text encoder, on disk in the two-byte numbers that
-this processor computes in; for what has to be converted two more of float16. A swap ends with the first
-call of the denoiser, less what a later call takes. Needs 12 GB of memory and 8.6 GB of disk, and takes
-minutes.
+are computed in; for what has to be converted two more in the other ones. A swap ends with the first
+call of the denoiser, less what a later call takes. On a GPU also one out of the machine's memory. Needs
+12 GB of memory and 8.6 GB of disk, and takes minutes.
 """
 
 import gc
@@ -22,13 +22,13 @@ import torch
 
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.hashes import Hashes
-from studio.engine.device import choose, trim
+from studio.engine.device import Device, choose, trim
 from studio.engine.manager import Manager
 from studio.engine.selfcheck import anonymous_bytes
 from studio.engine.start import quieten
 from studio.families._family import Role
 from studio.paths import CONFIGS
-from tests.bench.fixtures import as_json, tell, write_sd15
+from tests.bench.fixtures import as_json, synchronise, tell, where, write_sd15
 
 ROUNDS = 20
 RELOADS = 3
@@ -39,8 +39,9 @@ LATENT = 8
 
 def forward(unet: Any) -> None:
     with torch.inference_mode():
-        kind = unet.dtype
-        unet(torch.zeros(1, 4, LATENT, LATENT, dtype=kind), 1, torch.zeros(1, 77, 768, dtype=kind))
+        like = {"dtype": unet.dtype, "device": unet.device}
+        unet(torch.zeros(1, 4, LATENT, LATENT, **like), 1, torch.zeros(1, 77, 768, **like))
+    synchronise()
 
 
 def seconds(call: Callable[[], Any]) -> float:
@@ -66,7 +67,7 @@ def plain(file: Path, dtype: torch.dtype) -> float:
                 requires_safety_checker=False,
                 tokenizer=tokenizer(),
                 dtype=dtype,
-            )
+            ).to(where())
         )
         forward(made[0].unet)
 
@@ -144,12 +145,35 @@ def cold(manager: Manager, checkpoints: tuple[Any, Any]) -> float:
     return statistics.median(taken)
 
 
+def upload(
+    near: Device, cache: Path, checkpoints: tuple[Any, Any], plain_s: float
+) -> dict[str, Any]:
+    """Between two that are in the machine's memory, with room for one denoiser on the device."""
+    if near.name == "cpu":
+        return {}
+    manager = Manager(near, CONFIGS, Hashes(None), cache)
+    first = [swap(manager, one) for one in checkpoints]
+    settle(manager)
+    taken = statistics.median(swap(manager, checkpoints[n % 2]) for n in range(ROUNDS))
+    size = next(h.size_bytes for h in manager.ledger().holdings if h.part == "unet")
+    manager.unload_all()
+    return {
+        "upload_swap": {
+            "ms": taken * 1e3,
+            "gb_per_s": size / taken / 1e9,
+            "ratio_to_plain_reload": plain_s / taken,
+            "first_ms": first[-1] * 1e3,
+        }
+    }
+
+
 def measured(folder: Path) -> dict[str, Any]:
-    device = choose("cpu")
+    device = choose(where())
     own = "BF16" if device.dtype is torch.bfloat16 else "F16"
+    other = "F16" if device.name == "cpu" else "BF16"
     files = {
         name: write_sd15(folder / f"{name}.safetensors", unet_seed=seed, others_seed=9, dtype=kind)
-        for seed, (name, kind) in enumerate({"a": own, "b": own, "c": "F16", "d": "F16"}.items())
+        for seed, (name, kind) in enumerate({"a": own, "b": own, "c": other, "d": other}.items())
     }
     for file in files.values():  # both sides find them in the system's cache
         file.read_bytes()
@@ -160,7 +184,7 @@ def measured(folder: Path) -> dict[str, Any]:
 
     cache = folder / "cache"
     room = UNET_PARAMETERS * device.dtype.itemsize * 3 // 2 + 900_000_000
-    one = replace(device, ram_budget_bytes=room)
+    one = replace(device, ram_budget_bytes=room, vram_budget_bytes=room)
     first_ever = Manager(one, CONFIGS, Hashes(None), cache)
     with_plan_s = swap(first_ever, a)  # finds out the layout and builds the networks
     swap(first_ever, b)
@@ -174,7 +198,13 @@ def measured(folder: Path) -> dict[str, Any]:
     first_ever.unload_all()
     gc.collect()
 
-    both = Manager(replace(device, ram_budget_bytes=9_000_000_000), CONFIGS, Hashes(None), cache)
+    uploaded = upload(replace(one, ram_budget_bytes=9_000_000_000), cache, (a, b), plain_s)
+    both = Manager(
+        replace(device, ram_budget_bytes=9_000_000_000, vram_budget_bytes=9_000_000_000),
+        CONFIGS,
+        Hashes(None),
+        cache,
+    )
     swap(both, a)
     swap(both, b)
     settle(both)
@@ -199,7 +229,12 @@ def measured(folder: Path) -> dict[str, Any]:
     settle(both)
     between_converted = resident(both, (c, d), plain_half_s)
     return {
-        "plain": {"dtype": str(device.dtype), "reload_s": plain_s, "converted_s": plain_half_s},
+        "plain": {
+            "device": device.name,
+            "dtype": str(device.dtype),
+            "reload_s": plain_s,
+            "converted_s": plain_half_s,
+        },
         "tab_switch": {
             "ms": statistics.median(tabs) * 1e3,
             "bytes": held,
@@ -207,6 +242,7 @@ def measured(folder: Path) -> dict[str, Any]:
             "ratio_to_plain_load": plain_s / statistics.median(tabs),
         },
         "resident_swap": between,
+        **uploaded,
         "converted_resident_swap": between_converted,
         "cold_swap": {
             "s": cold_s,

@@ -23,8 +23,8 @@ from studio.upscalers._shelf import Shelf
 class Engine:
     """Runs jobs of text to image, and keeps when steps were told and what was painted."""
 
-    def __init__(self, catalog: Catalog, cache: Path | None = None) -> None:
-        device = choose("cpu")
+    def __init__(self, catalog: Catalog, cache: Path | None = None, device: str = "cpu") -> None:
+        chosen = choose(device)
         self.control = Control()
         self.steps: list[float] = []
         self.pictures: list[bytes] = []
@@ -33,9 +33,9 @@ class Engine:
             tasks=open_drawer("studio.tasks", Task),
             catalog=catalog,
             controls=Controls(()),
-            manager=Manager(device, CONFIGS, Hashes(cache), cache),
+            manager=Manager(chosen, CONFIGS, Hashes(cache), cache),
             upscalers=Shelf(),
-            networks=Networks(device, Hashes(None)),
+            networks=Networks(chosen, Hashes(None)),
             control=self.control,
             send=self._hears,
             versions=VERSIONS,

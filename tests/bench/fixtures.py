@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 HEADER = Path(__file__).parents[1] / "families" / "headers" / "sd15-file.json"
 POOL = 1 << 24
@@ -56,3 +57,16 @@ def tell(figures: Mapping[str, Any], as_json: bool) -> None:
 
 def as_json() -> bool:
     return "--json" in sys.argv
+
+
+def where() -> str:
+    """What `--device NAME` says; else a GPU where there is one."""
+    if "--device" in sys.argv:
+        return sys.argv[sys.argv.index("--device") + 1]
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def synchronise() -> None:
+    """Waits for the GPU, if it was given anything to do: it is told of work, and does it later."""
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
