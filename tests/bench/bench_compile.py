@@ -95,6 +95,7 @@ def measured(modes: list[str]) -> dict[str, Any]:
             "differs_by": differs,
             **(swapped(step) if mode in {"blocks", "whole"} else {}),
         }
+        print(mode, figures[mode], file=sys.stderr, flush=True)
         del step, call
         torch.cuda.empty_cache()
     return {"compiled": figures}

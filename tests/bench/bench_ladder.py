@@ -9,6 +9,7 @@ end with a picture or with a refusal, and the next, small one with a picture. Wi
 nothing to measure.
 """
 
+import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -105,6 +106,7 @@ def measured(folder: Path) -> dict[str, Any]:
                 found["left_bytes"] = torch.cuda.memory_allocated() - before
                 found["held_bytes"] = left - before
                 jobs[f"{card} {share:.0%} {name}"] = found
+                print(card, share, name, found, file=sys.stderr, flush=True)
     return {
         "oom_ladder": {
             "pictures": sum(job["ended"] == "picture" for job in jobs.values()),

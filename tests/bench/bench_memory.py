@@ -79,11 +79,8 @@ def measured(folder: Path, swaps: int) -> dict[str, Any]:
 
 
 def vram() -> int:
-    """Bytes of the GPU's memory that are taken, as its driver says."""
-    if not torch.cuda.is_initialized():
-        return 0
-    free, total = torch.cuda.mem_get_info()
-    return total - free
+    """Bytes that this process has of the GPU's memory, with what torch keeps of it for later."""
+    return int(torch.cuda.memory_reserved()) if torch.cuda.is_initialized() else 0
 
 
 def main() -> None:

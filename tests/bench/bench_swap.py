@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -171,12 +172,15 @@ def measured(folder: Path) -> dict[str, Any]:
     device = choose(where())
     own = "BF16" if device.dtype is torch.bfloat16 else "F16"
     other = "F16" if device.name == "cpu" else "BF16"
-    files = {
-        name: write_sd15(folder / f"{name}.safetensors", unet_seed=seed, others_seed=9, dtype=kind)
-        for seed, (name, kind) in enumerate({"a": own, "b": own, "c": other, "d": other}.items())
-    }
-    for file in files.values():  # both sides find them in the system's cache
-        file.read_bytes()
+    kinds = {"a": own, "b": own, "c": other, "d": other}
+    files = {name: folder / f"{name}.safetensors" for name in kinds}
+
+    def written(seed: int, name: str) -> None:
+        write_sd15(files[name], unet_seed=seed, others_seed=9, dtype=kinds[name])
+        files[name].read_bytes()  # both sides find them in the system's cache
+
+    with ThreadPoolExecutor(2) as writers:
+        list(writers.map(written, range(len(kinds)), kinds))
     catalog = Catalog((folder,))
     a, b, c, d = (catalog.get(name) for name in files)
     plain(files["a"], device.dtype)  # imports and caches

@@ -33,7 +33,7 @@ def write_sd15(file: Path, *, unet_seed: int, others_seed: int, dtype: str = "F1
             left, at = int(np.prod(shape)), number * 7919 % (POOL // 2)
             while left:
                 part = pools[seed][at : at + left]
-                out.write(part.tobytes())
+                out.write(part.data)
                 left, at = left - len(part), 0
     return file
 
@@ -41,7 +41,7 @@ def write_sd15(file: Path, *, unet_seed: int, others_seed: int, dtype: str = "F1
 def _pool(seed: int, dtype: str) -> Any:
     numbers = np.random.default_rng(seed).standard_normal(POOL, np.float32) * 0.02
     # the upper half of a float32 is a bfloat16
-    return numbers.view(np.uint16)[1::2] if dtype == "BF16" else numbers.astype(np.float16)
+    return numbers.view(np.uint16)[1::2].copy() if dtype == "BF16" else numbers.astype(np.float16)
 
 
 def tell(figures: Mapping[str, Any], as_json: bool) -> None:
