@@ -32,6 +32,11 @@ class Machine:
         float32 there."""
         return 4 if self.dtype == "float16" else SIZES.get(self.exact or self.dtype, 4)
 
+    @property
+    def for_pixels(self) -> "Machine":
+        """The machine as it computes what makes pixels without a checkpoint."""
+        return replace(self, dtype=self.exact or self.dtype)
+
     def painting(self, anatomy: Anatomy | None) -> "Machine":
         """The machine as it computes a checkpoint of these sizes."""
         if anatomy is None or not self.exact:

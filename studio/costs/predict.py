@@ -38,7 +38,8 @@ class Costs:
 
     def without_checkpoint(self, by: str, pixels: int, memory: Memory | None) -> dict[str, Any]:
         """Of a job that something other than a checkpoint does, at so many pixels."""
-        return _told(unpainted(by, pixels, machine_of(memory), self._history.painted()), (), None)
+        machine = machine_of(memory).for_pixels
+        return _told(unpainted(by, pixels, machine, self._history.painted()), (), None)
 
     def of(
         self,

@@ -379,7 +379,7 @@ class JobTools:
         began, before = time.monotonic(), runner.gauge.begin()
         yield loading
         if not told:
-            machine = runner.manager.device.machine
+            machine = runner.manager.device.machine.for_pixels
             runner.learned.add(
                 Painted(
                     checkpoint=by,
@@ -431,7 +431,7 @@ class JobTools:
         facts = {
             "upscaler": upscaler,
             "device": runner.manager.device.name,
-            "dtype": runner.manager.device.for_pixels.machine.dtype,
+            "dtype": runner.manager.device.machine.for_pixels.dtype,
             "versions": dict(runner.versions),
             "seconds": round(time.monotonic() - began, 3),
         }

@@ -96,6 +96,17 @@ def test_what_is_no_checkpoint_tells_of_itself_alone() -> None:
     assert costs.seconds(replace(WORK, checkpoint="other"), SD, HERE, [row]) == (None, False)
 
 
+def test_what_makes_pixels_is_told_by_the_numbers_that_it_computes_in(tmp_path: Path) -> None:
+    history = History(tmp_path / "costs.sqlite")
+    row = replace(ROW, checkpoint="upscaler:x", device="cpu", dtype="float32", calls=1, batch=1)
+    history.add([replace(row, call_s=3.0, rest_s=0.0)])
+    for exact, seconds in (("float32", 3.0), ("", None)):
+        memory = Memory(device="cpu", dtype="bfloat16", exact=exact)
+        told = Costs(history).without_checkpoint("upscaler:x", 512**2, memory)
+        assert told["seconds"] == seconds
+    history.close()
+
+
 def test_the_nearest_size_counts_and_of_it_the_newest() -> None:
     old = [replace(ROW, call_s=9.0)] * 5
     new = [replace(ROW, call_s=0.2)] * 5

@@ -5,6 +5,7 @@ import pickle
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -389,6 +390,18 @@ def test_what_enlarging_took_is_told_but_not_what_reading_the_network_did(
     [row] = desk.frames("account")[-1]["measured"]
     told = (row["checkpoint"], row["pixels"], row["calls"], row["parameters"])
     assert told == ("upscaler:real-esrgan-quick", 800, 1, 0) and row["call_s"] > 0
+
+
+def test_what_enlarging_took_is_known_by_the_numbers_that_it_computes_in(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    manager = desk.runner.manager
+    short = replace(manager.device, dtype=torch.bfloat16, exact=torch.float32)
+    monkeypatch.setattr(manager, "device", short)
+    upscale(desk, Image.new("RGB", (20, 10)), tmp_path, upscaler="lanczos")
+    assert desk.frames("picture")[0]["facts"]["dtype"] == "float32"
+    desk.runner.account()
+    assert [row["dtype"] for row in desk.frames("account")[-1]["measured"]] == ["float32"]
 
 
 def test_details_are_painted_tile_by_tile(
