@@ -151,14 +151,15 @@ def estimate(
 ) -> Estimate:
     """What a job will take under a plan. `beside` and `refiner` are as `needs` has them, `missing_bytes`
     are weights that are not in memory yet."""
-    found, known = seconds(work, anatomy, machine, painted, plan.kept)
-    factor = correction(work.checkpoint, machine, painted, plan.kept)
+    painting = machine.painting(anatomy)
+    found, known = seconds(work, anatomy, painting, painted, plan.kept)
+    factor = correction(work.checkpoint, painting, painted, plan.kept)
     needed = needs(
         work, anatomy, beside, machine=machine, plan=plan, factor=factor, refiner=refiner
     )
     return Estimate(
         seconds=found,
-        swap_seconds=swap_seconds(work.checkpoint, missing_bytes, machine, loaded),
+        swap_seconds=swap_seconds(work.checkpoint, missing_bytes, painting, loaded),
         peak_bytes=needed.peak,
         measured=known,
     )

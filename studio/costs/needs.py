@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from studio.costs.anatomy import Anatomy
 from studio.costs.machine import Machine
-from studio.costs.plan import Plan, ways_of
+from studio.costs.plan import Plan, ways_on
 from studio.costs.work import Pass, Work
 
 LATENT_PX = 8
@@ -62,8 +62,9 @@ def needs(
 
     `beside` has parameters of what is read beside the checkpoint, as `controlnet:ID` and `vae:ID`;
     `factor` is what measured activations were of predicted ones before; `refiner` takes over for the
-    last steps.
+    last steps. On `machine` each of the two computes in numbers of its own.
     """
+    bare, machine = machine, machine.painting(anatomy)
     value = machine.value
     heard = sum(size for name, size in beside.items() if name.startswith(CONTROLNET)) * value
     decodes = sum(size for name, size in beside.items() if name.startswith(VAE))
@@ -71,9 +72,10 @@ def needs(
     text = text_bytes(anatomy, value, plan)
     painting = denoiser_bytes(anatomy, value, plan) + rest_bytes(anatomy, machine)
     if refiner is not None:
-        kept = plan if plan.kept in ways_of(refiner, value) else replace(plan, kept="whole")
-        painting += denoiser_bytes(refiner, value, kept) + rest_bytes(refiner, machine)
-        text += text_bytes(refiner, value, kept)
+        other = bare.painting(refiner)
+        kept = plan if plan.kept in ways_on(bare, refiner) else replace(plan, kept="whole")
+        painting += denoiser_bytes(refiner, other.value, kept) + rest_bytes(refiner, other)
+        text += text_bytes(refiner, other.value, kept)
     picture = int(factor * activations(work, anatomy, machine=machine, plan=plan))
     weights = painting if plan.drop_text else painting + text
     return Needs(

@@ -54,7 +54,8 @@ class Costs:
         if memory is not None:
             anatomy = memory.sized(work.checkpoint, anatomy)
             refiner = refiner and memory.sized(work.refiner, refiner)
-        machine = machine_of(memory).painting(anatomy)
+        machine = machine_of(memory)
+        painting = machine.painting(anatomy)
         painted = self._history.painted()
 
         def needed(plan: Plan) -> Needs:
@@ -64,13 +65,13 @@ class Costs:
                 beside,
                 machine=machine,
                 plan=plan,
-                factor=correction(work.checkpoint, machine, painted, plan.kept),
+                factor=correction(work.checkpoint, painting, painted, plan.kept),
                 refiner=refiner,
             )
 
         plan, refused = WHOLE, None
         if memory is not None:
-            means = means_for(anatomy, machine.value, memory.means)
+            means = means_for(anatomy, painting.value, memory.means)
             plans, room = ladder(work, means), room_for(work, memory, beside)
             place = admitted(plans, room, needed)
             if place is None:
@@ -83,7 +84,7 @@ class Costs:
             anatomy,
             beside,
             machine,
-            missing_bytes=_missing(work.checkpoint, anatomy, machine, memory, plan),
+            missing_bytes=_missing(work.checkpoint, anatomy, painting, memory, plan),
             painted=painted,
             loaded=self._history.loaded(),
             refiner=refiner,

@@ -116,7 +116,7 @@ class Descent:
             self.work,
             self.anatomy,
             self.beside,
-            machine=self._machine,
+            machine=self.machine,
             plan=plan,
             factor=factor,
             refiner=self.refiner,

@@ -57,6 +57,17 @@ def test_short_numbers_are_for_what_is_large_and_makes_no_pixels() -> None:
     assert (worn.added, worn.controls) == (100 * 4 + 10 * 2, 1000 * 2)
 
 
+def test_a_refiner_is_counted_in_its_own_numbers() -> None:
+    machine = Machine(device="cpu", dtype="bfloat16", exact="float32")
+    small = replace(SD15, denoiser=LARGE - SD15.text - SD15.vae - 1, stored=0, in_blocks=0)
+
+    def weights(base: Anatomy, refiner: Anatomy | None = None) -> int:
+        return needs(work(), base, {}, machine=machine, plan=WHOLE, refiner=refiner).weights
+
+    assert weights(SD15, small) - weights(SD15) == weights(small) == 4 * small.parameters
+    assert weights(small, SD15) - weights(small) == weights(SD15)
+
+
 def test_the_constants_are_those_of_the_study() -> None:
     """InvokeAI's 2200 B × pixels × element size: 4.6 GB for 1024 px in fp16."""
     once = Pass(width=1024, height=1024, calls=1)
