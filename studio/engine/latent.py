@@ -51,6 +51,24 @@ def decode(vae: Any, latents: Tensor) -> Tensor:
     return vae.decode(latents, return_dict=False)[0]
 
 
+DECODER = "vqgan"
+"""What a pipeline calls the autoencoder that it decodes with by itself, in whatever numbers its latents
+have (Stable Cascade)."""
+
+
+class InItsNumbers:
+    """An autoencoder that takes latents of any number format, and decodes them in its own."""
+
+    def __init__(self, vae: Any) -> None:
+        self._vae = vae
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._vae, name)
+
+    def decode(self, latents: Tensor, *args: Any, **options: Any) -> Any:
+        return self._vae.decode(latents.to(self._vae.dtype), *args, **options)
+
+
 def channels(vae: Any) -> int:
     return vae.config.z_dim if _of_frames(vae) else vae.config.latent_channels
 

@@ -37,6 +37,7 @@ from studio.checkpoints.originals import (
 )
 from studio.core.errors import Unavailable
 from studio.engine.device import Device, is_out_of_memory
+from studio.engine.latent import DECODER
 from studio.engine.layouts import Layout, Layouts, Ref, Tensors, Untraceable, trace
 from studio.engine.packed import PackedFeed, Packing, packed
 from studio.engine.reading import Feed, FileFeed, Sources, TensorFeed
@@ -735,13 +736,17 @@ def _settle(module: torch.nn.Module, dtype: torch.dtype, device: Device) -> None
 def _dtype_of(part: str, cls: Any, config: Mapping[str, Any], device: Device) -> torch.dtype:
     """A VAE makes pixels, in which rounding would show; and half precision overflows in those that
     say so, which compute in float32."""
-    if part == "vae" and device.exact is not None:
+    if part in _MAKE_PIXELS and device.exact is not None:
         return device.exact
     if part != "vae" or device.dtype is not torch.float16:
         return device.dtype
     known = inspect.signature(cls.__init__).parameters.get("force_upcast")
     upcast = config.get("force_upcast", known.default if known else False)
     return torch.float32 if upcast else device.dtype
+
+
+_MAKE_PIXELS = frozenset({"vae", DECODER})
+"""What pipelines call the autoencoders that may compute in other numbers than the rest."""
 
 
 def _weighed(weights: Weights) -> Weights:

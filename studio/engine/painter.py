@@ -126,6 +126,8 @@ class LatentPainter:
         pipeline = self._lease.pipeline
         scheduler = self._scheduler(brush)
         place(pipeline, "scheduler", scheduler)
+        if (decoder := self._lease.weights.components.get(latent.DECODER)) is not None:
+            place(pipeline, latent.DECODER, latent.InItsNumbers(decoder))
         # On the CPU whatever the device: the same seed then gives the same noise anywhere.
         generator = torch.Generator("cpu").manual_seed(brush.seed)
         with torch.inference_mode():

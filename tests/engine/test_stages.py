@@ -13,6 +13,10 @@ import transformers
 from diffusers.pipelines.deprecated.wuerstchen.modeling_paella_vq_model import PaellaVQModel
 from PIL import Image
 
+from studio.costs import machine
+from studio.costs.needs import rest_bytes
+from studio.engine.loading import size_of
+from studio.families._family import Role
 from tests.engine.desk import Desk
 from tests.engine.tiny_families import TINY
 
@@ -66,6 +70,25 @@ def test_a_picture_is_that_of_the_bare_call(shelf: Path, make_desk: Callable[...
         ).images
         # diffusers cuts down to bytes, we round to them
         assert max(abs(a - b) for a, b in zip(ours, image.tobytes(), strict=True)) <= 1, kind
+
+
+def test_what_decodes_computes_in_long_numbers_and_is_counted_so(
+    shelf: Path, make_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "LARGE", 0)
+    desk = make_desk(shelf)
+    manager = desk.runner.manager
+    short = replace(manager.device, dtype=torch.bfloat16, exact=torch.float32)
+    manager.device = manager._store.device = short
+    assert desk.paint(**CASCADE)
+    found = desk.runner.catalog.get("stable_cascade")
+    with manager.use(found, Role.TEXT) as lease:
+        parts = lease.weights.components
+        assert (parts["vqgan"].dtype, parts["decoder"].dtype) == (torch.float32, torch.bfloat16)
+        there = size_of(parts["vqgan"])
+    assert found.anatomy
+    predicted = rest_bytes(found.anatomy, short.machine.painting(found.anatomy))
+    assert predicted == pytest.approx(there, rel=0.05)
 
 
 def test_both_stages_are_counted_and_can_be_stopped(
