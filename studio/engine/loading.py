@@ -535,8 +535,10 @@ def _single(
     own: Mapping[str, Any] | None = None,
 ) -> Recipe:
     """`own` is the config where it is not the one in `home` with `changes`."""
-    usual = json.loads((home / part / "config.json").read_bytes())
-    config = {**usual, **changes} if own is None else {**own}
+    if own is None:
+        config = {**json.loads((home / part / "config.json").read_bytes()), **changes}
+    else:
+        config = {**own}
     convert = _text_encoder if hasattr(transformers, kind) else partial(_network, kind)
     made = _recipe(part, kind, home / part, config, sources, device, convert=convert)
     if own is None or not hasattr(transformers, kind):

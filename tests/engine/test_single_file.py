@@ -103,7 +103,11 @@ def test_a_file_of_an_unusual_folder_is_painted_with_as_that(
     file = tmp_path / "odd-file.safetensors"
     made = convert(Catalog((tmp_path,)).get("odd"), "file", file, configs=configs)
     assert made.notes == ()
-    desk = make_desk(tmp_path, configs)
+    usual = tmp_path / "usual"
+    shutil.copytree(configs, usual)
+    for part in ("unet", "text_encoder"):
+        (usual / "sd15" / part / "config.json").unlink()  # its own is all that it needs
+    desk = make_desk(tmp_path, usual)
     assert desk.paint(checkpoint="odd-file") == desk.paint(checkpoint="odd")
 
 
