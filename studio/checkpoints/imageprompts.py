@@ -2,13 +2,14 @@
 
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Literal
 
 from studio.checkpoints.catalog import Checkpoint
 from studio.checkpoints.header import BadFile, as_named, read_header
+from studio.checkpoints.ids import free_id
 from studio.checkpoints.scan import PICKLED, Found, Stamp, scan, sidecar_of
 from studio.checkpoints.sidecar import read_sidecar
 from studio.core.errors import InvalidRequest
@@ -107,7 +108,8 @@ class ImagePrompts:
     """What of both lies below some folders, as it is at this moment. For any thread."""
 
     def __init__(self, folders: tuple[Path, ...] = ()) -> None:
-        """`folders` need not exist. The first one that has an id keeps it."""
+        """`folders` need not exist. The first one that has an id keeps it; what has it too goes by its
+        folder's name as well."""
         self._folders = folders
         self._lock = threading.Lock()
         self._seen: dict[tuple[str, Stamp], ImagePrompt | Looker | None] = {}
@@ -186,14 +188,25 @@ class ImagePrompts:
         with self._lock:
             seen: dict[tuple[str, Stamp], ImagePrompt | Looker | None] = {}
             listed: dict[str, ImagePrompt | Looker] = {}
+            taken, places = dict[str, Path](), set[Path]()
             for folder in self._folders:
                 for found in scan(folder):
+                    if found.path in places:
+                        continue
                     key = (str(found.path), found.stamp)
                     seen[key] = self._seen[key] if key in self._seen else inspect(found)
                     if one := seen[key]:
-                        listed.setdefault(one.id, one)
+                        own = free_id(found.path, folder, taken, one.id)
+                        taken[own] = found.path
+                        places.add(found.path)
+                        listed[own] = one if own == one.id else _renamed(one, own)
             self._seen = seen
             return tuple(listed.values())
+
+
+def _renamed(one: ImagePrompt | Looker, own: str) -> ImagePrompt | Looker:
+    """The same, beside another one of its name."""
+    return replace(one, id=own) if isinstance(one, Looker) else replace(one, id=own, label=own)
 
 
 def _eyes(checkpoint: Checkpoint) -> Eyes:

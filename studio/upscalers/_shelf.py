@@ -7,7 +7,8 @@ from pathlib import Path
 
 from studio.checkpoints.enlargers import enlarges
 from studio.checkpoints.header import MAX_HEADER_BYTES, BadFile, read_header, readable
-from studio.checkpoints.scan import Found, scan
+from studio.checkpoints.ids import free_id
+from studio.checkpoints.scan import Found, Stamp, scan
 from studio.core.errors import InvalidRequest
 from studio.discovery import open_drawer
 from studio.upscalers._upscaler import Upscaler, missing
@@ -28,14 +29,15 @@ class Shelf:
     """
 
     def __init__(self, folders: tuple[Path, ...] = ()) -> None:
-        """`folders` need not exist. The first one that has a name keeps it."""
+        """`folders` need not exist. The first one that has a name keeps it; what has it too goes by
+        its folder's name as well."""
         self._folders = folders
         self._drawer = sorted(
             open_drawer("studio.upscalers", Upscaler).values(),
             key=lambda entry: (entry.place, entry.id),
         )
         self._lock = threading.Lock()
-        self._seen: dict[str, tuple[Found, Upscaler]] = {}
+        self._seen: dict[tuple[str, Stamp], Upscaler] = {}
 
     def all(self) -> tuple[Upscaler, ...]:
         """The drawer's in their order, then the files by name; those that cannot be used too."""
@@ -74,19 +76,30 @@ class Shelf:
 
     def _files(self) -> tuple[Upscaler, ...]:
         with self._lock:
-            seen: dict[str, tuple[Found, Upscaler]] = {}
+            seen: dict[tuple[str, Stamp], Upscaler] = {}
+            listed: dict[str, Upscaler] = {}
+            taken, places = dict[str, Path](), set[Path]()
             for folder in self._folders:
                 for found in scan(folder):
-                    name = f"{found.id}{found.path.suffix}"
-                    if found.layout != "file" or name in seen:
+                    if found.layout != "file" or found.path in places:
                         continue
-                    before = self._seen.get(name)
-                    known = before if before and before[0] == found else (found, inspect(found))
-                    seen[name] = known
+                    key = (str(found.path), found.stamp)
+                    entry = self._seen[key] if key in self._seen else inspect(found)
+                    seen[key] = entry
+                    # nobody meant those among things of every other kind as anything
+                    if found.loose and entry.problem:
+                        continue
+                    own = free_id(found.path, folder, taken, entry.id)
+                    taken[own] = found.path
+                    places.add(found.path)
+                    listed[own] = entry if own == entry.id else _renamed(entry, own)
             self._seen = seen
-            # nobody meant those among things of every other kind as anything
-            listed = (e for found, e in seen.values() if not (found.loose and e.problem))
-            return tuple(listed)
+            return tuple(listed.values())
+
+
+def _renamed(entry: Upscaler, own: str) -> Upscaler:
+    """The same, beside another one of its name."""
+    return replace(entry, id=own, label=own.removesuffix(Path(own).suffix))
 
 
 def _judged(entry: Upscaler) -> Upscaler:

@@ -1,5 +1,6 @@
 """Pictures that lend their look, beside real diffusers pipelines, and that nothing stays of them."""
 
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -261,6 +262,19 @@ class TestOnDisk:
             listed.get("sd-plus", checkpoints["xl"])
         with pytest.raises(InvalidRequest, match="no IP-Adapter that fits"):
             listed.get(None, checkpoints["two"])
+
+    def test_two_of_one_name_are_told_apart(
+        self, prompts: Path, checkpoints: dict[str, Checkpoint], tmp_path: Path
+    ) -> None:
+        other = tmp_path / "other"
+        other.mkdir()
+        shutil.copy(prompts / "xl-plain.safetensors", other / "sd-plain.safetensors")
+        listed = ImagePrompts((prompts, other, prompts))
+        names = [(one.id, one.label) for one in listed.all() if one.path.parent == other]
+        assert names == [("other/sd-plain", "other/sd-plain")]
+        assert len(listed.all()) == 5
+        assert listed.get("sd-plain", checkpoints["sd"]).path.parent == prompts
+        assert listed.get("other/sd-plain", checkpoints["xl"]).path.parent == other
 
     def test_what_is_missing_is_named(self, prompts: Path, tmp_path: Path) -> None:
         (tmp_path / "lone.safetensors").write_bytes((prompts / "sd-plus.safetensors").read_bytes())

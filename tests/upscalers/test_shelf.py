@@ -67,6 +67,22 @@ def test_of_what_invokeai_keeps_by_key_those_are_listed_that_are_upscalers(tmp_p
     assert Shelf((tmp_path,)).get("RealESRGAN_x4plus.pth").file == place / "RealESRGAN_x4plus.pth"
 
 
+def test_two_of_one_name_are_told_apart(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    for place in (folder, other):
+        save_file({"body.0.weight": np.zeros((2, 2), np.float32)}, place / "net.safetensors")
+    a_zip(folder / "net.pth")
+    shelf = Shelf((folder, other, folder))
+    listed = shelf.all()[len(Shelf().all()) :]
+    assert {(one.id, one.label, one.file) for one in listed} == {
+        ("net.safetensors", "net", folder / "net.safetensors"),
+        ("net.pth", "net", folder / "net.pth"),
+        ("other/net.safetensors", "other/net", other / "net.safetensors"),
+    }
+    assert len(listed) == 3 and shelf.get("other/net.safetensors").file == other / "net.safetensors"
+
+
 def test_files_of_the_folder_appear_and_go(folder: Path) -> None:
     shelf = Shelf((folder, folder.parent / "missing"))
     count = len(shelf.all())
