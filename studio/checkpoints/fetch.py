@@ -247,6 +247,7 @@ class _Fetch:
                 digest, done = hashlib.sha256(), 0
                 out.seek(0)
                 out.truncate()
+                require_free(self.part, size)
             pace = _Pace(self.manners)
             for block in answer.iter_bytes():
                 if self.stopped():

@@ -288,8 +288,7 @@ class Installs:
         entry = self.get(install_id)
         folder = self._home / install_id / "files"
         _remove_others(folder, entry)
-        left = entry.plan.size_bytes - _arrived(folder)
-        require_free(self._home, max(left, 0))
+        self._require_room(entry)
         before = 0
         for index in range(len(entry.plan.files)):
             entry = self._with_file(
@@ -319,6 +318,11 @@ class Installs:
             self._hashes.remember(path, named[""])
         return done
 
+    def _require_room(self, entry: Install) -> None:
+        """Raises `StorageFailed` if the disk cannot take what has not arrived of it."""
+        left = entry.plan.size_bytes - _arrived(self._home / entry.id / "files")
+        require_free(self._home, max(left, 0))
+
     def _with_file(
         self,
         install_id: str,
@@ -338,7 +342,9 @@ class Installs:
             digest = self._fetch(target, file, progress, stopped, manners)
         except Changed:
             plan = plans.again(entry.plan, file, manners)
-            self._keep(replace(self.get(install_id), plan=plan, note=CHANGED))
+            entry = replace(self.get(install_id), plan=plan, note=CHANGED)
+            self._keep(entry)
+            self._require_room(entry)
             digest = self._fetch(target, plan.files[index], progress, stopped, manners)
         entry = self.get(install_id)
         entry = replace(entry, sums={**entry.sums, file.path: digest})

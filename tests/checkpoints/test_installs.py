@@ -23,8 +23,9 @@ from studio.checkpoints.facts import verify
 from studio.checkpoints.fetch import Manners, Remote, Stopped, fetch, look
 from studio.checkpoints.hashes import Hashes
 from studio.checkpoints.header import readable
-from studio.checkpoints.install import plan, safe_name
+from studio.checkpoints.install import File, Plan, plan, safe_name
 from studio.checkpoints.installs import Install, Installs
+from studio.checkpoints.streams import MARGIN
 from studio.cli import main
 from studio.commands import checkpoints as command
 from studio.commands.exit_codes import BAD_INPUT, OK
@@ -639,6 +640,26 @@ class TestInstalls:
         assert done.state == "done" and done.sums == {"": sha(tiny)}
         assert done.shown()["size_bytes"] == done.done_bytes == len(tiny)
         assert "had changed" in done.note and done.shown()["note"] == done.note
+
+    def test_the_room_for_all_of_it_is_looked_at_again_once_a_file_changed(
+        self, web, tiny, tmp_path, monkeypatch
+    ) -> None:
+        web.files = {"one.bin": tiny, "two.bin": tiny}
+        told = {name: look(f"{web.url}/{name}") for name in web.files}
+        files = tuple(
+            File(path=name, url=one.url, size_bytes=one.size_bytes, tag=one.tag)
+            for name, one in told.items()
+        )
+        pair = Plan(source=web.url, name="pair", files=files, place="upscalers")
+        usage = shutil.disk_usage(tmp_path)._replace(free=MARGIN + 2 * len(tiny))
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+        installs = Installs(tmp_path, manners=HASTY)
+        entry = installs._added(pair)
+        web.files["one.bin"] = tiny + b"\0"
+        asked = len(web.answers)
+        with pytest.raises(StorageFailed, match="not enough room"):
+            installs.run(entry.id, lambda _: None, lambda: False)
+        assert {name for name, _ in web.answers[asked:]} == {"one.bin"}
 
     def test_one_that_changes_again_and_again_is_not_followed(
         self, web, tiny, tmp_path, monkeypatch
