@@ -11,12 +11,13 @@ import json
 import os
 import re
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import unquote, urljoin, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
@@ -35,6 +36,8 @@ STALL_S = 30.0
 LEAST_BYTES = 32 << 10
 """What has to arrive within `STALL_S`: 1 kB a second. Fewer are next to nothing."""
 CONNECT_S = 15.0
+ANSWER_S = 60.0
+"""How long a server may take to say what it is about to send, however steadily it says it."""
 BLOCK = 1 << 20
 AGENT = "pochade"
 
@@ -73,6 +76,7 @@ class Manners:
 
     stall_s: float = STALL_S
     least_bytes: int = LEAST_BYTES
+    answer_s: float = ANSWER_S
     tries: int = TRIES
     pause_s: float = 1.0
     """Before the second try; doubled before each further one."""
@@ -90,7 +94,7 @@ def look(url: str, headers: Mapping[str, str] | None = None, manners: Manners = 
     """Size and name of what lies there. Raises `InvalidRequest`, `Refused` or `Unavailable`."""
     try:
         return _look(url, headers or {}, manners)
-    except httpx.HTTPError as error:
+    except (httpx.HTTPError, _Drips) as error:
         raise _silent(url) from error
 
 
@@ -313,7 +317,9 @@ def _require_weights(part: Path, out: Any, done: int, block: bytes) -> None:
 
 def _client(manners: Manners) -> httpx.Client:
     timeout = httpx.Timeout(manners.stall_s, connect=min(CONNECT_S, manners.stall_s))
-    return httpx.Client(timeout=timeout, follow_redirects=False)
+    # each question has a connection of its own, which `_Deadline` can end
+    limits = httpx.Limits(max_keepalive_connections=0)
+    return httpx.Client(timeout=timeout, limits=limits, follow_redirects=False)
 
 
 @contextmanager
@@ -334,7 +340,7 @@ def _answer(
         private, places = _require_allowed(url, private=private)
         try:
             with ExitStack() as opened:
-                answer = _opened(opened, client, url, places, given)
+                answer = _opened(opened, client, url, places, given, manners)
                 if answer.status_code not in _REDIRECTED:
                     _require_good(answer)
                     yield answer
@@ -356,26 +362,83 @@ def _opened(
     url: str,
     places: Sequence[str],
     headers: Mapping[str, str],
+    manners: Manners,
 ) -> httpx.Response:
     """Asks at the first of these addresses that can be reached, and never at another: a name may lead
     elsewhere by now. The server is still the one of the name, and proves so."""
     parts = urlsplit(url)
     if not places or _goes_by_proxy(parts.scheme, parts.hostname or ""):
-        return opened.enter_context(client.stream("GET", url, headers=headers))
+        return _asked(opened, client, url, headers, manners)
     named = {**headers, "Host": parts.netloc}
     for left, place in zip(range(len(places) - 1, -1, -1), places, strict=True):
         host = f"[{place}]" if ":" in place else place
         there = parts._replace(netloc=f"{host}:{parts.port}" if parts.port else host).geturl()
         try:
-            return opened.enter_context(
-                client.stream(
-                    "GET", there, headers=named, extensions={"sni_hostname": parts.hostname}
-                )
-            )
+            return _asked(opened, client, there, named, manners, sni_hostname=parts.hostname)
         except (httpx.ConnectError, httpx.ConnectTimeout):
             if not left:
                 raise
     raise _silent(url)
+
+
+def _asked(
+    opened: ExitStack,
+    client: httpx.Client,
+    url: str,
+    headers: Mapping[str, str],
+    manners: Manners,
+    **extensions: Any,
+) -> httpx.Response:
+    """The answer to a GET, whose headers are all there. Raises `_Drips` if they take too long."""
+    with _Deadline(manners.answer_s) as deadline:
+        told = {**extensions, "trace": deadline.trace}
+        try:
+            return opened.enter_context(client.stream("GET", url, headers=headers, extensions=told))
+        except httpx.HTTPError as error:
+            if deadline.over:
+                raise _Drips from error
+            raise
+
+
+class _Deadline:
+    """Ends a connection from outside, once its time is over: what waits for its bytes then hears
+    that there are no more. A timeout of the client's begins anew with each byte."""
+
+    def __init__(self, seconds: float) -> None:
+        self.over = False
+        self._socket: socket.socket | None = None
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> Self:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        with self._lock:
+            if self._socket is not None:
+                self._socket.close()
+
+    def trace(self, event: str, info: Mapping[str, Any]) -> None:
+        """Hears of a request of httpcore's; of a new connection a second handle is kept, since TLS
+        takes over the first."""
+        if event.endswith("connect_tcp.complete"):
+            with self._lock:
+                self._socket = info["return_value"].get_extra_info("socket").dup()
+                if self.over:
+                    self._shut()
+
+    def _end(self) -> None:
+        with self._lock:
+            self.over = True
+            self._shut()
+
+    def _shut(self) -> None:
+        if self._socket is not None:
+            with suppress(OSError):  # it is closed already
+                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def _goes_by_proxy(scheme: str, host: str) -> bool:

@@ -125,6 +125,19 @@ class TestFetch:
         assert fetch(remote, tmp_path / "p", manners=HASTY) == sha(data)
         assert web.answers[-1][1] == f"bytes={kept}-"
 
+    def test_headers_without_end_are_not_followed(self, web, weights, tmp_path) -> None:
+        web.files["a.safetensors"] = weights
+        remote = look(f"{web.url}/a.safetensors")
+        web.endless_head, short = True, replace(HASTY, answer_s=0.2)
+        began = time.monotonic()
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            look(f"{web.url}/a.safetensors", manners=short)
+        with pytest.raises(Unavailable, match="sends next to nothing after 0 bytes"):
+            fetch(remote, tmp_path / "p", manners=short)
+        assert time.monotonic() - began < 20 and len(web.answers) == 2 + HASTY.tries
+        web.endless_head = False
+        assert fetch(remote, tmp_path / "p", manners=short) == sha(weights)
+
     def test_slow_is_not_dripping(self) -> None:
         now = [0.0]
         pace = fetching._Pace(replace(HASTY, stall_s=30, least_bytes=100, clock=lambda: now[0]))

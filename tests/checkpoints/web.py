@@ -30,6 +30,8 @@ class Web:
     stall_s: float = 1.0
     drips: int = 0
     """Each answer breaks off after so many bytes, which come one at a time."""
+    endless_head: bool = False
+    """Each answer has a header that goes on for ever, byte by byte."""
     announce: int = 0
     """Bytes that are announced beyond what there is."""
     silent_size: bool = False
@@ -68,6 +70,11 @@ def serving(web: Web) -> Iterator[Web]:
 def answer(to: BaseHTTPRequestHandler, web: Web) -> None:
     path = unquote(to.path.partition("?")[0].lstrip("/"))
     web.answers.append((path, to.headers.get("Range", "")))
+    if web.endless_head:
+        to.wfile.write(b"HTTP/1.1 200 OK\r\nX-Long: ")
+        while True:
+            to.wfile.write(b"a")
+            time.sleep(0.02)
     if path in web.redirects:
         head(to, 302, {"Location": web.redirects[path], "Content-Length": "0"})
         return
