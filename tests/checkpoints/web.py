@@ -5,7 +5,7 @@ import json
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import unquote
@@ -47,6 +47,10 @@ def serving(web: Web) -> Iterator[Web]:
 
         def log_message(self, *_: object) -> None:
             pass
+
+        def handle(self) -> None:
+            with suppress(ConnectionResetError):  # the client has heard enough
+                super().handle()
 
         def do_GET(self) -> None:
             try:
