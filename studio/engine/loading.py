@@ -738,12 +738,12 @@ def _settle(module: torch.nn.Module, dtype: torch.dtype, device: Device) -> None
 def _dtype_of(part: str, cls: Any, config: Mapping[str, Any], device: Device) -> torch.dtype:
     """A VAE makes pixels, in which rounding would show; and half precision overflows in those that
     say so, which compute in float32."""
-    if part in _MAKE_PIXELS and device.exact is not None:
-        return device.exact
-    if part != "vae" or device.dtype is not torch.float16:
+    if part not in _MAKE_PIXELS:
         return device.dtype
+    if device.exact is not None or device.dtype is not torch.float16:
+        return device.exact or device.dtype
     known = inspect.signature(cls.__init__).parameters.get("force_upcast")
-    upcast = config.get("force_upcast", known.default if known else False)
+    upcast = config.get("force_upcast", known.default if known else part == DECODER)
     return torch.float32 if upcast else device.dtype
 
 

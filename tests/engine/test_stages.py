@@ -72,19 +72,26 @@ def test_a_picture_is_that_of_the_bare_call(shelf: Path, make_desk: Callable[...
         assert max(abs(a - b) for a, b in zip(ours, image.tobytes(), strict=True)) <= 1, kind
 
 
+@pytest.mark.parametrize(
+    ("dtype", "exact"), [(torch.bfloat16, torch.float32), (torch.float16, None)], ids=str
+)
 def test_what_decodes_computes_in_long_numbers_and_is_counted_so(
-    shelf: Path, make_desk: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+    shelf: Path,
+    make_desk: Callable[..., Desk],
+    monkeypatch: pytest.MonkeyPatch,
+    dtype: torch.dtype,
+    exact: torch.dtype | None,
 ) -> None:
     monkeypatch.setattr(machine, "LARGE", 0)
     desk = make_desk(shelf)
     manager = desk.runner.manager
-    short = replace(manager.device, dtype=torch.bfloat16, exact=torch.float32)
+    short = replace(manager.device, dtype=dtype, exact=exact)
     manager.device = manager._store.device = short
     assert desk.paint(**CASCADE)
     found = desk.runner.catalog.get("stable_cascade")
     with manager.use(found, Role.TEXT) as lease:
         parts = lease.weights.components
-        assert (parts["vqgan"].dtype, parts["decoder"].dtype) == (torch.float32, torch.bfloat16)
+        assert (parts["vqgan"].dtype, parts["decoder"].dtype) == (torch.float32, dtype)
         there = size_of(parts["vqgan"])
     assert found.anatomy
     predicted = rest_bytes(found.anatomy, short.machine.painting(found.anatomy))
