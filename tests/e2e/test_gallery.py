@@ -82,6 +82,7 @@ def test_a_pictures_settings_go_back_into_the_form(page: Page) -> None:
     expect(page.locator("#txt2img-seed input")).to_have_value(re.compile("^[0-9]+$"))
 
 
+@pytest.mark.slow
 def test_a_foreign_picture_brings_its_settings_and_says_what_is_lost(
     page: Page, tmp_path: Path
 ) -> None:

@@ -138,7 +138,8 @@ def test_what_is_worn_acts_by_every_plan(
     assert weights_of(desk, "xl") == weights and not desk.leases
 
 
-@pytest.mark.parametrize("kept", [pytest.param("blocks", marks=pytest.mark.slow), "packed"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", ["blocks", "packed"])
 def test_a_refiner_is_kept_as_the_plan_says_and_its_text_encoder_leaves_too(
     desk: Desk, rung: Callable[[str], None], monkeypatch: pytest.MonkeyPatch, kept: str
 ) -> None:

@@ -63,7 +63,7 @@ def networks(shelf: Path, name: str, device: Device) -> dict[str, torch.nn.Modul
     return {k: m for k, m in found.items() if isinstance(m, torch.nn.Module)}
 
 
-@pytest.mark.parametrize("name", ["sd", "two", "xl"])
+@pytest.mark.parametrize("name", ["sd", pytest.param("two", marks=pytest.mark.slow), "xl"])
 def test_file_and_folder_give_the_same_pixels(
     name: str,
     singles: Path,
