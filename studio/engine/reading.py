@@ -1,6 +1,9 @@
 """Reads tensors of a network out of files, a few megabytes at a time, into memory that is there."""
 
+import os
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from io import FileIO
@@ -22,6 +25,12 @@ from studio.engine.unpacking import UNPACK
 CHUNK = 4 << 20
 """Bytes read at once: they stay in the processor's cache until they are converted, and nobody waits
 long for a load that is to stop."""
+CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+READERS = max(1, min(4, CORES - 1))
+"""Threads that read one component: one alone is slower than memory, above all where the system has to
+clear its pages first."""
+WORTH_SHARING = 64 << 20
+"""Bytes for each of them, at least."""
 PEEKED = 64
 """Elements of a tensor that are looked at before two of them are compared."""
 
@@ -98,6 +107,10 @@ class Sources:
         }
 
 
+class _GivenUp(Exception):
+    """Another of several readers failed."""
+
+
 @dataclass(frozen=True, slots=True)
 class FileFeed:
     """Straight from the files, as a layout says."""
@@ -106,10 +119,57 @@ class FileFeed:
     layout: Layout
 
     def pour(self, into: Mapping[str, Tensor], check: Callable[[], None]) -> None:
+        stretches = self._stretches(into)
+        if len(stretches) == 1:
+            self._pour(stretches[0], into, check)
+            return
+        given_up = threading.Event()
+
+        def go_on() -> None:
+            if given_up.is_set():
+                raise _GivenUp
+            check()
+
+        def pour(names: Sequence[str]) -> None:
+            try:
+                self._pour(names, into, go_on)
+            except BaseException:
+                given_up.set()
+                raise
+
+        with ThreadPoolExecutor(len(stretches), thread_name_prefix="reading") as readers:
+            running = [readers.submit(pour, names) for names in stretches]
+        errors = [error for one in running if (error := one.exception()) is not None]
+        if errors:
+            raise next((e for e in errors if not isinstance(e, _GivenUp)), errors[0])
+
+    def _pour(
+        self, names: Sequence[str], into: Mapping[str, Tensor], check: Callable[[], None]
+    ) -> None:
         with Files(self.sources, check) as files:
-            for name in self.in_order(into):
+            for name in names:
                 for piece, target in targets(self.layout[name], into[name]):
                     files.read(piece, target)
+
+    def _stretches(self, into: Mapping[str, Tensor]) -> Sequence[Sequence[str]]:
+        """The names in the order of the disk, for each reader about as many bytes. All for one where
+        numbers are converted, for which torch has threads of its own."""
+        names = self.in_order(into)
+        total = sum(tensor.nbytes for tensor in into.values())
+        readers = min(READERS, total // WORTH_SHARING)
+        if readers < 2 or not all(self._is_copied(name, into[name]) for name in names):
+            return [names]
+        stretches: list[list[str]] = [[] for _ in range(readers)]
+        done = 0
+        for name in names:
+            stretches[min(readers - 1, done * readers // total)].append(name)
+            done += into[name].nbytes
+        return [stretch for stretch in stretches if stretch]
+
+    def _is_copied(self, name: str, target: Tensor) -> bool:
+        """Whether its bytes are wanted as they are stored."""
+        kinds = {self.sources.tensors[p.source][1].dtype for p in self.layout[name].pieces}
+        return {DTYPES.get(kind) for kind in kinds} == {target.dtype}
 
     def windows(self, places: Mapping[str, Place]) -> Mapping[str, Window] | None:
         found: dict[str, Window] = {}

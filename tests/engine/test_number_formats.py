@@ -1,6 +1,8 @@
 """Large checkpoints compute in short numbers where a processor is quick with them; what is small, and
 what makes pixels, in float32."""
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from studio.checkpoints.header import Damaged
 from studio.costs import machine
 from studio.engine import device as devices
 from studio.engine import reading
@@ -134,6 +137,35 @@ def test_one_half_precision_is_read_as_the_other(
     layout = trace(lambda state: state, sources.shapes())
     reading.FileFeed(sources, layout).pour({"a": found}, lambda: None)
     assert torch.equal(found, stored.to(kinds[1]))
+
+
+def test_several_read_what_one_would(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reading, "READERS", 3)
+    monkeypatch.setattr(reading, "WORTH_SHARING", 64)
+    stored = {name: torch.randn(4, 50) for name in "abcdefg"}
+    save_file(stored, tmp_path / "a.safetensors")
+    sources = _sources((tmp_path / "a.safetensors",))
+    feed = reading.FileFeed(sources, trace(lambda state: state, sources.shapes()))
+    found = {name: torch.empty(4, 50) for name in stored}
+    seen: set[int] = set()
+
+    def slowly() -> None:
+        seen.add(threading.get_ident())
+        time.sleep(0.02)
+
+    feed.pour(found, slowly)
+    assert len(seen) > 1 and threading.get_ident() not in seen
+    assert all(torch.equal(found[name], stored[name]) for name in stored)
+
+    def stopped() -> None:
+        raise KeyError("stopped")
+
+    with pytest.raises(KeyError):
+        feed.pour(found, stopped)
+    with (tmp_path / "a.safetensors").open("rb+") as file:
+        file.truncate(sources.begins[0] + 5000)
+    with pytest.raises(Damaged):
+        feed.pour(found, lambda: None)
 
 
 def test_upscalers_make_pixels(device: Device) -> None:
