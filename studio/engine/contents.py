@@ -82,6 +82,7 @@ def hashed(store: Store, entry: Entry) -> str | None:
             return None
         digest.update(f"\0{name}\0{tuple(tensor.shape)}\0{tensor.dtype}\0".encode())
         digest.update(tensor.detach().reshape(-1).view(torch.uint8).numpy().data)
+        del tensor  # nothing of it is held while it waits: its memory may be wanted
     return None if entry.blob.is_changed else digest.hexdigest()
 
 

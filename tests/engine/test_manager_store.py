@@ -3,6 +3,7 @@
 import json
 import random
 import shutil
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -15,6 +16,7 @@ import torch
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.hashes import Hashes
 from studio.core.errors import StudioError, Unavailable
+from studio.engine.contents import hashed
 from studio.engine.device import Device, usable_ram
 from studio.engine.layouts import Layouts, Ref, Untraceable, trace
 from studio.engine.manager import Manager
@@ -300,6 +302,24 @@ def test_content_is_found_out_while_nothing_is_on_loan(
     if (thread := other._contents._thread) is not None:
         thread.join(20)
     assert {holding.part: holding.id for holding in other.ledger().holdings} == ids
+
+
+def test_hashing_holds_nothing_while_it_waits(manager: Manager, twins: Path) -> None:
+    with manager.use(Catalog((twins,)).get("a"), Role.TEXT):
+        pass
+    entry = max(manager._store.rows(), key=lambda row: len(row.blob.places))
+    names = sorted(entry.blob.places)
+    held: list[int] = []
+
+    class Looked:
+        lock, entries = manager._store.lock, manager._store.entries
+
+        def rows(self) -> list[Any]:
+            held.append(sum(sys.getrefcount(entry.blob.host[name]) for name in names))
+            return []
+
+    assert hashed(Looked(), entry)  # type: ignore[arg-type]
+    assert len(held) == len(names) and len(set(held)) == 1
 
 
 def test_two_jobs_on_two_checkpoints_at_once_keep_to_their_weights(
