@@ -23,8 +23,10 @@ from studio.upscalers._shelf import Shelf
 class Engine:
     """Runs jobs of text to image, and keeps when steps were told and what was painted."""
 
-    def __init__(self, catalog: Catalog, cache: Path | None = None, device: str = "cpu") -> None:
-        chosen = choose(device)
+    def __init__(
+        self, catalog: Catalog, cache: Path | None = None, device: str = "cpu", dtype: str = "auto"
+    ) -> None:
+        chosen = choose(device, dtype)
         self.control = Control()
         self.steps: list[float] = []
         self.pictures: list[bytes] = []
