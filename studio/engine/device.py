@@ -157,6 +157,24 @@ def trim() -> None:
             ctypes.CDLL(None).malloc_trim(0)
 
 
+def keep_freed() -> None:
+    """Has the C library keep what is freed for the next call, up to `KEPT_BYTES`: memory that goes
+    back to the system at once is cleared anew each time, which took a quarter of a small step."""
+    if sys.platform == "linux":
+        with suppress(OSError, AttributeError):
+            library = ctypes.CDLL(None)
+            library.mallopt(_MMAP_THRESHOLD, LARGE_BYTES)
+            library.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
+
+
+LARGE_BYTES = 128 << 20
+"""From that size on, what is freed goes back at once. The largest weights of Stable Diffusion, which
+are put into another order at each call, are half as large."""
+KEPT_BYTES = 256 << 20
+_MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
+"""As malloc.h numbers them."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """True for every way in which torch says that memory ran out; some are plain RuntimeErrors."""
     if isinstance(error, MemoryError | torch.OutOfMemoryError):

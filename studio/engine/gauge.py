@@ -9,7 +9,7 @@ import psutil
 import torch
 
 from studio.costs.memory import Held, Memory
-from studio.engine.device import Device, vram
+from studio.engine.device import Device, trim, vram
 from studio.engine.manager import Manager
 
 PROCESS = Path("/proc/self")
@@ -55,6 +55,7 @@ class Gauge:
         if self.device.name == "cuda":
             torch.cuda.reset_peak_memory_stats()
             return Before(own=int(torch.cuda.memory_allocated()))
+        trim()  # what is kept of freed memory would be taken again without being seen
         with suppress(OSError):  # then there is no peak to be read, and `peak` says 0
             (PROCESS / "clear_refs").write_text("5")
         status = _status()

@@ -29,7 +29,7 @@ from studio.costs.plan import ways_on
 from studio.costs.predict import room_for
 from studio.costs.work import Kept, Pass, Work
 from studio.engine.control import Control, JobCancelled
-from studio.engine.device import is_out_of_memory
+from studio.engine.device import is_out_of_memory, trim
 from studio.engine.frugal import FrugalPainter
 from studio.engine.gauge import Gauge, snapshot
 from studio.engine.imageprompts import load_image_prompt, load_looker
@@ -80,7 +80,9 @@ class Runner:
         return Gauge(device=self.manager.device)
 
     def account(self, wish: str = "") -> None:
-        """Says what is in memory, and what jobs took since this was last said."""
+        """Gives back what is free, then says what is in memory, and what jobs took since this was
+        last said."""
+        trim()
         memory = snapshot(self.gauge, self.manager, MEANS)
         self.send(
             {
