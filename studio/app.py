@@ -237,6 +237,7 @@ def _configuration(settings: Settings, history: History) -> Mapping[str, Any]:
         "dtype": settings.dtype,
         "ram_budget": settings.ram_budget,
         "vram_budget": settings.vram_budget,
+        "converted_space": settings.converted_space,
         "cache": str(settings.data_dir / "cache"),
         "pins": list(history.pins()),
         "painted": [sent(row) for row in history.painted()[-LEARNED:]],

@@ -143,6 +143,12 @@ def _painting(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--vram-budget", metavar="SIZE", help="the same for a GPU; 70 %% of it without it"
     )
+    command.add_argument(
+        "--converted-space",
+        metavar="SIZE",
+        help="disk for weights that need not be converted again; a fifth of what is free without it, "
+        "0 for none",
+    )
 
 
 def _serve(command: argparse.ArgumentParser) -> None:

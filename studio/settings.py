@@ -74,6 +74,9 @@ class Settings:
     """Memory of this machine that weights may take, such as 8GB; auto is half of what there is."""
     vram_budget: int = 0
     """The same for the memory of a GPU; auto is 70 % of it."""
+    converted_space: int | None = None
+    """Disk that weights may take in the numbers that a processor computes with, such as 20GB, so that
+    they need not be converted again; 0 keeps none, auto is a fifth of what is free."""
     max_waiting: int = 50
     """Jobs that one person may have waiting; 1 to 10000. One more is refused with 429."""
     max_waiting_local: int = 200
@@ -250,6 +253,11 @@ def _bytes(value: object) -> int:
     return size
 
 
+def _space(value: object) -> int | None:
+    """Bytes of a size as people write it, or 0; None for auto."""
+    return 0 if str(value).strip() == "0" else _bytes(value) or None
+
+
 def _seconds(low: float, high: float) -> Callable[[object], float]:
     def read(value: object) -> float:
         try:
@@ -344,6 +352,7 @@ _READERS: Mapping[str, Callable[[object], Any]] = {
     "dtype": _one_of(DTYPES),
     "ram_budget": _bytes,
     "vram_budget": _bytes,
+    "converted_space": _space,
     "max_waiting": _whole(1, 10_000),
     "max_waiting_local": _whole(1, 10_000),
     "min_free_bytes": _whole(0, 2**50),

@@ -11,7 +11,7 @@ import { complain } from "./toasts.js";
  *   held_bytes: number, swap_seconds: number|null, pinned: boolean}} Row
  * @typedef {{id: string, name: string, owners: string[], bytes: number, tier: string, mapped: boolean, leases: number}} Held
  * @typedef {{engine: string, device: string, dtype: string, exact: string, budget: number, total: number, free: number,
- *   anonymous: number, file: number, allocated: number, reserved: number, weights: number,
+ *   anonymous: number, file: number, allocated: number, reserved: number, converted: number, weights: number,
  *   components: Held[], checkpoints: Row[]}} Memory
  */
 
@@ -169,6 +169,7 @@ function build() {
     const told = [
       ["Number format", now.exact && now.exact !== now.dtype ? `${now.dtype}, ${now.exact} for small checkpoints and autoencoders` : now.dtype],
       ["Budget for weights", bytes(now.budget)],
+      ...(now.converted ? [["Converted weights on disk", bytes(now.converted)]] : []),
       ["Engine, memory of its own", bytes(now.anonymous)],
       ["Engine, parts of files", bytes(now.file)],
       ...(now.device === "cuda" ? [["GPU, taken by tensors", bytes(now.allocated)], ["GPU, reserved", bytes(now.reserved)]] : []),

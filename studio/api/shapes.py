@@ -171,6 +171,7 @@ class SnapshotShape:
     file: int
     allocated: int
     reserved: int
+    converted: int
     means: list[str]
     components: list[HeldShape]
     weights: int

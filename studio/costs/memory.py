@@ -54,6 +54,8 @@ class Memory:
     """On a GPU: what tensors take."""
     reserved: int = 0
     """On a GPU: what the process took for tensors, used or not."""
+    converted: int = 0
+    """On disk: weights in the numbers that they are computed with."""
     means: tuple[str, ...] = ()
     """Fields of `plan.Means` that hold here."""
     components: tuple[Held, ...] = ()

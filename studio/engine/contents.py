@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import threading
-import weakref
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -12,52 +11,37 @@ from typing import Any
 
 import torch
 
+from studio.engine.leisure import Leisure, wait_until_idle
 from studio.engine.store import Entry, Store
-
-PATIENCE_S = 0.1
 
 
 class Contents:
     """Content hashes by key, remembered in a small file. One that is broken or cannot be written costs
     only time. For any thread."""
 
-    def __init__(self, file: Path | None) -> None:
+    def __init__(self, file: Path | None, leisure: Leisure) -> None:
         self._file = file
         self._lock = threading.Lock()
         self._known: dict[str, str] = _read(file)
-        self._waiting: dict[str, tuple[weakref.ref[Store], Entry]] = {}
-        self._thread: threading.Thread | None = None
+        self._leisure = leisure
 
     def get(self, key: str) -> str | None:
         return self._known.get(key)
 
     def found_out_later(self, entries: Iterable[Entry], store: Store) -> None:
         """Hashes these while nothing is on loan."""
-        with self._lock:
-            for entry in entries:
-                if entry.content is None and entry.blob.slab is not None:
-                    self._waiting[entry.key] = (weakref.ref(store), entry)
-            if self._waiting and (self._thread is None or not self._thread.is_alive()):
-                self._thread = threading.Thread(target=self._work, name="contents", daemon=True)
-                self._thread.start()
+        for entry in entries:
+            if entry.content is None and entry.blob.slab is not None:
+                self._leisure.later("hash", self._find_out, store, entry)
 
-    def _work(self) -> None:
-        threading.Event().wait(PATIENCE_S)
-        while True:
-            with self._lock:
-                if not self._waiting:
-                    self._thread = None
-                    return
-                key = next(iter(self._waiting))
-                found, entry = self._waiting.pop(key)
-            store = found()
-            content = None if store is None else hashed(store, entry)
-            if content is None:
-                continue
-            entry.content = content
-            with self._lock:
-                self._known[key] = content
-                self._write()
+    def _find_out(self, store: Store, entry: Entry) -> None:
+        content = hashed(store, entry)
+        if content is None:
+            return
+        entry.content = content
+        with self._lock:
+            self._known[entry.key] = content
+            self._write()
 
     def _write(self) -> None:
         if self._file is None:
@@ -74,8 +58,7 @@ def hashed(store: Store, entry: Entry) -> str | None:
     its file written to."""
     digest = hashlib.sha256(f"{entry.kind}\0{entry.group}".encode())
     for name in sorted(entry.blob.places):
-        while any(row.leases for row in store.rows()):
-            threading.Event().wait(PATIENCE_S)
+        wait_until_idle(store)
         with store.lock:
             tensor = entry.blob.host.get(name)
         if tensor is None or entry.key not in store.entries or entry.blob.is_changed:

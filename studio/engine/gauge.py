@@ -90,6 +90,7 @@ def snapshot(gauge: Gauge, manager: Manager, means: tuple[str, ...]) -> Memory:
         allocated=int(torch.cuda.memory_allocated()) if on_gpu else 0,
         reserved=int(torch.cuda.memory_reserved()) if on_gpu else 0,
         means=means,
+        converted=ledger.converted_bytes,
         whole=ledger.whole,
         components=tuple(
             Held(

@@ -47,6 +47,8 @@ class Ledger:
     ram_bytes: int
     """What they take of it now, each component counted once."""
     vram_bytes: int
+    converted_bytes: int = 0
+    """What is kept on disk of weights in the numbers that they are computed with."""
 
     def of(self, checkpoint_id: str) -> tuple[Holding, ...]:
         """What a checkpoint has in memory; perhaps not all of it."""
@@ -76,4 +78,5 @@ class Ledger:
             "vram_budget_bytes": self.vram_budget_bytes,
             "ram_bytes": self.ram_bytes,
             "vram_bytes": self.vram_bytes,
+            "converted_bytes": self.converted_bytes,
         }

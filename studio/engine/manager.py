@@ -7,7 +7,7 @@ import os
 import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from itertools import count
@@ -34,9 +34,11 @@ from studio.engine import controls
 from studio.engine.adapters import Adapter, load_adapter
 from studio.engine.autoencoders import load_vae
 from studio.engine.contents import Contents
+from studio.engine.converted import Converted
 from studio.engine.device import Device, is_out_of_memory, release_memory
 from studio.engine.layouts import Layouts
 from studio.engine.ledger import Holding, Ledger, Tier
+from studio.engine.leisure import Leisure, gently
 from studio.engine.loading import (
     Manifest,
     Objects,
@@ -142,14 +144,25 @@ class Manager:
     """
 
     def __init__(
-        self, device: Device, configs: Path, hashes: Hashes, cache: Path | None = None
+        self,
+        device: Device,
+        configs: Path,
+        hashes: Hashes,
+        cache: Path | None = None,
+        converted_bytes: int | None = 0,
     ) -> None:
-        """`cache` is a folder that remembers what files consist of; None remembers nothing."""
+        """`cache` is a folder that remembers what files consist of; None remembers nothing. Weights
+        in the numbers that they are computed with may take `converted_bytes` in there; None is a
+        share of what is free."""
         self.device = device
         self._configs = configs
         self._hashes = hashes
         self._layouts = Layouts(cache / "layouts" if cache else None)
-        self._contents = Contents(cache / "components.json" if cache else None)
+        self.leisure = Leisure()
+        """What is done while nothing is on loan."""
+        self._contents = Contents(cache / "components.json" if cache else None, self.leisure)
+        converted = cache / "converted" if cache else None
+        self._converted = Converted(converted, converted_bytes, self.leisure)
         self._objects = Objects()
         self._skeletons = Skeletons(device.name)
         self._store = Store(device, self._is_pinned, self._forget)
@@ -163,7 +176,7 @@ class Manager:
         self._singles = count()
         """Tells leases of their own apart."""
         self._hashing = ThreadPoolExecutor(1, thread_name_prefix="hash")
-        self._reading_ahead = ThreadPoolExecutor(1, "ahead", initializer=_gently)
+        self._reading_ahead = ThreadPoolExecutor(1, "ahead", initializer=gently)
         self._ahead: tuple[str, threading.Event] = ("", threading.Event())
         self._digests: dict[tuple[str, Stamp], Future[str]] = {}
         self._self_check = SelfCheck(self._store)
@@ -564,6 +577,7 @@ class Manager:
             vram_budget_bytes=self.device.vram_budget_bytes,
             ram_bytes=sum(entry.blob.ram_bytes for entry in held),
             vram_bytes=sum(entry.blob.vram_bytes for entry in held),
+            converted_bytes=self._converted.size_bytes,
         )
 
     def digest(self, file: Path, stamp: Stamp, of: Callable[[Path], str]) -> "Future[str]":
@@ -627,6 +641,7 @@ class Manager:
                 packed = {recipe.part for recipe in recipes if recipe.packings}
                 self._store.leave(name, [e for e in entries if e.part in packed])
         self._contents.found_out_later(entries, self._store)
+        self._converted.keep_later(entries, self._store)
         self._self_check.look()
 
     def _current(
@@ -741,14 +756,16 @@ class Manager:
         places, size = recipe.places(layout, skeleton)
         feed = recipe.feed(layout, skeleton)
 
+        may_stay = size >= MAPPED_BYTES and CAN_MAP and self.device.name == "cpu"
+
         @cache
         def in_file() -> Mapping[str, Window] | None:
-            may_stay = size >= MAPPED_BYTES and CAN_MAP and self.device.name == "cpu"
             return feed.windows(places) if may_stay else None
 
         def mapped(check: Check) -> "Slab | None":
             if (windows := in_file()) is None:
-                return None
+                content = self._contents.get(recipe.key) if may_stay else None
+                return self._converted.mapped(content, places, size, check)
             try:
                 return Mapped(windows, places, size, check)
             except OSError as error:  # not every file system can
@@ -759,9 +776,11 @@ class Manager:
             there = mapped(check)
             slab = there or spare or Slab(size)
             self._self_check.follow(slab, recipe.part)
-            if there is None:
-                feed.pour(slab.tensors(places), check)
-            return Blob(slab, places, device=self.device.name)
+            if there is not None:
+                return Blob(slab, places, device=self.device.name)
+            feed.pour(slab.tensors(places), check)
+            files = recipe.sources.files if may_stay else ()
+            return Blob(slab, places, device=self.device.name, converted_from=files)
 
         return Want(
             key=recipe.key,
@@ -879,13 +898,6 @@ class Manager:
 
 def _key(*parts: str) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-
-
-def _gently() -> None:
-    """Lets threads that paint go first."""
-    if hasattr(os, "setpriority"):
-        with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
 
 
 def _into_page_cache(checkpoint: Checkpoint) -> None:

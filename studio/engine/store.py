@@ -55,6 +55,8 @@ class Entry:
     priority: float = 0.0
     content: str | None = None
     """SHA-256 of class, config, number format and all tensors; found out at leisure."""
+    was_known: bool = False
+    """Whether the content was known when it was read: it had been read before."""
 
     @property
     def id(self) -> str:
@@ -276,6 +278,7 @@ class Store:
         if blob is None:  # outside of the except block: a traceback keeps the tensors of its frames
             self.drop_idle()
             blob = self._tried(want, check)
+        content = want.content()
         with self.lock:
             self.swaps += 1
             entry = Entry(
@@ -285,7 +288,8 @@ class Store:
                 group=want.group,
                 blob=blob,
                 reload_s=time.monotonic() - began,
-                content=want.content(),
+                content=content,
+                was_known=content is not None,
             )
             self.entries[want.key] = entry
             return self._touched(entry, holder)

@@ -1,6 +1,7 @@
 """The tensors of one component, in the machine's memory and on the device."""
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor
@@ -12,9 +13,18 @@ from studio.engine.slabs import Place, Slab, views
 class Blob:
     """Tensors by name. Nobody changes them."""
 
-    def __init__(self, slab: Slab, places: Mapping[str, Place], *, device: str) -> None:
+    def __init__(
+        self,
+        slab: Slab,
+        places: Mapping[str, Place],
+        *,
+        device: str,
+        converted_from: tuple[Path, ...] = (),
+    ) -> None:
         """Over a slab that is filled already. On a processor they are computed with right there."""
         self.slab: Slab | None = slab
+        self.converted_from = converted_from
+        """The files that could not stay in the place of memory, where that would have been quicker."""
         self.module: Any = None
         """Where it is a network of its own instead: what its reader made."""
         self.places = places
@@ -42,7 +52,7 @@ class Blob:
         blob.slab, blob.places, blob.host, blob.bound = None, {}, {}, {}
         blob.module, blob.device_slab = module, None
         blob._extra_bytes, blob._on_cpu = size_bytes, device == "cpu"
-        blob._dropped = dropped
+        blob._dropped, blob.converted_from = dropped, ()
         return blob
 
     @property

@@ -2,9 +2,9 @@
 
     python -m tests.bench.bench_memory [SWAPS] [--device NAME] [--json]
 
-Two full-size checkpoints and room for one: every swap drops a denoiser of 3.4 GB and reads another.
-Growth is counted from the tenth of the swaps to the last; on a GPU of its memory too, which is
-afterwards what it was before. Needs 6 GB of memory and 4.3 GB of disk.
+Two full-size checkpoints and room for one: every swap drops a denoiser and reads another. Growth is
+counted from the tenth of the swaps to the last; on a GPU of its memory too, which is afterwards what it
+was before. Needs 6 GB of memory and 4.3 GB of disk.
 """
 
 import sys
@@ -17,18 +17,17 @@ import torch
 
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.hashes import Hashes
-from studio.engine.device import choose
+from studio.engine.device import choose, keep_freed
 from studio.engine.manager import Manager
 from studio.engine.selfcheck import anonymous_bytes
 from studio.engine.slabs import outstanding
 from studio.engine.start import quieten
 from studio.families._family import Role
 from studio.paths import CONFIGS
-from tests.bench.bench_swap import forward
+from tests.bench.bench_swap import forward, room_for_one
 from tests.bench.fixtures import as_json, tell, where, write_sd15
 
 SWAPS = 50
-BUDGETS = {"cpu": 4_400_000_000, "cuda": 3_400_000_000}
 
 
 def measured(folder: Path, swaps: int) -> dict[str, Any]:
@@ -36,7 +35,7 @@ def measured(folder: Path, swaps: int) -> dict[str, Any]:
         write_sd15(folder / f"{name}.safetensors", unet_seed=seed, others_seed=9)
     catalog = Catalog((folder,))
     device = choose(where())
-    budget = BUDGETS[device.name]
+    budget = room_for_one(device)
     manager = Manager(
         replace(device, ram_budget_bytes=budget, vram_budget_bytes=budget),
         CONFIGS,
@@ -85,6 +84,7 @@ def vram() -> int:
 
 def main() -> None:
     quieten()
+    keep_freed()
     given = [int(word) for word in sys.argv[1:] if word.isdigit()]
     with tempfile.TemporaryDirectory(prefix="pochade-bench-") as folder:
         tell(measured(Path(folder), *(given or [SWAPS])), as_json())

@@ -291,16 +291,14 @@ def test_content_is_found_out_while_nothing_is_on_loan(
     manager = Manager(device, CONFIGS, Hashes(None), tmp_path)
     with manager.use(Catalog((twins,)).get("a"), Role.TEXT):
         pass
-    if (thread := manager._contents._thread) is not None:
-        thread.join(20)
+    manager.leisure.finish()
     ids = {holding.part: holding.id for holding in manager.ledger().holdings}
     other = Manager(device, CONFIGS, Hashes(None), tmp_path / "other")
     copy = tmp_path / "copies"
     shutil.copytree(twins / "a", copy / "c")
     with other.use(Catalog((copy,)).get("c"), Role.TEXT):
         pass
-    if (thread := other._contents._thread) is not None:
-        thread.join(20)
+    other.leisure.finish()
     assert {holding.part: holding.id for holding in other.ledger().holdings} == ids
 
 

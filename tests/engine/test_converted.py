@@ -1,0 +1,138 @@
+"""Weights that were converted more than once are kept on disk as they are computed with."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.hashes import Hashes
+from studio.engine import manager as room
+from studio.engine.device import Device
+from studio.engine.manager import Manager
+from studio.families._family import Role
+from studio.paths import CONFIGS
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+Make = Callable[..., Manager]
+
+
+@pytest.fixture
+def own(twins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two checkpoints whose denoisers are in other numbers than is computed in."""
+    monkeypatch.setattr(room, "MAPPED_BYTES", 1)
+    made = Path(shutil.copytree(twins, tmp_path / "own"))
+    for name in "ab":
+        half = {key: one.half() for key, one in load_file(made / name / UNET).items()}
+        save_file(half, made / name / UNET)
+    return made
+
+
+@pytest.fixture
+def make(device: Device, tmp_path: Path) -> Make:
+    """A studio's manager, as it is after each start."""
+    return lambda most=None: Manager(device, CONFIGS, Hashes(None), tmp_path / "cache", most)
+
+
+def painted(manager: Manager, own: Path, name: str) -> tuple[bool, dict[str, Any]]:
+    """Whether the denoiser lay in a file, and its numbers; then there is nothing left to do, and
+    nothing in memory."""
+    with manager.use(Catalog((own,)).get(name), Role.TEXT) as lease:
+        numbers = {key: one.clone() for key, one in lease.pipeline.unet.state_dict().items()}
+        [mapped] = {h.mapped for h in manager.ledger().holdings if h.part == "unet"}
+    manager.leisure.finish()
+    manager.unload_all()
+    return mapped, numbers
+
+
+def kept(tmp_path: Path) -> list[Path]:
+    return sorted((tmp_path / "cache" / "converted").glob("*.safetensors"))
+
+
+def test_they_lie_in_a_file_from_the_third_time_on(make: Make, own: Path, tmp_path: Path) -> None:
+    manager = make()
+    for _ in range(2):
+        with manager.use(Catalog((own,)).get("a"), Role.TEXT):
+            pass
+        manager.leisure.finish()
+    first, numbers = painted(manager, own, "a")
+    assert not kept(tmp_path)
+    second, _ = painted(manager, own, "a")
+    [file] = kept(tmp_path)
+    assert manager.ledger().converted_bytes == file.stat().st_size
+    third, same = painted(make(), own, "a")
+    assert (first, second, third) == (False, False, True)
+    assert same.keys() == numbers.keys()
+    assert all(torch.equal(same[name], tensor) for name, tensor in numbers.items())
+
+
+def test_a_file_that_was_changed_is_read_and_not_what_was_kept(
+    make: Make, own: Path, tmp_path: Path
+) -> None:
+    manager = make()
+    for _ in range(2):
+        painted(manager, own, "a")
+    shutil.copyfile(own / "b" / UNET, own / "a" / UNET)
+    mapped, numbers = painted(manager, own, "a")
+    wanted = load_file(own / "b" / UNET)
+    assert not mapped
+    assert all(torch.equal(numbers[name], tensor.float()) for name, tensor in wanted.items())
+
+
+def test_what_is_damaged_is_converted_again(make: Make, own: Path, tmp_path: Path) -> None:
+    manager = make()
+    for _ in range(2):
+        _, numbers = painted(manager, own, "a")
+    [file] = kept(tmp_path)
+    file.write_bytes(file.read_bytes()[:-8])
+    mapped, same = painted(manager, own, "a")
+    assert not mapped
+    assert all(torch.equal(same[name], tensor) for name, tensor in numbers.items())
+    assert painted(manager, own, "a")[0]
+
+
+def test_what_was_not_used_for_a_day_makes_room(make: Make, own: Path, tmp_path: Path) -> None:
+    shutil.copytree(own / "b", own / "c")
+    changed = {name: one + 1 for name, one in load_file(own / "c" / UNET).items()}
+    save_file(changed, own / "c" / UNET)
+    manager = make()
+    for name in "aabb":
+        painted(manager, own, name)
+    two = kept(tmp_path)
+    manager = make(sum(file.stat().st_size for file in two))
+    assert [painted(manager, own, "c")[0] for _ in range(3)] == [False] * 3
+    assert kept(tmp_path) == two
+    for mark in (tmp_path / "cache" / "converted").glob("*.from"):
+        os.utime(mark, (1, 1))
+    assert painted(manager, own, "b")[0]
+    assert [painted(manager, own, name)[0] for name in "ccba"] == [False, True, True, False]
+
+
+def test_nothing_is_kept_without_room_or_where_it_cannot_be_written(
+    make: Make, own: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "converted").write_bytes(b"")
+    for most in (None, 1000):
+        manager = make(most)
+        assert [painted(manager, own, "a")[0] for _ in range(3)] == [False] * 3
+        (tmp_path / "cache" / "converted").unlink(missing_ok=True)
+    assert not kept(tmp_path)
+
+
+def test_those_of_a_checkpoint_that_is_gone_go_too_and_all_on_demand(
+    make: Make, own: Path, tmp_path: Path
+) -> None:
+    manager = make()
+    for name in "aabb":
+        painted(manager, own, name)
+    (own / "a" / UNET).unlink()
+    make()
+    assert len(kept(tmp_path)) == 1
+    make(0)
+    assert not list((tmp_path / "cache" / "converted").iterdir())
