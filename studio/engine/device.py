@@ -163,13 +163,17 @@ def keep_freed() -> None:
     if sys.platform == "linux":
         with suppress(OSError, AttributeError):
             library = ctypes.CDLL(None)
-            library.mallopt(_MMAP_THRESHOLD, LARGE_BYTES)
-            library.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
+            # Nothing is asked for where both are refused: to set the other alone ends the library's own
+            # adapting, and takes all that is larger than 128 kB from the system.
+            if any(library.mallopt(_MMAP_THRESHOLD, size) for size in (LARGE_BYTES, MOST_BYTES)):
+                library.mallopt(_TRIM_THRESHOLD, KEPT_BYTES)
 
 
 LARGE_BYTES = 128 << 20
 """From that size on, what is freed goes back at once. The largest weights of Stable Diffusion, which
 are put into another order at each call, are half as large."""
+MOST_BYTES = 32 << 20
+"""What mallopt(3) promises to take for it; older versions of glibc refuse more."""
 KEPT_BYTES = 256 << 20
 _MMAP_THRESHOLD, _TRIM_THRESHOLD = -3, -1
 """As malloc.h numbers them."""
