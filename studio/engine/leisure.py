@@ -1,6 +1,7 @@
 """Work on weights in memory that waits until nobody needs the machine."""
 
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -54,7 +55,8 @@ def wait_until_idle(store: Store) -> None:
 
 
 def gently() -> None:
-    """Lets threads that paint go before this one."""
-    if hasattr(os, "setpriority"):
+    """Lets threads that paint go before this one, where the system has priorities for threads: others
+    would take its number for that of a process."""
+    if sys.platform == "linux":
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 10)
