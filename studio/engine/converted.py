@@ -7,6 +7,7 @@ converted more than once is written down while nobody waits.
 
 import hashlib
 import logging
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,8 +38,8 @@ FRESH_S = 24 * 3600.0
 
 class Converted:
     """Files by what they hold, so that checkpoints that share a network share its file. Beside each
-    lies one with the paths that its numbers are from, a line each, which is touched at each use. The
-    least recently used go where room is needed, and those whose checkpoint is gone. For any thread.
+    lies one with the paths that its numbers are from, which is touched at each use. The least recently
+    used go where room is needed, and those whose checkpoint is gone. For any thread.
     """
 
     def __init__(self, folder: Path | None, most_bytes: int | None, leisure: Leisure) -> None:
@@ -102,8 +103,8 @@ class Converted:
             require_free(file, size)
             with replacing(file, force=True) as fresh:
                 write(fresh, wanted, {}, lambda _: None)
-                sources = map(str, entry.blob.converted_from)
-                _beside(file).write_text("\n".join(sources), encoding="utf-8")
+                sources = map(os.fsencode, entry.blob.converted_from)
+                _beside(file).write_bytes(b"\0".join(sources))
             log.info("kept the %s of %s converted", entry.part, ", ".join(sorted(entry.holders)))
         except _Dropped:
             return
@@ -144,10 +145,10 @@ class Converted:
     def _drop_orphans(self) -> None:
         """Those whose checkpoint is gone, or that nobody knows the checkpoint of."""
         for file in self._folder.glob("*.safetensors") if self._folder else ():
-            sources = [""]
-            with suppress(OSError, ValueError):
-                sources = _beside(file).read_text(encoding="utf-8").splitlines()
-            if not all(Path(source).is_file() for source in sources):
+            sources = b""
+            with suppress(OSError):
+                sources = _beside(file).read_bytes()
+            if not all(Path(os.fsdecode(one)).is_file() for one in sources.split(b"\0")):
                 _remove(file)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,25 @@ def test_a_file_that_was_changed_is_read_and_not_what_was_kept(
     wanted = load_file(own / "b" / UNET)
     assert not mapped
     assert all(torch.equal(numbers[name], tensor.float()) for name, tensor in wanted.items())
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="others have no such names")
+def test_a_checkpoint_may_have_any_name(make: Make, own: Path, tmp_path: Path) -> None:
+    strange = own.with_name(os.fsdecode(b"caf\xe9\nof\tthe corner"))
+    own.rename(strange)
+    for manager in (make(), make()):
+        for _ in range(2):
+            mapped, _ = painted(manager, strange, "a")
+    assert mapped and kept(tmp_path)
+
+
+def test_what_a_studio_was_killed_over_is_gone(make: Make, own: Path, tmp_path: Path) -> None:
+    (tmp_path / "cache" / "converted").mkdir(parents=True)
+    (tmp_path / "cache" / "converted" / ".tmp-1-half.safetensors").write_bytes(b"half of it")
+    (tmp_path / "cache" / "converted" / "lost.safetensors").write_bytes(b"nobody knows whose")
+    (tmp_path / "cache" / "converted" / "lost.from").write_bytes(b"")
+    make()
+    assert not list((tmp_path / "cache" / "converted").iterdir())
 
 
 def test_what_is_damaged_is_converted_again(make: Make, own: Path, tmp_path: Path) -> None:
