@@ -5,7 +5,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import FileIO
 from math import prod
@@ -148,11 +148,8 @@ class Mapped(Slab):
             memory = mmap.mmap(opened.fileno(), end - first, flags=mmap.MAP_PRIVATE, offset=first)
             memories.append(memory)
             _read_ahead(memory, check)
-            for name, begin in begins.items():
-                kind, shape = places[name].dtype, places[name].shape
-                offset, count = begin - first, prod(shape)
-                flat = torch.frombuffer(memory, dtype=kind, count=count, offset=offset)
-                self._found[name] = flat.view(shape)
+            there = {name: replace(places[name], offset=at - first) for name, at in begins.items()}
+            self._found |= views(torch.frombuffer(memory, dtype=torch.uint8), there)
         self.memories = tuple(memories)
 
     @property

@@ -10,6 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from studio.checkpoints.catalog import Catalog
+from studio.checkpoints.header import read_header
 from studio.core.errors import Unavailable
 from studio.costs.memory import Held, Memory
 from studio.costs.predict import room_for
@@ -141,6 +142,19 @@ def test_a_file_that_was_cut_off_is_refused_before_it_is_looked_at(
     ):
         pass
     assert manager.ledger().holdings == ()
+
+
+def test_a_tensor_without_numbers_is_one_too(tmp_path: Path) -> None:
+    stored = {"a": torch.randn(3), "none": torch.empty(0, 3), "z": torch.ones(2, 2)}
+    save_file(stored, tmp_path / "a.safetensors")
+    header = read_header(tmp_path / "a.safetensors")
+    windows = {
+        name: Window(tmp_path / "a.safetensors", header.data_begin + one.begin)
+        for name, one in header.tensors.items()
+    }
+    places, size = arranged((name, tuple(one.shape), one.dtype) for name, one in stored.items())
+    found = Mapped(windows, places, size, lambda: None).tensors(places)
+    assert all(torch.equal(found[name], tensor) for name, tensor in stored.items())
 
 
 def test_what_the_system_takes_back_by_itself_is_counted_once() -> None:
