@@ -1,8 +1,10 @@
 """Large checkpoints compute in short numbers where a processor is quick with them; what is small, and
 what makes pixels, in float32."""
 
+import gc
 import threading
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from studio.engine.device import Device, choose
 from studio.engine.layouts import trace
 from studio.engine.loading import _sources
 from studio.engine.schedulers import build
+from studio.engine.slabs import Slab, arranged, outstanding
 from studio.engine.upscaling import Networks
 from studio.families._family import Role
 from studio.samplers import find
@@ -162,10 +165,39 @@ def test_several_read_what_one_would(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     with pytest.raises(KeyError):
         feed.pour(found, stopped)
+    assert feed.equals(found)
+    found["d"][3, 49] += 1
+    assert not feed.equals(found)
     with (tmp_path / "a.safetensors").open("rb+") as file:
         file.truncate(sources.begins[0] + 5000)
     with pytest.raises(Damaged):
         feed.pour(found, lambda: None)
+
+
+def test_several_that_are_stopped_let_go_of_the_memory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "READERS", 3)
+    monkeypatch.setattr(reading, "WORTH_SHARING", 64)
+    save_file({name: torch.randn(4, 50) for name in "abcdefg"}, tmp_path / "a.safetensors")
+    sources = _sources((tmp_path / "a.safetensors",))
+    feed = reading.FileFeed(sources, trace(lambda state: state, sources.shapes()))
+
+    def stopped() -> None:
+        raise KeyError("stopped")
+
+    def read() -> None:
+        places, size = arranged((name, (4, 50), torch.float32) for name in "abcdefg")
+        feed.pour(Slab(size).tensors(places), stopped)
+
+    before = outstanding()
+    gc.disable()
+    try:
+        with suppress(KeyError):
+            read()
+        assert outstanding() == before
+    finally:
+        gc.enable()
 
 
 def test_upscalers_make_pixels(device: Device) -> None:
