@@ -230,7 +230,7 @@ def _at_once(
     if len(stretches) == 1:
         work(stretches[0], check)
         return
-    given_up = threading.Event()
+    given_up, inference = threading.Event(), torch.is_inference_mode_enabled()
 
     def go_on() -> None:
         if given_up.is_set():
@@ -239,7 +239,8 @@ def _at_once(
 
     def one(names: Sequence[str]) -> None:
         try:
-            work(names, go_on)
+            with torch.inference_mode(inference):  # as the thread has it that made the tensors
+                work(names, go_on)
         except _GivenUp:
             return
         except BaseException:

@@ -174,6 +174,21 @@ def test_several_read_what_one_would(tmp_path: Path, monkeypatch: pytest.MonkeyP
         feed.pour(found, lambda: None)
 
 
+def test_several_fill_what_was_made_without_gradients(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reading, "READERS", 3)
+    monkeypatch.setattr(reading, "WORTH_SHARING", 64)
+    stored = {name: torch.randn(4, 50) for name in "abcdefg"}
+    save_file(stored, tmp_path / "a.safetensors")
+    sources = _sources((tmp_path / "a.safetensors",))
+    turned = trace(lambda state: {k: v.t() for k, v in state.items()}, sources.shapes())
+    with torch.inference_mode():
+        found = {name: torch.empty(50, 4) for name in stored}
+        reading.FileFeed(sources, turned).pour(found, lambda: None)
+    assert all(torch.equal(found[name], stored[name].t()) for name in stored)
+
+
 def test_several_that_are_stopped_let_go_of_the_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
