@@ -58,12 +58,12 @@ class Uploads:
                     check()
                     part = slab.bytes[begin : begin + CHUNK]
                     memory[begin : begin + CHUNK].copy_(part, non_blocking=slab.pinned)
+            blob.arrived(memory)  # the last chunks are still under way
         finally:
             torch.cuda.current_stream().wait_stream(self._stream)
             memory.record_stream(self._stream)
-        if slab.pinned:
-            self._stream.synchronize()  # the slab may be dropped, and unpinned, at any time from now on
-        blob.arrived(memory)
+            if slab.pinned:  # it may be dropped, and unpinned, at any time from now on
+                self._stream.synchronize()
 
     def pin(self, slab: Slab) -> None:
         """Lets the device read the slab by itself, if that pays and there is room for it."""
