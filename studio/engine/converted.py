@@ -184,7 +184,10 @@ def _windows(file: Path, header: Header, places: Mapping[str, Place]) -> Mapping
         stored = header.tensors.get(name)
         if stored is None or (DTYPES.get(stored.dtype), stored.shape) != (place.dtype, place.shape):
             raise BadFile(f"there is no {name} as it is wanted")
-        found[name] = Window(file, header.data_begin + stored.begin)
+        begin = header.data_begin + stored.begin
+        if begin % place.dtype.itemsize:
+            raise BadFile(f"{name} does not begin where its numbers can be used")
+        found[name] = Window(file, begin)
     return found
 
 

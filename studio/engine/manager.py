@@ -776,11 +776,11 @@ class Manager:
             there = mapped(check)
             slab = there or spare or Slab(size)
             self._self_check.follow(slab, recipe.part)
-            if there is not None:
-                return Blob(slab, places, device=self.device.name)
-            feed.pour(slab.tensors(places), check)
-            files = recipe.sources.files if may_stay else ()
-            return Blob(slab, places, device=self.device.name, converted_from=files)
+            files = recipe.sources.files if may_stay and there is None else ()
+            blob = Blob(slab, places, device=self.device.name, converted_from=files)
+            if there is None:
+                feed.pour(blob.host, check)
+            return blob
 
         return Want(
             key=recipe.key,

@@ -21,7 +21,7 @@ class Blob:
         device: str,
         converted_from: tuple[Path, ...] = (),
     ) -> None:
-        """Over a slab that is filled already. On a processor they are computed with right there."""
+        """Over a slab that is filled, or about to be. On a processor they are computed with right there."""
         self.slab: Slab | None = slab
         self.converted_from = converted_from
         """The files that could not stay in the place of memory, where that would have been quicker."""

@@ -21,7 +21,7 @@ from studio.engine.contents import hashed
 from studio.engine.device import Device
 from studio.engine.gauge import Gauge
 from studio.engine.manager import Manager
-from studio.engine.slabs import Mapped, Window, arranged
+from studio.engine.slabs import Mapped, Window, arranged, views
 from studio.families._family import Role
 
 UNET = "unet/diffusion_pytorch_model.safetensors"
@@ -155,6 +155,17 @@ def test_a_tensor_without_numbers_is_one_too(tmp_path: Path) -> None:
     places, size = arranged((name, tuple(one.shape), one.dtype) for name, one in stored.items())
     found = Mapped(windows, places, size, lambda: None).tensors(places)
     assert all(torch.equal(found[name], tensor) for name, tensor in stored.items())
+
+
+def test_memory_is_not_found_more_than_it_is() -> None:
+    places, size = arranged([("a", (2, 3), torch.float16), ("b", (), torch.int64)])
+    memory = torch.zeros(2 * size, dtype=torch.uint8)[size:]
+    found = views(memory, places)
+    found["b"].fill_(-1)
+    assert memory.sum() == 8 * 255 == memory[places["b"].offset :][:8].sum()
+    assert found["a"].shape == (2, 3) and found["a"].is_contiguous()
+    with pytest.raises(ValueError, match="memory"):
+        views(memory[: size - 256], places)
 
 
 def test_what_the_system_takes_back_by_itself_is_counted_once() -> None:
