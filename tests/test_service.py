@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 from studio.app import App, compose
 from studio.checkpoints.hashes import Hashes
 from studio.core.errors import Busy, InvalidRequest, NotFound
-from studio.service.studio import Studio
+from studio.service.studio import RECENT, Studio
 from studio.settings import Settings
 
 WANT = {"prompt": "a red fox", "checkpoint": "tiny"}
@@ -200,3 +200,15 @@ def test_tokens_are_counted_by_the_checkpoints_own_words(studio: Studio) -> None
     assert counted["window"] == 75
     assert 1 <= counted["used"] <= 75
     assert counted["chunks"] == 1
+
+
+def test_maps_push_no_pictures_out_of_what_is_shown_as_recent(studio: Studio) -> None:
+    owner = "user:maps"
+    first = studio.submit(owner, "txt2img", WANT)
+    studio.cancel(owner, first.id)
+    image = studio.add_input(owner, made_by_a1111(""))
+    maps: list[str] = []
+    for _ in range(RECENT + 1):
+        maps.append(studio.submit(owner, "preprocess", {"image": image}).id)
+        studio.cancel(owner, maps[-1])
+    assert [job["id"] for job in studio.live(owner)["recent"]] == [maps[-1], first.id]

@@ -165,11 +165,12 @@ class JobStore:
         rows = self._db.read("SELECT DISTINCT owner FROM jobs WHERE state IN ('queued', 'running')")
         return tuple(row["owner"] for row in rows)
 
-    def ended(self, owner: str, limit: int) -> tuple[Job, ...]:
+    def ended(self, owner: str, limit: int, *, but: str = "") -> tuple[Job, ...]:
+        """The owner's ended jobs, newest first, without those of the task `but`."""
         rows = self._db.read(
             "SELECT * FROM jobs WHERE owner = ? AND state NOT IN ('queued', 'running')"
-            " ORDER BY seq DESC LIMIT ?",
-            (owner, limit),
+            " AND task != ? ORDER BY seq DESC LIMIT ?",
+            (owner, but, limit),
         )
         return tuple(_job(row) for row in rows)
 

@@ -43,7 +43,9 @@ if TYPE_CHECKING:
     from studio.prompts.foreign import Recovered
 
 RECENT = 12
-"""Ended jobs in a live snapshot."""
+"""Ended jobs in a live snapshot, not counting maps."""
+MAPS = "preprocess"
+"""The task whose jobs are previews of a form, as many as somebody tries settings."""
 LOCAL = "local"
 """The person at this machine."""
 STRANGERS_WAITING = 4
@@ -247,13 +249,15 @@ class Studio:
         active = self._jobs.active(owner)
         waiting = [job.position for job in active if job.position is not None]
         running = any(job.state is JobState.RUNNING for job in active)
+        newest, painted = self._jobs.ended(owner, 1), self._jobs.ended(owner, RECENT, but=MAPS)
+        recent = {job.id: job for job in (*newest, *painted)}
         return {
             "version": version,
             "warm": engine.state == "ready",
             "engine": {"state": engine.state, "device": engine.device, "reason": engine.reason},
             "jobs": [{**self.job_json(job), **self._moving(job.id)} for job in active],
             "ahead": min(waiting) - 1 if waiting and not running else 0,
-            "recent": [self.job_json(job) for job in self._jobs.ended(owner, RECENT)],
+            "recent": [self.job_json(job) for job in recent.values()],
             "shelf": self._shelf,
             "installs": self._installs_json() if self.may_install(owner) else [],
         }

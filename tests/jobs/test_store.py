@@ -115,6 +115,18 @@ def test_an_ended_job_keeps_its_first_ending(store: JobStore) -> None:
     assert ended.error == {"message": "No.", "hint": "Try again."}
 
 
+def test_ended_jobs_come_newest_first_and_without_a_task(store: JobStore) -> None:
+    tasks = ("txt2img", "preprocess", "img2img", "preprocess")
+    for task in tasks:
+        job = store.add("local", task, {}, limit=200)
+        store.take()
+        store.append(job.id, Cancelled())
+    add(store)
+    assert [job.task for job in store.ended("local", 9)] == [*reversed(tasks)]
+    painted = store.ended("local", 2, but="preprocess")
+    assert [job.task for job in painted] == ["img2img", "txt2img"]
+
+
 def test_a_dead_server_leaves_its_queue_and_an_interrupted_job(tmp_path: Path) -> None:
     store = JobStore(tmp_path / "jobs.db")
     running, waiting = add(store), add(store)
