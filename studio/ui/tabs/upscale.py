@@ -110,7 +110,7 @@ def _outcome(values: Values, now: Now | None) -> str:
     found = next(iter(slots.refs(values.get("image"))), None)
     size = now.size_of(found) if now and found else None
     if size is None or not values.get("scale"):
-        return sampling.pixels_text(None, "follows the picture")
+        return sampling.pixels_text(None, "")
     width, height = (max(1, round(side * values["scale"])) for side in size)
     return sampling.pixels_text((width, height))
 

@@ -259,7 +259,7 @@ def pixels_text(chosen: tuple[int | None, int | None] | None, unknown: str | Non
     """A size as HTML; `unknown` says why there is none, until assets/ui/estimate.js knows it."""
     width, height = chosen or (None, None)
     if not width or not height:
-        text = unknown or "size decided by the checkpoint"
+        text = "size decided by the checkpoint" if unknown is None else unknown
         return f'<span class="pixels" data-unknown="{text}">{text}</span>'
     return f'<span class="pixels">{int(width)} × {int(height)} px</span>'
 
