@@ -3,7 +3,7 @@
 import { url } from "./api.js";
 import { button, h, keyed } from "./dom.js";
 import { hear } from "./bus.js";
-import { open } from "./tabs.js";
+import { labelOf, open } from "./tabs.js";
 import { view } from "./viewer.js";
 
 /** @param {HTMLElement} root */
@@ -42,7 +42,7 @@ export function strip(root) {
   return {
     /** @param {import("./live.js").Snapshot} snapshot */
     show(snapshot) {
-      latest = [...snapshot.jobs, ...snapshot.recent].filter((job) => job.task !== "preprocess").flatMap((job) => [...job.images].reverse().map((image) => ({ id: image.id, alt: job.request.prompt ?? "" })));
+      latest = [...snapshot.jobs, ...snapshot.recent].filter((job) => job.task !== "preprocess").flatMap((job) => [...job.images].reverse().map((image) => ({ id: image.id, alt: job.request.prompt || labelOf(job.task) || "Picture" })));
       draw();
     },
   };

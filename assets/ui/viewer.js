@@ -11,7 +11,7 @@ import { complain, copy, toast } from "./toasts.js";
 /** @typedef {Record<string, any>} ImageJson a record as /api/images gives it */
 
 /** What is told in a place of its own, or in the row of another name. */
-const TOLD = ["prompt", "negative_prompt", "checkpoint", "width", "height", "steps", "guidance", "sampler", "seed", "count", "clip_skip", "image", "mask"];
+const TOLD = ["prompt", "negative_prompt", "checkpoint", "width", "height", "steps", "guidance", "sampler", "seed", "count", "clip_skip", "weights", "image", "mask"];
 
 /** Of a picture's id in the gallery; the ref of an upload is twice as long. */
 const ID_CHARS = 32;
@@ -149,7 +149,7 @@ function make() {
     say(/** @type {HTMLElement} */ (star.querySelector("span")), found.starred ? "Starred" : "Star");
     say(/** @type {HTMLElement} */ (remove.querySelector("span")), found.trashed ? "Restore" : "Delete");
     const weights = found.facts?.checkpoint ?? {};
-    const own = Object.entries(asked).filter(([name]) => !TOLD.includes(name) && (name !== "refiner_after" || asked.refiner)).map(([name, value]) => row(name, value));
+    const own = Object.entries(asked).filter(([name]) => !TOLD.includes(name) && (name !== "refiner_after" || asked.refiner)).map(([name, value]) => row(name, name === "upscaler" ? called("upscalers", value) : value));
     const rows = /** @type {[string, any, (() => void)?][]} */ ([
       ["Kind", called("tasks", found.task)],
       ["Size", size(found)],
@@ -159,6 +159,7 @@ function make() {
       ["Seed", asked.seed === null ? null : found.seed, () => copy(String(found.seed), "Seed")],
       ["Clip skip", asked.clip_skip > 1 ? asked.clip_skip : null],
       ["Checkpoint", [called("checkpoints", found.checkpoint), weights.short && `(${weights.short})`].filter(Boolean).join(" ")],
+      ["Weights in memory", asked.weights === "planned" ? null : asked.weights],
       ["Styles", asked.styled?.join(", ")],
       ...own,
       ["Made", moment(found.created)],

@@ -22,6 +22,9 @@ SMALL = """least => [...document.querySelectorAll("button, a[href], select, summ
 
 
 def test_everything_can_be_done_with_the_keyboard_alone(page: Page) -> None:
+    page.locator("#txt2img-sampler input").focus()
+    rings = "one => [one.closest('.wrap'), one].map(part => getComputedStyle(part).outlineStyle)"
+    assert page.locator("#txt2img-sampler input").evaluate(rings) == ["solid", "none"]
     page.locator(PROMPT).focus()
     page.keyboard.press("Control+A")
     page.keyboard.type("typed, not clicked")

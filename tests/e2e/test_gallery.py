@@ -20,9 +20,13 @@ def test_search_star_trash_and_undo(page: Page) -> None:
     tiles = gallery(page)
     page.fill("#po-search", "lightho")
     expect(tiles).to_have_count(2)
+    shade = "one => getComputedStyle(one).backgroundColor"
+    for part in (".po-open", ".po-choose"):
+        assert tiles.first.locator(part).evaluate(shade) != "rgba(0, 0, 0, 0)"
     tiles.first.locator(".po-open").click()
     viewer = page.get_by_role("dialog", name="Picture")
     expect(viewer.locator(".po-said")).to_contain_text("a lighthouse at dusk")
+    expect(viewer.locator("dl")).not_to_contain_text("planned")
     viewer.get_by_role("button", name="Star").click()
     expect(viewer.get_by_role("button", name="Starred")).to_have_attribute("aria-pressed", "true")
     page.keyboard.press("ArrowRight")

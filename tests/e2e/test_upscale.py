@@ -53,6 +53,7 @@ def test_an_upload_is_enlarged_and_compared(page: Page, drawing: Path) -> None:
     words = page.locator("#upscale-panel")
     expect(words).to_contain_text("1 picture")
     expect(words).not_to_contain_text("null")
+    expect(page.get_by_role("button", name="Open: Upscale").first).to_be_visible()
 
 
 @pytest.mark.slow
