@@ -32,8 +32,9 @@ KNOWN = re.compile(r"404 \(Not Found\)|net::ERR_|favicon|Failed to load resource
 """What a browser writes into its console though nothing is wrong with the page: answers that a test
 asks for, and connections that end because a page or a server is closed."""
 
-SLOW = 60_000
-"""ms; a page that is opened while others are being tested."""
+SLOW = 180_000
+"""ms; a page that is opened in a new browser, or the first picture, which waits for the engine, while
+other work holds the cores."""
 PATIENT = 30_000
 """ms; anything else. Long, since other work may hold the cores; only a failure takes so long."""
 
@@ -113,7 +114,7 @@ def new_page(browser: Browser, profile: BrowserContext, server: Server) -> Itera
                 else None
             ),
         )
-        page.goto(url or server.url)
+        page.goto(url or server.url, timeout=SLOW)
         arrive(page)
         return page
 

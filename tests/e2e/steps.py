@@ -10,13 +10,11 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 from playwright.sync_api import Locator, Page, expect
 
-from tests.e2e.conftest import ready
+from tests.e2e.conftest import SLOW, ready
 
 PAINT = "txt2img"
 """The tab that a page opens with."""
 PROMPT = f"#{PAINT}-prompt textarea"
-SLOW = 60_000
-"""ms; the first picture waits for the engine."""
 
 
 def at(page: Page, tab: str, label: str) -> None:
