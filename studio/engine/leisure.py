@@ -1,5 +1,6 @@
 """Work on weights in memory that waits until nobody needs the machine."""
 
+import logging
 import os
 import sys
 import threading
@@ -8,6 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from studio.engine.store import Entry, Store
+
+log = logging.getLogger("pochade.engine")
 
 PATIENCE_S = 0.1
 
@@ -45,7 +48,10 @@ class Leisure:
                     return
                 found, entry, work = self._waiting.pop(next(iter(self._waiting)))
             if (store := found()) is not None:
-                work(store, entry)
+                try:
+                    work(store, entry)
+                except Exception:
+                    log.exception("work on the %s that could wait failed", entry.part)
 
 
 def wait_until_idle(store: Store) -> None:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from studio.checkpoints.catalog import Catalog
 from studio.checkpoints.hashes import Hashes
+from studio.engine import converted
 from studio.engine import manager as room
 from studio.engine.device import Device
 from studio.engine.manager import Manager
@@ -156,3 +157,22 @@ def test_those_of_a_checkpoint_that_is_gone_go_too_and_all_on_demand(
     assert len(kept(tmp_path)) == 1
     make(0)
     assert not list((tmp_path / "cache" / "converted").iterdir())
+
+
+def test_what_fails_holds_nothing_up(
+    make: Make, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise PermissionError
+
+    manager = make()
+    painted(manager, own, "a")
+    with monkeypatch.context() as patched:
+        patched.setattr(converted, "require_free", broken)
+        with manager.use(Catalog((own,)).get("a"), Role.TEXT):
+            done = list[bool]()
+            [entry] = [e for e in manager._store.rows() if e.part == "unet"]
+            manager.leisure.later("keep", manager._converted._keep, manager._store, entry)
+            manager.leisure.later("last", lambda *_: done.append(True), manager._store, entry)
+        manager.leisure.finish()
+    assert done and not kept(tmp_path)
