@@ -69,6 +69,8 @@ def test_nothing_is_wider_than_the_screen_and_everything_has_a_name(
 ) -> None:
     page = new_page(viewport={"width": width, "height": 844}, has_touch=width < 500)
     painted(page, "a" * 300)
+    shown = page.locator("#txt2img-seed input").bounding_box()
+    assert shown and shown["width"] > 120  # ten digits
     page.get_by_role("button", name="More settings").click()
     for tab in page.get_by_role("tab").all():
         tab.click()
