@@ -14,6 +14,10 @@ from studio.engine.device import Device, keep_freed, trim
 from studio.engine.gauge import Gauge
 from studio.engine.selfcheck import anonymous_bytes
 
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="other C libraries have no such calls"
+)
+
 
 @pytest.fixture(autouse=True)
 def _as_in_an_engine() -> Iterator[None]:
@@ -31,7 +35,6 @@ def faults() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other C libraries have no such calls")
 def test_what_is_freed_is_used_again_counted_and_given_back(device: Device) -> None:
     gauge = Gauge(device=device)
     assert min(faults() for _ in range(4)) < 100
