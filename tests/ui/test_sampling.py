@@ -198,3 +198,19 @@ def test_a_sampler_that_does_not_fit_gives_way_to_the_checkpoints_own() -> None:
     held = form.write({"checkpoint": "flow"}, now, over={"checkpoint": "good", "sampler": "euler"})
     assert held[sampler]["value"] == "flow_euler"
     assert form.write({"sampler": "euler"}, now)[sampler]["value"] == "euler"
+
+
+def test_a_checkpoint_changes_the_form_when_it_is_another_one() -> None:
+    """Its list is left as often as it is chosen from, and Gradio tells of both."""
+    quick = row("quick", defaults={"steps": 4, "guidance": 1.0, "sampler": "euler"})
+    choices = {**CHOICES, "checkpoints": [row("good"), quick]}
+    with gr.Blocks():
+        form = Form(generate=gr.Button(), pieces=painting.sampled("txt2img", choices))
+    now, settled = Now(choices=choices), form.steering["settled_for"]
+    [pick] = [change for change, told in form.follows().items() if told[0].name == "picked"]
+    values = {"checkpoint": "good", "steps": 33, "guidance": 5.0, "sampler": "euler"}
+    assert pick({**values, "settled_for": "good"}, now) == {}
+    values = {**values, "checkpoint": "quick"}
+    chosen = pick({**values, "settled_for": "good"}, now)
+    assert (chosen["steps"], chosen["guidance"]) == (4, 1.0)
+    assert form.write(chosen, now, over=values)[settled]["value"] == "quick"

@@ -12,7 +12,7 @@ from studio.ui.form import Choices, Follow, Now, Piece, Updates, Values, unchang
 from studio.ui.widgets import presets, sampling, size
 from studio.ui.widgets.extras import extras
 from studio.ui.widgets.mounts import mount
-from studio.ui.widgets.names import named
+from studio.ui.widgets.names import UNSEEN, named
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -159,6 +159,12 @@ def sampled(
         label="Checkpoint",
         **named(tab, "checkpoint"),
     )
+    settled = gr.Textbox(
+        start["checkpoint"] or "",
+        visible="hidden",
+        label="Settled for",
+        **named(tab, "settled-for", UNSEEN),
+    )
     mount("picker", tab)
     with gr.Accordion("More settings", open=False, **named(tab, "more")):
         with gr.Row(visible=bool(sides)):
@@ -211,6 +217,7 @@ def sampled(
             clip_skip: gr.update(visible=shown),
             weights: gr.update(choices=ways, visible=sampling.has_ways(now.choices, chosen)),
             problems: gr.update(value=sampling.problems_text(now.choices)),
+            settled: gr.update(value=chosen or ""),
         }
 
     piece = Piece(
@@ -221,7 +228,8 @@ def sampled(
             "weights": sampling.PLANNED,
         },
         dress=dress,
-        dressed=(problems,),
+        steering={"settled_for": settled},
+        dressed=(problems, settled),
         follows=(Follow(event=checkpoint.input, change=_picked, name="picked"),),
     )
     return piece, added, seeds
@@ -359,7 +367,9 @@ def _swapped(values: Values, now: Now) -> Values:
 
 def _picked(values: Values, now: Now) -> Values:
     """Another checkpoint: its own size, steps, guidance and sampler, in the same shape; its weights
-    as planned."""
+    as planned. Gradio tells of the one that is chosen already, too, when its list is left."""
+    if values["checkpoint"] == values.get("settled_for"):
+        return {}
     chosen: dict[str, Any] = sampling.native(now.choices, values["checkpoint"])
     if "weights" in values:
         chosen["weights"] = sampling.PLANNED
