@@ -107,7 +107,7 @@ def theirs(shelf: Path, checkpoint: str, name: str, scale: Any, **call: Any) -> 
 
 
 @pytest.mark.parametrize("kind", ["plain", "plus"])
-@pytest.mark.parametrize("checkpoint", ["sd", "xl"])
+@pytest.mark.parametrize("checkpoint", ["sd", pytest.param("xl", marks=pytest.mark.slow)])
 def test_an_image_prompt_is_what_diffusers_makes_of_it(
     desk: Desk, shelf: Path, ref: str, checkpoint: str, kind: str
 ) -> None:
