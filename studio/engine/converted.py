@@ -74,7 +74,10 @@ class Converted:
             return Mapped(windows, places, size_bytes, check)
         except FileNotFoundError:
             return None
-        except (OSError, BadFile) as error:
+        except OSError as error:  # too many open files, say: nothing is wrong with the copy
+            log.info("converted weights cannot be read: %s", error)
+            return None
+        except BadFile as error:
             log.info("converted weights cannot be used: %s", error)
             _remove(file)
             return None

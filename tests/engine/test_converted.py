@@ -117,6 +117,22 @@ def test_what_is_damaged_is_converted_again(make: Make, own: Path, tmp_path: Pat
     assert painted(manager, own, "a")[0]
 
 
+def test_what_cannot_be_opened_now_stays(
+    make: Make, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: Any) -> None:
+        raise OSError(24, "Too many open files")
+
+    manager = make()
+    for _ in range(2):
+        painted(manager, own, "a")
+    with monkeypatch.context() as patch:
+        patch.setattr(converted, "read_header", refuse)
+        assert not painted(manager, own, "a")[0]
+    assert kept(tmp_path)
+    assert painted(manager, own, "a")[0]
+
+
 def test_what_was_not_used_for_a_day_makes_room(make: Make, own: Path, tmp_path: Path) -> None:
     shutil.copytree(own / "b", own / "c")
     changed = {name: one + 1 for name, one in load_file(own / "c" / UNET).items()}
