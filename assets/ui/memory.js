@@ -16,13 +16,24 @@ import { complain } from "./toasts.js";
  */
 
 const EVERY_MS = 1000;
+/** Kind, what one is called, and the names of the components that are such; the first that fits counts. */
 const KINDS = /** @type {[string, string, RegExp][]} */ ([
-  ["paint", "Painting networks", /^(unet|transformer|prior|decoder)/],
-  ["text", "Text encoders", /^text_encoder|^tokenizer/],
-  ["vae", "Autoencoders", /vae|vqgan|movq/],
-  ["control", "ControlNets", /controlnet/],
-  ["other", "Other networks", /./],
+  ["paint", "Painting network", /^(unet|transformer|prior|decoder)/],
+  ["text", "Text encoder", /^text_encoder|^tokenizer/],
+  ["vae", "Autoencoder", /vae|vqgan|movq/],
+  ["control", "ControlNet", /controlnet/],
+  ["other", "Other network", /./],
 ]);
+
+/** @param {string} name @returns {[string, string, RegExp]} */
+function kindOf(name) {
+  return /** @type {[string, string, RegExp]} */ (KINDS.find(([, , names]) => names.test(name)));
+}
+
+/** A component in words: "Text encoder 2". @param {string} name */
+function called(name) {
+  return [kindOf(name)[1], /_(\d)$/.exec(name)?.[1]].filter(Boolean).join(" ");
+}
 
 /** Asked once for all who show it; who may not know asks once. */
 function store() {
@@ -110,8 +121,8 @@ function build() {
   const made = /** @type {HTMLDialogElement} */ (
     h(
       "dialog",
-      { class: "po-ask po-memory", "aria-label": "Memory" },
-      h("div", { class: "po-memory-head" }, h("h2", {}, "Memory"), close),
+      { class: "po-ask po-memory", "aria-label": "Checkpoints and memory" },
+      h("div", { class: "po-memory-head" }, h("h2", {}, "Checkpoints and memory"), close),
       bar,
       legend,
       h("h3", {}, "Checkpoints"),
@@ -161,7 +172,8 @@ function build() {
     const labels = new Map(now.checkpoints.map((row) => [row.id, row.label]));
     keyed(parts, [...now.components].sort((a, b) => b.bytes - a.bytes), (held) => held.id, () => h("li", {}, h("span", {}), h("span", { class: "po-soft" }), h("b", {})), (node, held) => {
       const [name, whose, size] = /** @type {HTMLElement[]} */ ([...node.children]);
-      say(name, held.name.replaceAll("_", " "));
+      say(name, called(held.name));
+      name.title = held.name;
       const owners = held.owners.map((id) => labels.get(id) ?? id.replace(/^controlnet:/, ""));
       say(whose, [owners.length > 1 ? `shared by ${owners.join(", ")}` : owners[0], held.leases ? "in use" : "", held.tier === "disk" ? "on disk" : "", held.mapped ? "in its file" : ""].filter(Boolean).join(" · "));
       say(size, bytes(held.bytes));
@@ -204,10 +216,10 @@ function rowShown(node, row) {
 function sharesOf(now) {
   const home = now.device === "cuda" ? "device" : "ram";
   const held = now.components.filter((one) => one.tier === home);
-  const shares = KINDS.map(([kind, label, names], place) => ({
+  const shares = KINDS.map(([kind, label]) => ({
     kind,
-    label,
-    bytes: held.filter((one) => KINDS.findIndex(([, , other]) => other.test(one.name)) === place && names.test(one.name)).reduce((sum, one) => sum + one.bytes, 0),
+    label: `${label}s`,
+    bytes: held.filter((one) => kindOf(one.name)[0] === kind).reduce((sum, one) => sum + one.bytes, 0),
   }));
   const weights = shares.reduce((sum, one) => sum + one.bytes, 0);
   // what lies in its file is free to the system, which takes it back when it wants to
