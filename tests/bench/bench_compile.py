@@ -22,7 +22,7 @@ from torch import Tensor
 
 from studio.engine.skeletons import Skeleton, parameters
 from studio.paths import CONFIGS
-from tests.bench.fixtures import as_json, synchronise, tell, where
+from tests.bench.fixtures import as_json, seconds, tell, where
 
 ROUNDS = 20
 
@@ -46,14 +46,6 @@ class Step:
     @torch.inference_mode()
     def __call__(self) -> Tensor:
         return self.unet(self.latents, 500, self.words, return_dict=False)[0]
-
-
-def seconds(call: Callable[[], Any]) -> float:
-    synchronise()
-    began = time.perf_counter()
-    call()
-    synchronise()
-    return time.perf_counter() - began
 
 
 @torch.inference_mode()

@@ -22,7 +22,6 @@ import statistics
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from time import perf_counter
 from typing import Any
 
 os.environ.update(HF_HUB_OFFLINE="1", OMP_WAIT_POLICY="PASSIVE")
@@ -39,7 +38,7 @@ from studio.engine.start import quieten
 from studio.paths import BUILTIN_CHECKPOINT, CONFIGS
 from tests.bench.bench_swap import tokenizer
 from tests.bench.engine import Engine
-from tests.bench.fixtures import synchronise, tell, where
+from tests.bench.fixtures import seconds, tell, where
 
 PROMPT = "a red fox in the snow, sticker"
 BATCH = 4
@@ -106,7 +105,7 @@ def measured(folder: Path, rounds: int, steps: list[int], device: str) -> dict[s
         wish = {**request, "steps": count}
         bare_s, ours_s = paired(
             rounds,
-            lambda wish=wish: timed(lambda: bare.paint(wish)),
+            lambda wish=wish: seconds(lambda: bare.paint(wish)),
             lambda wish=wish: engine.seconds(wish),
         )
         pixels = bare.paint(wish)
@@ -145,10 +144,10 @@ def batch(engine: Engine, bare: "Bare", request: dict[str, Any], rounds: int) ->
     job = {**request, "count": BATCH}
     each_s, job_s = paired(
         rounds,
-        lambda: timed(lambda: [bare.paint(request, seed=7 + n) for n in range(BATCH)]),
+        lambda: seconds(lambda: [bare.paint(request, seed=7 + n) for n in range(BATCH)]),
         lambda: engine.seconds(job),
     )
-    at_once_s = [timed(lambda: bare.paint(request, count=BATCH)) for _ in range(rounds)]
+    at_once_s = [seconds(lambda: bare.paint(request, count=BATCH)) for _ in range(rounds)]
     same = [bare.paint(request, seed=7 + n) for n in range(BATCH)] == engine.pictures
     return {
         "count": BATCH,
@@ -189,7 +188,7 @@ def large(device: str, rounds: int = 3) -> dict[str, Any]:
     def step(unet: Any) -> float:
         like = {"dtype": unet.dtype, "device": device}
         latents, words = torch.randn(2, 4, 64, 64, **like), torch.randn(2, 77, 768, **like)
-        return timed(lambda: unet(latents, 500, words))
+        return seconds(lambda: unet(latents, 500, words))
 
     float_s, short_s = paired(rounds, lambda: step(wide), lambda: step(short))
     return {
@@ -211,14 +210,6 @@ def paired(
 def ratio(base: list[float], other: list[float]) -> float:
     """The median of what `other` took of `base` in the same round."""
     return statistics.median(b / a for a, b in zip(base, other, strict=True))
-
-
-def timed(call: Callable[[], Any]) -> float:
-    synchronise()
-    began = perf_counter()
-    call()
-    synchronise()
-    return perf_counter() - began
 
 
 class Bare:

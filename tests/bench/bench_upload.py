@@ -7,7 +7,6 @@ memory that torch pinned itself. Needs 6 GB of memory; without a GPU there is no
 """
 
 import statistics
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +16,7 @@ from studio.engine.device import choose
 from studio.engine.slabs import Slab, arranged
 from studio.engine.transfer import Uploads
 from studio.engine.weights import Blob
-from tests.bench.fixtures import as_json, synchronise, tell, where
+from tests.bench.fixtures import as_json, seconds, tell, where
 
 SIZE = 1_719_042_048
 """Bytes of 860 million numbers of two."""
@@ -26,22 +25,7 @@ ROUNDS = 20
 
 def rate(copy: Callable[[], Any], rounds: int = ROUNDS) -> float:
     """GB/s, the median."""
-    taken: list[float] = []
-    for _ in range(rounds):
-        synchronise()
-        began = time.perf_counter()
-        copy()
-        synchronise()
-        taken.append(time.perf_counter() - began)
-    return SIZE / statistics.median(taken) / 1e9
-
-
-def seconds(call: Callable[[], Any]) -> float:
-    synchronise()
-    began = time.perf_counter()
-    call()
-    synchronise()
-    return time.perf_counter() - began
+    return SIZE / statistics.median(seconds(copy) for _ in range(rounds)) / 1e9
 
 
 def link() -> dict[str, float]:

@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -70,3 +71,12 @@ def synchronise() -> None:
     """Waits for the GPU, if it was given anything to do: it is told of work, and does it later."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
+
+
+def seconds(call: Callable[[], Any]) -> float:
+    """How long a call takes, with all that it has a GPU do."""
+    synchronise()
+    began = time.perf_counter()
+    call()
+    synchronise()
+    return time.perf_counter() - began
