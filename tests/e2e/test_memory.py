@@ -34,7 +34,9 @@ def test_the_memory_says_what_is_there_keeps_it_and_lets_all_go(page: Page) -> N
     expect(view.get_by_role("img")).to_have_attribute("aria-label", re.compile("Painting networks"))
     view.get_by_text("What holds what").click()
     expect(view.locator(".po-memory-parts li")).not_to_have_count(0)
-    expect(view.locator(".po-memory-parts li", has_text=re.compile("Painting network.*tiny"))).to_be_visible()
+    expect(
+        view.locator(".po-memory-parts li", has_text=re.compile("Painting network.*tiny"))
+    ).to_be_visible()
     view.get_by_role("button", name="Unload all").click()
     page.get_by_role("dialog", name="Unload all?").get_by_role("button", name="Unload all").click()
     expect(view.locator(".po-memory-foot [role=status]")).to_contain_text("→ 0 MB")
