@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import numpy as np
 import psutil
@@ -247,15 +247,45 @@ def write(
     head, order = _head(tensors, metadata)
     digest = hashlib.sha256(head)
     with file.open("wb") as out:
-        out.write(head)
+        large = LargePages(out)
+        large.write(head)
         for name in order:
             for block in tensors[name].blocks():
-                out.write(block)
+                large.write(block)
                 digest.update(block)
                 step(len(block))
-        out.flush()
+        large.flush()
         os.fsync(out.fileno())
     return digest.hexdigest()
+
+
+class LargePages:
+    """Passes on what is written in pieces that begin and end at multiples of `PIECE`: of such a file
+    the system's cache has large pages, and networks are computed with where it lies there."""
+
+    def __init__(self, out: BinaryIO) -> None:
+        self._out = out
+        self._waiting = bytearray()
+
+    def write(self, data: bytes) -> None:
+        view = memoryview(data).cast("B")
+        while len(self._waiting) + len(view) >= PIECE:
+            missing = PIECE - len(self._waiting)
+            self._waiting += view[:missing]
+            self._out.write(self._waiting)
+            self._waiting.clear()
+            view = view[missing:]
+        self._waiting += view
+
+    def flush(self) -> None:
+        """The rest; nothing may be written after it."""
+        self._out.write(self._waiting)
+        self._waiting.clear()
+        self._out.flush()
+
+
+PIECE = 4 << 20
+"""Bytes, a multiple of the system's large pages."""
 
 
 def put(file: Path, data: bytes) -> None:

@@ -1,8 +1,8 @@
 """Weights that had to be converted, kept on disk in the numbers that are computed with.
 
 A processor computes with a file as it lies there where its numbers are the right ones, which takes
-milliseconds; all of them are converted else, which takes as long as memory does. What had to be
-converted more than once is written down while nobody waits.
+milliseconds; all of them are converted else, which takes as long as memory does. So what had to be
+converted is written down while nobody waits.
 """
 
 import hashlib
@@ -83,10 +83,9 @@ class Converted:
             return None
 
     def keep_later(self, entries: Iterable[Entry], store: Store) -> None:
-        """Writes those down that were converted, and not for the first time."""
+        """Writes those down that were converted, once it is found out what they consist of."""
         for entry in entries:
-            again = entry.was_known and entry.content is not None
-            if self._folder and self._most != 0 and again and entry.blob.converted_from:
+            if self._folder and self._most != 0 and entry.blob.converted_from:
                 self._leisure.later("keep", self._keep, store, entry)
 
     def _keep(self, store: Store, entry: Entry) -> None:

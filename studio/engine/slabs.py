@@ -149,6 +149,7 @@ class Mapped(Slab):
             # Private: torch only takes memory that could be written to.
             memory = mmap.mmap(opened.fileno(), end - first, flags=mmap.MAP_PRIVATE, offset=first)
             memories.append(memory)
+            _in_large_pages(memory)
             _read_ahead(memory, check)
             there = {name: replace(places[name], offset=at - first) for name, at in begins.items()}
             self._found |= views(torch.frombuffer(memory, dtype=torch.uint8), there)
@@ -176,6 +177,14 @@ class Mapped(Slab):
 def _written(opened: FileIO) -> tuple[int, int]:
     found = os.fstat(opened.fileno())
     return found.st_size, found.st_mtime_ns
+
+
+def _in_large_pages(memory: mmap.mmap) -> None:
+    """Has a file that must be read from the disk lie in pages of 2 MB, where the system's cache has
+    such. Of one that lies there in small ones already nothing changes."""
+    if hasattr(mmap, "MADV_HUGEPAGE"):
+        with suppress(OSError):
+            memory.madvise(mmap.MADV_HUGEPAGE)
 
 
 def _read_ahead(memory: mmap.mmap, check: Callable[[], None]) -> None:

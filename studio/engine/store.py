@@ -55,8 +55,6 @@ class Entry:
     priority: float = 0.0
     content: str | None = None
     """SHA-256 of class, config, number format and all tensors; found out at leisure."""
-    was_known: bool = False
-    """Whether the content was known when it was read: it had been read before."""
 
     @property
     def id(self) -> str:
@@ -289,7 +287,6 @@ class Store:
                 blob=blob,
                 reload_s=time.monotonic() - began,
                 content=content,
-                was_known=content is not None,
             )
             self.entries[want.key] = entry
             return self._touched(entry, holder)

@@ -1,6 +1,7 @@
 """Checkpoints of full size with random weights, and how a benchmark tells its figures."""
 
 import json
+import os
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -36,7 +37,16 @@ def write_sd15(file: Path, *, unet_seed: int, others_seed: int, dtype: str = "F1
                 part = pools[seed][at : at + left]
                 out.write(part.data)
                 left, at = left - len(part), 0
+        out.flush()
+        os.fsync(out.fileno())
+        forget(out.fileno())
     return file
+
+
+def forget(descriptor: int) -> None:
+    """Has the system read a file from its disk next time, as after a restart."""
+    if hasattr(os, "posix_fadvise"):
+        os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _pool(seed: int, dtype: str) -> Any:

@@ -1,6 +1,7 @@
 """Converting, merging, verifying and inspecting, on real networks and without torch in the code."""
 
 import hashlib
+import io
 import json
 import os
 import shutil
@@ -8,6 +9,7 @@ import struct
 import tracemalloc
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -283,6 +285,23 @@ class TestConvert:
         convert(get(tmp_path, "evil"), "folder", tmp_path / "out" / "b", configs=CONFIGS)
         assert [path.name for path in (tmp_path / "out").iterdir()] == ["b"]
         assert not list(tmp_path.rglob("evil.json"))
+
+
+def test_files_are_written_in_pieces_that_large_pages_are_made_of(tmp_path: Path) -> None:
+    class Recorder(io.BytesIO):
+        def write(self, data: Any) -> int:
+            written.append((self.tell(), len(data)))
+            return super().write(data)
+
+    written: list[tuple[int, int]] = []
+    out, piece = Recorder(), streams.PIECE
+    large = streams.LargePages(out)
+    parts = [b"head", b"a" * (piece - 1), b"", b"b" * 3 * piece, b"c" * 5]
+    for part in parts:
+        large.write(part)
+    large.flush()
+    assert out.getvalue() == b"".join(parts)
+    assert written == [(n * piece, piece) for n in range(4)] + [(4 * piece, 8)]
 
 
 def big(path: Path, seed: int, count: int = 24) -> Path:
