@@ -57,6 +57,17 @@ def test_they_are_those_of_the_file_and_take_no_memory_of_their_own(
     assert manager.unload_all() > 0 and manager.ledger().ram_bytes == 0
 
 
+@pytest.mark.skipif(
+    not Path("/sys/kernel/mm/transparent_hugepage").exists(),
+    reason="this system has no large pages",
+)
+def test_they_are_to_lie_in_large_pages(manager: Manager, twins: Path) -> None:
+    with manager.use(Catalog((twins,)).get("a"), Role.TEXT):
+        _, found = Path("/proc/self/smaps").read_text().split(str(twins / "a" / UNET))
+    flags = next(line for line in found.splitlines() if line.startswith("VmFlags:"))
+    assert "hg" in flags.split()
+
+
 def test_what_is_small_or_in_other_numbers_is_copied(
     manager: Manager, own: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
