@@ -149,7 +149,7 @@ function make() {
     say(/** @type {HTMLElement} */ (star.querySelector("span")), found.starred ? "Starred" : "Star");
     say(/** @type {HTMLElement} */ (remove.querySelector("span")), found.trashed ? "Restore" : "Delete");
     const weights = found.facts?.checkpoint ?? {};
-    const own = Object.entries(asked).filter(([name]) => !TOLD.includes(name) && (name !== "refiner_after" || asked.refiner)).map(([name, value]) => row(name, name === "upscaler" ? called("upscalers", value) : value));
+    const own = Object.entries(asked).filter(([name, value]) => !TOLD.includes(name) && (name !== "refiner_after" || asked.refiner) && (name !== "strength" || value || found.task !== "upscale")).map(([name, value]) => row(name, name === "upscaler" ? called("upscalers", value) : value));
     const rows = /** @type {[string, any, (() => void)?][]} */ ([
       ["Kind", called("tasks", found.task)],
       ["Size", size(found)],

@@ -53,7 +53,10 @@ def test_an_upload_is_enlarged_and_compared(page: Page, drawing: Path) -> None:
     words = page.locator("#upscale-panel")
     expect(words).to_contain_text("1 picture")
     expect(words).not_to_contain_text("null")
-    expect(page.get_by_role("button", name="Open: Upscale").first).to_be_visible()
+    page.get_by_role("button", name="Open: Upscale").first.click()
+    facts = page.get_by_role("dialog", name="Picture").locator(".po-facts dl")
+    expect(facts).to_contain_text("Upscaler")
+    expect(facts).not_to_contain_text("Strength")
 
 
 @pytest.mark.slow
