@@ -5,6 +5,7 @@ Written against the documentation of CUDA; measured on a GPU only where the READ
 """
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,6 +38,8 @@ class Uploads:
         self._pins: bool | None = None
         """Whether pinning pays; None until it was tried."""
         self._pinned_bytes = 0
+        self._count = threading.RLock()
+        """Slabs go when the last tensor does, in any thread, and perhaps while this one is counting."""
 
     def bring(self, blob: Blob, check: Callable[[], None]) -> None:
         """Fills the device's copy. Work that is queued afterwards sees it whole.
@@ -72,11 +75,12 @@ class Uploads:
         if self._pinned_bytes + slab.size_bytes > self._device.ram_budget_bytes * PINNED_SHARE:
             return
         if _register(slab):
-            self._pinned_bytes += slab.size_bytes
-            slab.on_release(self._unpinned, slab.size_bytes)
+            self._pinned(slab.size_bytes)
+            slab.on_release(self._pinned, -slab.size_bytes)
 
-    def _unpinned(self, size_bytes: int) -> None:
-        self._pinned_bytes -= size_bytes
+    def _pinned(self, more_bytes: int) -> None:
+        with self._count:
+            self._pinned_bytes += more_bytes
 
     def _pays(self) -> bool:
         """Measures once whether pinned memory is faster here; on some machines it is far slower."""
