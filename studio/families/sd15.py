@@ -9,6 +9,7 @@ _FOLDER = every(
     some(
         has("unet.down_blocks.0.attentions.0.transformer_blocks.0.attn2.to_k.weight"),
         has("unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.weight"),
+        has("unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight"),
     ),
     # 1024 wide context is Stable Diffusion 2, whose text encoder is another one.
     without(shape("unet.mid_block.attentions.0.transformer_blocks.0.attn2.to_k.weight", 1, 1024)),

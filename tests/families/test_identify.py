@@ -27,6 +27,16 @@ def test_a_header_belongs_to_the_family_in_its_name(file: Path) -> None:
     assert (found.id if found else "none") == expected
 
 
+def test_a_unet_may_attend_to_text_further_in() -> None:
+    """As the built-in one's does, whose outer levels are too large for that."""
+    header = json.loads((HEADERS[0].parent / "sd15-folder.json").read_text())
+    outer = ("unet.down_blocks.0.attentions.", "unet.down_blocks.1.attentions.")
+    shapes = {key: tuple(shape) for key, shape in header.items() if not key.startswith(outer)}
+    assert len(shapes) < len(header)
+    found = identify(shapes, FAMILIES)
+    assert found and found.id == "sd15"
+
+
 def test_every_family_has_a_header_of_each_layout() -> None:
     stems = {file.stem for file in HEADERS}
     # those of files that hold a denoiser alone are compared in tests/engine/test_denoiser_files.py
