@@ -15,6 +15,8 @@ class Control:
         self.watched = False
         self.ahead: Callable[[str], None] = lambda checkpoint_id: None
         """Hears which checkpoint will be wanted next. Must be quick, and raise nothing."""
+        self.at_end: Callable[[], None] = lambda: None
+        """Puts away what must not stay behind when the process exits. Takes seconds at most."""
         self._lock = threading.Lock()
         self._expected: set[str] = set()
         self._cancelled: set[str] = set()

@@ -9,6 +9,7 @@ import hashlib
 import logging
 import os
 import shutil
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
@@ -48,6 +49,8 @@ class Converted:
         self._folder = folder
         self._most = most_bytes
         self._leisure = leisure
+        self._ended = threading.Event()
+        self._writing = threading.Lock()
         for _, _, file in self._files() if most_bytes == 0 else ():
             _remove(file)
         self._drop_orphans()
@@ -82,6 +85,12 @@ class Converted:
             _remove(file)
             return None
 
+    def end(self, patience_s: float = 2.0) -> None:
+        """Gives up what is being written, of which nothing stays, and writes no more. Waits for that,
+        but not longer than a disk that answers needs."""
+        self._ended.set()
+        self._writing.acquire(timeout=patience_s)
+
     def keep_later(self, entries: Iterable[Entry], store: Store) -> None:
         """Writes those down that were converted, once it is found out what they consist of."""
         for entry in entries:
@@ -89,12 +98,14 @@ class Converted:
                 self._leisure.later("keep", self._keep, store, entry)
 
     def _keep(self, store: Store, entry: Entry) -> None:
-        if self._folder is None or entry.content is None:
+        if self._folder is None or entry.content is None or self._ended.is_set():
             return
         file = self._file(self._folder, entry.content)
         wanted = {
             name: Wanted(
-                dtype=_NAMES[place.dtype], shape=place.shape, blocks=_Blocks(store, entry, name)
+                dtype=_NAMES[place.dtype],
+                shape=place.shape,
+                blocks=_Blocks(store, entry, name, self._ended),
             )
             for name, place in entry.blob.places.items()
         }
@@ -103,7 +114,7 @@ class Converted:
             return
         try:
             require_free(file, size)
-            with replacing(file, force=True) as fresh:
+            with self._writing, replacing(file, force=True) as fresh:
                 write(fresh, wanted, {}, lambda _: None)
                 sources = map(os.fsencode, entry.blob.converted_from)
                 _beside(file).write_bytes(b"\0".join(sources))
@@ -158,19 +169,21 @@ _NAMES = {dtype: name for name, dtype in DTYPES.items()}
 
 
 class _Dropped(Exception):
-    """The weights left the memory before they were written."""
+    """The weights left the memory before they were written, or the studio ends."""
 
 
 class _Blocks:
     """The bytes of one tensor, a few at a time and only while nothing is on loan."""
 
-    def __init__(self, store: Store, entry: Entry, name: str) -> None:
-        self._store, self._entry, self._name = store, entry, name
+    def __init__(self, store: Store, entry: Entry, name: str, ended: threading.Event) -> None:
+        self._store, self._entry, self._name, self._ended = store, entry, name, ended
 
     def __call__(self) -> Iterator[bytes]:
         size = self._entry.blob.places[self._name].size_bytes
         for begin in range(0, size, BLOCK):
-            wait_until_idle(self._store)
+            wait_until_idle(self._store, self._ended)
+            if self._ended.is_set():
+                raise _Dropped
             with self._store.lock:
                 tensor = self._entry.blob.host.get(self._name)
                 if tensor is None or self._store.entries.get(self._entry.key) is not self._entry:

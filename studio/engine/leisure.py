@@ -54,9 +54,9 @@ class Leisure:
                     log.exception("work on the %s that could wait failed", entry.part)
 
 
-def wait_until_idle(store: Store) -> None:
-    """Returns when nothing is on loan."""
-    while any(row.leases for row in store.rows()):
+def wait_until_idle(store: Store, ended: threading.Event | None = None) -> None:
+    """Returns when nothing is on loan, or what waits is ended."""
+    while any(row.leases for row in store.rows()) and not (ended and ended.is_set()):
         threading.Event().wait(PATIENCE_S)
 
 

@@ -537,6 +537,10 @@ class Manager:
         self._store.drop_idle()
         self._self_check.look()
 
+    def end(self) -> None:
+        """Nothing half-written stays behind when the process exits after this."""
+        self._converted.end()
+
     def unload_all(self) -> int:
         """Drops everything that is not on loan, pinned or not, and forgets what was pinned; how
         many bytes of weights that were."""

@@ -11,7 +11,7 @@ import sys
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NoReturn
 
 from studio.core.errors import InvalidRequest, StudioError
 from studio.core.wire import read_frame, write_frame
@@ -54,7 +54,7 @@ def serve() -> None:
         try:
             write_frame(events, header, blob)
         except OSError:
-            os._exit(0)  # nobody is there to be told
+            _leave(control)  # nobody is there to be told
 
     from studio.engine.start import start  # torch: seconds
 
@@ -64,6 +64,7 @@ def serve() -> None:
         log.error("%s", error)  # noqa: TRY400 - the sentence says it all
         send({"op": "broken", "message": error.message, "hint": error.hint})
         os._exit(1)
+    control.at_end = runner.manager.end
     while True:
         _run(runner, inbox.get(), control, send)
 
@@ -122,7 +123,12 @@ def _read(commands: IO[bytes], control: Control, inbox: "queue.SimpleQueue[Any]"
                     inbox.put(header)
     except (OSError, ValueError, EOFError):
         log.exception("the web process sent what is no frame")
-    # Python's own way out would wait for a step that may take minutes, with nobody to see it.
+    _leave(control)
+
+
+def _leave(control: Control) -> NoReturn:
+    """Python's own way out would wait for a step that may take minutes, with nobody to see it."""
+    control.at_end()
     sys.stderr.flush()
     os._exit(0)
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from studio.engine import converted
 from studio.engine import manager as room
 from studio.engine.device import Device
 from studio.engine.manager import Manager
+from studio.engine.store import Store
 from studio.families._family import Role
 from studio.paths import CONFIGS
 
@@ -94,6 +96,27 @@ def test_what_a_studio_was_killed_over_is_gone(make: Make, own: Path, tmp_path: 
     (tmp_path / "cache" / "converted" / "lost.safetensors").write_bytes(b"nobody knows whose")
     (tmp_path / "cache" / "converted" / "lost.from").write_bytes(b"")
     make()
+    assert not list((tmp_path / "cache" / "converted").iterdir())
+
+
+def test_what_is_half_written_when_the_studio_ends_is_gone(
+    make: Make, own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun = threading.Event()
+
+    def writing(_: Store, ended: threading.Event) -> None:
+        begun.set()
+        assert ended.wait(20)
+
+    monkeypatch.setattr(converted, "wait_until_idle", writing)
+    manager = make()
+    with manager.use(Catalog((own,)).get("a"), Role.TEXT):
+        pass
+    assert begun.wait(20)
+    assert list((tmp_path / "cache" / "converted").iterdir())
+    manager.end()
+    assert not list((tmp_path / "cache" / "converted").iterdir())
+    manager.leisure.finish()
     assert not list((tmp_path / "cache" / "converted").iterdir())
 
 
