@@ -101,6 +101,8 @@ class Converted:
         if self._folder is None or entry.content is None or self._ended.is_set():
             return
         file = self._file(self._folder, entry.content)
+        if file.exists():
+            return
         wanted = {
             name: Wanted(
                 dtype=_NAMES[place.dtype],
@@ -110,7 +112,7 @@ class Converted:
             for name, place in entry.blob.places.items()
         }
         size = sum(one.size_bytes for one in wanted.values())
-        if file.exists() or not self._make_room(self._folder, size):
+        if not self._make_room(self._folder, size):
             return
         try:
             require_free(file, size)
