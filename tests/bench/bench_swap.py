@@ -13,7 +13,6 @@ import gc
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,7 @@ from studio.engine.selfcheck import anonymous_bytes
 from studio.engine.start import quieten
 from studio.families._family import Role
 from studio.paths import CONFIGS
-from tests.bench.fixtures import as_json, synchronise, tell, where, write_sd15
+from tests.bench.fixtures import as_json, seconds, synchronise, tell, where, write_sd15
 
 ROUNDS = 20
 SWAPS = 60
@@ -45,12 +44,6 @@ def forward(unet: Any) -> None:
         like = {"dtype": unet.dtype, "device": unet.device}
         unet(torch.zeros(1, 4, LATENT, LATENT, **like), 1, torch.zeros(1, 77, 768, **like))
     synchronise()
-
-
-def seconds(call: Callable[[], Any]) -> float:
-    began = time.perf_counter()
-    call()
-    return time.perf_counter() - began
 
 
 def steady(unet: Any, rounds: int = 5) -> float:
