@@ -287,7 +287,7 @@ class TestConvert:
         assert not list(tmp_path.rglob("evil.json"))
 
 
-def test_files_are_written_in_pieces_that_large_pages_are_made_of(tmp_path: Path) -> None:
+def test_files_are_written_in_pieces_that_large_pages_are_made_of() -> None:
     class Recorder(io.BytesIO):
         def write(self, data: Any) -> int:
             written.append((self.tell(), len(data)))

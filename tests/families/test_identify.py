@@ -28,7 +28,7 @@ def test_a_header_belongs_to_the_family_in_its_name(file: Path) -> None:
 
 
 def test_a_unet_may_attend_to_text_further_in() -> None:
-    """As the built-in one's does, whose outer levels are too large for that."""
+    """As one may whose outer levels are too large for that."""
     header = json.loads((HEADERS[0].parent / "sd15-folder.json").read_text())
     outer = ("unet.down_blocks.0.attentions.", "unet.down_blocks.1.attentions.")
     shapes = {key: tuple(shape) for key, shape in header.items() if not key.startswith(outer)}
